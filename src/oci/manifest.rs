@@ -1,0 +1,137 @@
+//! A manifest as its raw bytes and a typed view of them.
+
+use bytes::Bytes;
+use oci_spec::image::{ImageIndex, ImageManifest};
+use serde_json::Value;
+
+use super::digest::{Digest, DigestError};
+use super::media_type::{DOCKER_MANIFEST, DOCKER_MANIFEST_LIST, MediaType, is_index, is_manifest, is_schema1};
+
+/// The largest manifest that is taken in: what the distribution spec asks registries to accept at least.
+pub const MAX_MANIFEST_BYTES: usize = 4 << 20;
+
+/// Why bytes are not a manifest this program can read.
+#[derive(Debug, thiserror::Error)]
+pub enum ManifestError {
+    /// Over [`MAX_MANIFEST_BYTES`].
+    #[error("the manifest is larger than {MAX_MANIFEST_BYTES} bytes")]
+    TooLarge,
+    /// Not JSON, or without a required field.
+    #[error("the manifest is not valid")]
+    Json(#[from] serde_json::Error),
+    /// A descriptor's digest that cannot be verified.
+    #[error("a descriptor's digest is not valid")]
+    Digest(#[from] DigestError),
+}
+
+/// A manifest: bytes that hash to `digest`, and what kind they are.
+#[derive(Clone, Debug)]
+pub struct Manifest {
+    /// The bytes, never changed.
+    pub bytes: Bytes,
+    /// Their digest; in the algorithm it was asked by.
+    pub digest: Digest,
+    /// What the upstream called it, or what it calls itself.
+    pub media_type: MediaType,
+}
+
+impl Manifest {
+    /// What is inside.
+    ///
+    /// # Errors
+    /// When the bytes are not JSON of the shape their media type says.
+    pub fn view(&self) -> Result<ManifestView, ManifestError> {
+        if self.bytes.len() > MAX_MANIFEST_BYTES {
+            return Err(ManifestError::TooLarge);
+        }
+        if is_manifest(&self.media_type) {
+            let manifest: ImageManifest = serde_json::from_slice(&self.bytes)?;
+            let layers = manifest.layers().iter().map(Descriptor::try_from).collect::<Result<_, _>>()?;
+            return Ok(ManifestView::Image { config: manifest.config().try_into()?, layers });
+        }
+        if is_index(&self.media_type) {
+            let index: ImageIndex = serde_json::from_slice(&self.bytes)?;
+            let manifests = index.manifests().iter().map(Descriptor::try_from).collect::<Result<_, _>>()?;
+            return Ok(ManifestView::Index { manifests });
+        }
+        Ok(ManifestView::Other)
+    }
+
+    /// The media type that manifest bytes say of themselves, for upstreams that send none and for layouts.
+    ///
+    /// The `mediaType` field counts; without it the shape does, as image-spec 1.0 left the field out.
+    pub fn sniff(bytes: &[u8]) -> Option<MediaType> {
+        let document: Value = serde_json::from_slice(bytes).ok()?;
+        if let Some(own) = document.get("mediaType").and_then(Value::as_str) {
+            return Some(MediaType::from(own));
+        }
+        match document.get("schemaVersion").and_then(Value::as_u64) {
+            Some(1) => Some(MediaType::from("application/vnd.docker.distribution.manifest.v1+json")),
+            _ if document.get("manifests").is_some() => Some(MediaType::ImageIndex),
+            _ if document.get("config").is_some() => Some(MediaType::ImageManifest),
+            _ => None,
+        }
+    }
+
+    /// Whether a `Content-Type` names some manifest at all, rather than, say, an HTML page.
+    pub fn is_manifest_type(media_type: &MediaType) -> bool {
+        is_manifest(media_type)
+            || is_index(media_type)
+            || is_schema1(media_type)
+            || matches!(media_type, MediaType::ArtifactManifest)
+    }
+}
+
+/// What is inside a manifest, as far as this program cares.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ManifestView {
+    /// One image.
+    Image {
+        /// Its configuration.
+        config: Descriptor,
+        /// Its layers, base first.
+        layers: Vec<Descriptor>,
+    },
+    /// Several manifests.
+    Index {
+        /// In the order they are listed.
+        manifests: Vec<Descriptor>,
+    },
+    /// Something else, which is only passed on.
+    Other,
+}
+
+/// What a manifest says of one of its parts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Descriptor {
+    /// The part's media type.
+    pub media_type: MediaType,
+    /// The part's digest.
+    pub digest: Digest,
+    /// The part's length in bytes.
+    pub size: u64,
+    /// Annotation keys; their values never matter here.
+    pub annotation_keys: Vec<String>,
+}
+
+impl TryFrom<&oci_spec::image::Descriptor> for Descriptor {
+    type Error = DigestError;
+
+    fn try_from(descriptor: &oci_spec::image::Descriptor) -> Result<Self, DigestError> {
+        let annotations = descriptor.annotations().iter().flat_map(|annotations| annotations.keys());
+        Ok(Self {
+            media_type: descriptor.media_type().clone(),
+            digest: descriptor.digest().as_ref().parse()?,
+            size: descriptor.size(),
+            annotation_keys: annotations.cloned().collect(),
+        })
+    }
+}
+
+impl Descriptor {
+    /// Whether this names an image manifest rather than an index or a blob.
+    pub fn is_manifest(&self) -> bool {
+        matches!(self.media_type.as_ref(), DOCKER_MANIFEST | DOCKER_MANIFEST_LIST)
+            || matches!(self.media_type, MediaType::ImageManifest | MediaType::ImageIndex)
+    }
+}

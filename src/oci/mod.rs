@@ -1,0 +1,20 @@
+//! The vocabulary of the registry protocol: digests, names, media types, manifests and error documents.
+//!
+//! Everything a client or an upstream sends is turned into these types at the edge, and only a valid value
+//! can be made; nobody inside checks again. Documents are kept as their raw bytes beside a typed view read
+//! with `oci-spec`: a typed round trip drops unknown fields and would change a digest, so nothing in this
+//! program is ever written back from the view.
+//!
+//! Pure: no input or output, no clock, no runtime.
+
+mod digest;
+mod error;
+mod manifest;
+mod media_type;
+mod name;
+
+pub use digest::{Algorithm, Digest, DigestError, Hasher};
+pub use error::{ErrorCode, ErrorDocument};
+pub use manifest::{Descriptor, MAX_MANIFEST_BYTES, Manifest, ManifestError, ManifestView};
+pub use media_type::{MANIFEST_ACCEPT, MediaType, is_index, is_manifest, is_schema1};
+pub use name::{NameError, Reference, RepositoryName, Tag};
