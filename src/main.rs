@@ -1,1 +1,7 @@
-fn main() {}
+//! The `colocate` binary: see [`colocate::cli`].
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    colocate::cli::run()
+}

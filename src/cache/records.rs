@@ -1,0 +1,185 @@
+//! Small typed records: what must survive a restart beside content.
+//!
+//! A record is JSON under a [`RecordKey`]. One that cannot be read any more, from damage or an older version,
+//! is absent: everything recorded can be found out again, so nothing here is worth an error.
+
+use std::hash::{BuildHasher, RandomState};
+use std::io;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use tokio::sync::{Mutex, MutexGuard};
+
+use super::key::RecordKey;
+use super::{Cache, Inner};
+use crate::oci::{Digest, RepositoryName};
+
+/// That a repository has some content: it was obtained through that repository, or that repository confirmed it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Member {
+    /// What the upstream said it is, where it said so: manifests have one, blobs need not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub media_type: Option<String>,
+    /// Its length in bytes.
+    pub size: u64,
+}
+
+impl Cache {
+    /// The record under `key`.
+    ///
+    /// # Errors
+    /// When the store cannot say. A record that does not parse is removed and absent.
+    pub async fn get<T: DeserializeOwned>(&self, key: &RecordKey) -> io::Result<Option<T>> {
+        let Some(bytes) = self.inner.record(key).await? else { return Ok(None) };
+        match serde_json::from_slice(&bytes) {
+            Ok(value) => Ok(Some(value)),
+            Err(err) => {
+                tracing::warn!(%key, %err, "removing a record that cannot be read");
+                self.write(key, Change::DeleteIf(bytes)).await?;
+                Ok(None)
+            }
+        }
+    }
+
+    /// Writes a record; when the future is done, it survives a crash. Goes on when the future is dropped.
+    ///
+    /// # Errors
+    /// When the value is not JSON, or the store cannot take it; the old record then stays.
+    pub async fn put_record<T: Serialize + ?Sized>(&self, key: &RecordKey, value: &T) -> io::Result<()> {
+        self.write(key, Change::Put(serde_json::to_vec(value)?.into())).await
+    }
+
+    /// Removes a record. Not to find it is a success. Goes on when the future is dropped.
+    ///
+    /// # Errors
+    /// When the store cannot.
+    pub async fn delete(&self, key: &RecordKey) -> io::Result<()> {
+        self.write(key, Change::Delete).await
+    }
+
+    /// The keys that begin with the components of `prefix` and go on, in order.
+    ///
+    /// # Errors
+    /// When the store cannot say.
+    pub async fn list(&self, prefix: &RecordKey) -> io::Result<Vec<RecordKey>> {
+        self.inner.store.list_records(prefix).await
+    }
+
+    /// Records that `repository` has `digest`. A media type that is known stays when none is given.
+    ///
+    /// # Errors
+    /// When the store cannot take it.
+    pub async fn add_member(&self, repository: &RepositoryName, digest: &Digest, mut member: Member) -> io::Result<()> {
+        let known = self.member(repository, digest).await?;
+        if member.media_type.is_none() {
+            member.media_type = known.as_ref().and_then(|known| known.media_type.clone());
+        }
+        if known.as_ref() == Some(&member) {
+            return Ok(());
+        }
+        self.put_record(&member_key(repository, digest), &member).await
+    }
+
+    /// What is recorded of `digest` in `repository`. Content may be served under a repository only if there is
+    /// something: that a manifest names a digest, or that some other repository has it, proves nothing.
+    ///
+    /// # Errors
+    /// When the store cannot say.
+    pub async fn member(&self, repository: &RepositoryName, digest: &Digest) -> io::Result<Option<Member>> {
+        self.get(&member_key(repository, digest)).await
+    }
+
+    /// Forgets that `repository` has `digest`, because it says so no more.
+    ///
+    /// # Errors
+    /// When the store cannot.
+    pub async fn remove_member(&self, repository: &RepositoryName, digest: &Digest) -> io::Result<()> {
+        self.delete(&member_key(repository, digest)).await
+    }
+
+    async fn write(&self, key: &RecordKey, change: Change) -> io::Result<()> {
+        let (inner, key) = (Arc::clone(&self.inner), key.clone());
+        // A task of its own: cancelled between the store and the hot set, they would tell different things.
+        let write = tokio::spawn(async move { inner.write(key, change).await });
+        write.await.unwrap_or_else(|gone| Err(io::Error::other(gone)))
+    }
+}
+
+fn member_key(repository: &RepositoryName, digest: &Digest) -> RecordKey {
+    RecordKey::new(["members", repository.as_str(), &digest.to_string()])
+}
+
+enum Change {
+    Put(Bytes),
+    Delete,
+    /// Unless it was replaced meanwhile.
+    DeleteIf(Bytes),
+}
+
+impl Inner {
+    async fn record(&self, key: &RecordKey) -> io::Result<Option<Bytes>> {
+        if let Some(bytes) = self.hot.record(key).await {
+            return Ok(Some(bytes));
+        }
+        // What was read before a write must not go into the hot set after it.
+        let _turn = self.turns.of(key).await;
+        self.load_record(key).await
+    }
+
+    async fn load_record(&self, key: &RecordKey) -> io::Result<Option<Bytes>> {
+        if let Some(bytes) = self.hot.record(key).await {
+            return Ok(Some(bytes));
+        }
+        let bytes = self.store.record(key).await?;
+        if let Some(bytes) = &bytes {
+            self.hot.keep_record(key.clone(), bytes).await;
+        }
+        Ok(bytes)
+    }
+
+    async fn write(&self, key: RecordKey, change: Change) -> io::Result<()> {
+        let _turn = self.turns.of(&key).await;
+        match change {
+            Change::Put(bytes) => {
+                // The hot set only ever has what the store has, so there is nothing to write.
+                if self.hot.record(&key).await.as_ref() == Some(&bytes) {
+                    return Ok(());
+                }
+                self.hot.forget_record(&key).await;
+                self.store.put_record(&key, bytes.clone()).await?;
+                self.hot.keep_record(key, &bytes).await;
+            }
+            Change::DeleteIf(seen) => {
+                if self.load_record(&key).await? == Some(seen) {
+                    self.remove_record(&key).await?;
+                }
+            }
+            Change::Delete => self.remove_record(&key).await?,
+        }
+        Ok(())
+    }
+
+    async fn remove_record(&self, key: &RecordKey) -> io::Result<()> {
+        self.hot.forget_record(key).await;
+        self.store.delete_record(key).await
+    }
+}
+
+/// Locks for keys: a fixed number of them, shared by whatever hashes alike.
+pub(super) struct Turns {
+    locks: [Mutex<()>; 64],
+    hasher: RandomState,
+}
+
+impl Turns {
+    pub(super) fn new() -> Self {
+        Self { locks: std::array::from_fn(|_| Mutex::new(())), hasher: RandomState::new() }
+    }
+
+    pub(super) async fn of(&self, key: impl std::hash::Hash) -> MutexGuard<'_, ()> {
+        let index = self.hasher.hash_one(key) as usize % self.locks.len();
+        self.locks[index].lock().await
+    }
+}

@@ -1,0 +1,83 @@
+//! Where a fill's bytes come from.
+
+use std::error::Error;
+use std::io;
+use std::sync::Arc;
+
+use crate::body::{Body, BoxError, BoxFuture};
+use crate::oci::Digest;
+
+/// Content somewhere else, which a fill brings in. The cache knows no upstream: whoever starts a fill adapts one.
+pub trait Source: Send + Sync + 'static {
+    /// Starts to read at `offset`.
+    fn open(&self, offset: u64) -> BoxFuture<'_, Result<SourceBody, BoxError>>;
+
+    /// Tells sources apart. Who joined a fill that failed at another origin tries its own; the same origin is not
+    /// asked again.
+    fn origin(&self) -> &str {
+        ""
+    }
+}
+
+/// What a [`Source`] answers.
+pub struct SourceBody {
+    /// Where `body` begins: the offset asked for, or less when the source cannot do better.
+    pub offset: u64,
+    /// The length of the whole content, if the source says.
+    pub size: Option<u64>,
+    /// The bytes.
+    pub body: Body,
+}
+
+/// Why a fill did not bring its content in. Cheap to clone, since every follower gets it.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum FillError {
+    /// The source could not be read, or broke off.
+    #[error("the content could not be fetched")]
+    Source(#[source] Arc<dyn Error + Send + Sync>),
+    /// The source began elsewhere than asked.
+    #[error("the source began at byte {actual} where {expected} was asked for")]
+    WrongOffset {
+        /// What was asked.
+        expected: u64,
+        /// What came.
+        actual: u64,
+    },
+    /// The bytes are not those of the digest.
+    #[error("the content has digest {actual} where {expected} was asked for")]
+    DigestMismatch {
+        /// What was asked.
+        expected: Digest,
+        /// What came; boxed, since two digests make every `Result` with this error a large one.
+        actual: Box<Digest>,
+    },
+    /// There are more or fewer bytes than were announced.
+    #[error("the content has {actual} bytes where {expected} were announced")]
+    SizeMismatch {
+        /// What the descriptor or the source announced.
+        expected: u64,
+        /// What came, when it was noticed.
+        actual: u64,
+    },
+    /// The store could not take it in.
+    #[error("the cache could not store the content")]
+    Store(#[source] Arc<io::Error>),
+    /// The fill was stopped: the process is going down, or it ran into a bug.
+    #[error("the download was stopped")]
+    Stopped,
+}
+
+impl FillError {
+    pub(super) fn source(err: BoxError) -> Self {
+        Self::Source(err.into())
+    }
+
+    pub(super) fn store(err: io::Error) -> Self {
+        Self::Store(Arc::new(err))
+    }
+
+    /// Whether the bytes that came are wrong, or may be, rather than too few.
+    pub(super) fn taints(&self) -> bool {
+        matches!(self, Self::DigestMismatch { .. } | Self::SizeMismatch { .. } | Self::WrongOffset { .. })
+    }
+}

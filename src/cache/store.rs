@@ -1,0 +1,72 @@
+//! What keeps the bytes: content by digest, and small named records.
+
+use std::io;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::key::RecordKey;
+use crate::body::BoxFuture;
+use crate::oci::Digest;
+
+/// The most that one [`ReadAt::read_at`] returns, whatever was asked: a read is a buffer, and every buffer has a cap.
+pub const MAX_READ_BYTES: usize = 1 << 20;
+
+/// Where content and records are kept.
+///
+/// Only [`LocalStore`](super::LocalStore) may assume files: a fleet of replicas can share an object store behind
+/// this trait. What is damaged or not of this store's making is absent, and gone after it was found; an error is
+/// for a store that cannot tell, or cannot take in.
+pub trait Store: Send + Sync + 'static {
+    /// Committed content.
+    fn content<'a>(&'a self, digest: &'a Digest) -> BoxFuture<'a, io::Result<Option<Arc<dyn Content>>>>;
+
+    /// Starts to take in content. Nothing shows under `digest` before [`PartialContent::commit`], and several
+    /// may be under way for one digest.
+    fn create<'a>(&'a self, digest: &'a Digest) -> BoxFuture<'a, io::Result<Box<dyn PartialContent>>>;
+
+    /// Takes content out. Whoever has it open goes on reading.
+    fn remove<'a>(&'a self, digest: &'a Digest) -> BoxFuture<'a, io::Result<()>>;
+
+    /// A record's bytes.
+    fn record<'a>(&'a self, key: &'a RecordKey) -> BoxFuture<'a, io::Result<Option<Bytes>>>;
+
+    /// Writes a record, durably, and in one step: at any instant there is the old one or the new one.
+    fn put_record<'a>(&'a self, key: &'a RecordKey, bytes: Bytes) -> BoxFuture<'a, io::Result<()>>;
+
+    /// Takes a record out. Not to find it is a success.
+    fn delete_record<'a>(&'a self, key: &'a RecordKey) -> BoxFuture<'a, io::Result<()>>;
+
+    /// The keys that begin with the components of `prefix` and go on, in order.
+    fn list_records<'a>(&'a self, prefix: &'a RecordKey) -> BoxFuture<'a, io::Result<Vec<RecordKey>>>;
+}
+
+/// Bytes that can be read anywhere, by any number of readers.
+pub trait ReadAt: Send + Sync + 'static {
+    /// Up to `max` bytes from `offset` on, and no more than [`MAX_READ_BYTES`]; fewer only at the end of what is
+    /// there, none beyond it.
+    fn read_at(&self, offset: u64, max: usize) -> BoxFuture<'_, io::Result<Bytes>>;
+}
+
+/// Committed content, open. Stays readable after it was taken out of the store.
+pub trait Content: ReadAt {
+    /// Its length in bytes.
+    fn size(&self) -> u64;
+
+    /// Takes it out of the store because it was found damaged; whatever replaced it meanwhile stays.
+    fn discard(&self) -> BoxFuture<'_, io::Result<()>>;
+}
+
+/// Content that is being taken in. Dropping it is the abort: what was written vanishes.
+pub trait PartialContent: Send {
+    /// Adds to the end. When the future is done, [`reader`](Self::reader) gives the bytes.
+    ///
+    /// After an error nothing may be added, but what was there before stays readable.
+    fn append(&mut self, pieces: Vec<Bytes>) -> BoxFuture<'_, io::Result<()>>;
+
+    /// Reads what was written so far. Stays good after commit and after abort.
+    fn reader(&self) -> Arc<dyn ReadAt>;
+
+    /// Makes it the content of its digest, durably. The caller has verified it: a store does not hash.
+    fn commit(self: Box<Self>) -> BoxFuture<'static, io::Result<Arc<dyn Content>>>;
+}

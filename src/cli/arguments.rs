@@ -1,0 +1,144 @@
+//! What the command line looks like.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{CommandLine, Config, ConfigError};
+
+/// A reverse proxy in front of an OCI registry that serves imgpkg bundles with their images named where the client
+/// can pull them.
+#[derive(Debug, Parser)]
+#[command(version, propagate_version = true)]
+pub(super) struct Arguments {
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Serve a registry.
+    Serve(ServeArguments),
+    /// Serve a sample bundle, pull it, and show what became of its lock.
+    Demo(DemoArguments),
+    /// Tell what becomes of a reference, and why.
+    Explain(ExplainArguments),
+    /// Check a configuration file.
+    Check {
+        /// The file.
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ServeArguments {
+    #[command(flatten)]
+    source: Source,
+    /// Where clients connect [default: 127.0.0.1:8080].
+    #[arg(long, value_name = "ADDR", conflicts_with = "config")]
+    listen: Option<String>,
+    /// Where content is kept [default: /var/lib/colocate].
+    #[arg(long, value_name = "DIR", conflicts_with = "config")]
+    cache: Option<String>,
+    /// Where health and metrics are served, or none [default: 127.0.0.1:8081].
+    #[arg(long, value_name = "ADDR", conflicts_with = "config")]
+    admin: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct DemoArguments {
+    /// Exit after the pull instead of serving on.
+    #[arg(long)]
+    pub(super) once: bool,
+    /// Where to listen; port 0 is any free one.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
+    pub(super) listen: SocketAddr,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ExplainArguments {
+    #[command(flatten)]
+    source: Source,
+    /// As JSON.
+    #[arg(long)]
+    pub(super) json: bool,
+    /// [HOST/]REPOSITORY[:TAG|@DIGEST]; the tag is latest if there is none.
+    #[arg(value_name = "REFERENCE")]
+    pub(super) reference: String,
+}
+
+/// Where the configuration comes from.
+#[derive(Debug, Args)]
+struct Source {
+    /// The configuration; config/default.yaml documents it.
+    #[arg(long, value_name = "FILE", required_unless_present = "upstream")]
+    config: Option<PathBuf>,
+    /// The registry behind: https://HOST[:PORT], or layout:DIR for an OCI image layout.
+    #[arg(long, value_name = "URL", conflicts_with = "config")]
+    upstream: Option<String>,
+    /// What is written into locks: how clients reach this proxy [default: the address listened on].
+    #[arg(long, value_name = "HOST[:PORT]", conflicts_with = "config")]
+    endpoint: Option<String>,
+}
+
+impl Source {
+    fn config(&self, rest: CommandLine) -> Result<Config, ConfigError> {
+        match &self.config {
+            Some(file) => Config::load(file),
+            None => Config::from_command_line(CommandLine {
+                upstream: self.upstream.clone(),
+                endpoint: self.endpoint.clone(),
+                ..rest
+            }),
+        }
+    }
+}
+
+impl ServeArguments {
+    pub(super) fn config(&self) -> Result<Config, ConfigError> {
+        let Self { listen, cache, admin, .. } = self;
+        self.source.config(CommandLine {
+            listen: listen.clone(),
+            cache: cache.clone(),
+            admin: admin.clone(),
+            ..CommandLine::default()
+        })
+    }
+}
+
+impl ExplainArguments {
+    pub(super) fn config(&self) -> Result<Config, ConfigError> {
+        self.source.config(CommandLine::default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_are_consistent() {
+        use clap::CommandFactory as _;
+        Arguments::command().debug_assert();
+        for good in [
+            &["colocate", "serve", "--config", "c.yaml"][..],
+            &["colocate", "serve", "--upstream", "layout:d", "--listen", "127.0.0.1:1", "--cache", "c"],
+            &["colocate", "explain", "--upstream", "https://a.b", "--endpoint", "c.d", "--json", "e/f:g"],
+            &["colocate", "demo", "--once"],
+            &["colocate", "check", "--config", "c.yaml"],
+        ] {
+            assert!(Arguments::try_parse_from(good).is_ok(), "{good:?}");
+        }
+        for bad in [
+            &["colocate", "serve"][..],
+            &["colocate", "serve", "--config", "c.yaml", "--listen", "a"],
+            &["colocate", "serve", "--config", "c.yaml", "--upstream", "a"],
+            &["colocate", "explain", "a/b"],
+            &["colocate", "check"],
+        ] {
+            assert!(Arguments::try_parse_from(bad).is_err(), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! What can go wrong with a command, and how that is told.
+
+use std::error::Error;
+use std::io;
+use std::process::ExitCode;
+
+use super::demo::DemoError;
+use super::wire::StartError;
+use crate::config::ConfigError;
+use crate::proxy::ProxyError;
+use crate::telemetry::LogError;
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum CliError {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Log(#[from] LogError),
+    #[error("{0}")]
+    Usage(String),
+    #[error("the runtime cannot start")]
+    Runtime(#[source] io::Error),
+    #[error(transparent)]
+    Start(#[from] StartError),
+    #[error("signals cannot be received")]
+    Signals(#[source] io::Error),
+    #[error(transparent)]
+    Proxy(#[from] ProxyError),
+    #[error(transparent)]
+    Demo(#[from] DemoError),
+    #[error("the answer cannot be written")]
+    Output(#[source] io::Error),
+}
+
+impl CliError {
+    /// Tells it on stderr, with all causes, and says how to exit.
+    #[expect(clippy::print_stderr, reason = "the command's own voice; a log may go elsewhere, or be filtered")]
+    pub(super) fn report(&self) -> ExitCode {
+        eprintln!("colocate: {self}");
+        let mut next = self.source();
+        while let Some(cause) = next {
+            eprintln!("  because: {cause}");
+            next = cause.source();
+        }
+        match self {
+            Self::Config(_) | Self::Log(_) | Self::Usage(_) => ExitCode::from(2),
+            _ => ExitCode::FAILURE,
+        }
+    }
+}

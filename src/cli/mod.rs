@@ -1,0 +1,77 @@
+//! The command line: what each command does with the rooms below.
+//!
+//! [`wire`] makes a running proxy of a configuration, and is the only place that knows every room. `serve` runs it
+//! until a signal, `demo` pulls through it, `explain` asks it without a listener, and `check` stops before it.
+//! What a command has to say goes to stdout, errors to stderr with all their causes. A mistake in arguments or
+//! configuration exits with 2, anything that went wrong later with 1.
+
+mod arguments;
+mod demo;
+mod error;
+mod explain;
+mod serve;
+mod wire;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use arguments::{Arguments, Command};
+use error::CliError;
+pub use wire::{Running, StartError, start};
+
+use crate::config::{Config, LogFormat};
+use crate::telemetry;
+
+/// Does what the process's arguments say.
+pub fn run() -> ExitCode {
+    let Arguments { command } = Arguments::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(err) => return CliError::Runtime(err).report(),
+    };
+    match runtime.block_on(dispatch(command)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(err) => err.report(),
+    }
+}
+
+async fn dispatch(command: Command) -> Result<(), CliError> {
+    match command {
+        Command::Serve(arguments) => {
+            let config = arguments.config()?;
+            start_log(&config)?;
+            serve::serve(config).await
+        }
+        Command::Demo(arguments) => {
+            // The demo has its own story to tell; only trouble belongs between its lines.
+            telemetry::init(false, "warn")?;
+            demo::demo(&arguments).await
+        }
+        Command::Explain(arguments) => {
+            telemetry::init(false, "error")?;
+            explain::explain(&arguments).await
+        }
+        Command::Check { config } => check(&Config::load(&config)?),
+    }
+}
+
+fn start_log(config: &Config) -> Result<(), CliError> {
+    Ok(telemetry::init(config.log.format == LogFormat::Json, &config.log.filter)?)
+}
+
+#[expect(clippy::print_stdout, reason = "what the command has to say")]
+fn check(config: &Config) -> Result<(), CliError> {
+    use crate::config::UpstreamPlace;
+    let upstream = match &config.upstream.place {
+        UpstreamPlace::Registry(url) => url.to_string(),
+        UpstreamPlace::Layout(dir) => format!("the layout in {}", dir.display()),
+    };
+    let endpoint = match (&config.endpoint, config.endpoints.as_slice()) {
+        (Some(endpoint), _) => endpoint.to_string(),
+        (None, []) => config.listen.to_string(),
+        (None, endpoints) => endpoints.iter().map(ToString::to_string).collect::<Vec<_>>().join(" or "),
+    };
+    println!("The configuration is valid: {upstream} behind {}, locks name {endpoint}.", config.listen);
+    Ok(())
+}

@@ -1,0 +1,52 @@
+//! `colocate serve`
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::error::CliError;
+use super::wire::{self, Running};
+use crate::config::Config;
+use crate::server::Drained;
+
+/// Serves until SIGTERM or SIGINT, then drains; a second signal cuts that short.
+pub(super) async fn serve(config: Config) -> Result<(), CliError> {
+    // Before anything is bound, so that no signal finds the default action in place.
+    let mut signals = Signals::new()?;
+    let running = wire::start(config).await?;
+    let admin = running.admin().map(|address| address.to_string());
+    tracing::info!(address = %running.address(), admin, version = env!("CARGO_PKG_VERSION"), "serving");
+    stop(running, &mut signals).await;
+    Ok(())
+}
+
+/// Waits for a signal and ends the proxy.
+pub(super) async fn stop(running: Running, signals: &mut Signals) {
+    let name = signals.next().await;
+    tracing::info!(signal = name, "stopping");
+    tokio::select! {
+        drained = running.stop() => match drained {
+            Drained::Complete => tracing::info!("stopped"),
+            Drained::Cut(connections) => tracing::warn!(connections, "stopped; connections were cut"),
+        },
+        name = signals.next() => tracing::warn!(signal = name, "stopped at once"),
+    }
+}
+
+/// The signals that stop the process.
+pub(super) struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    pub(super) fn new() -> Result<Self, CliError> {
+        let receive = |kind| signal(kind).map_err(CliError::Signals);
+        Ok(Self { terminate: receive(SignalKind::terminate())?, interrupt: receive(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! From a configuration to a running proxy.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::admin::{Admin, Readiness};
+use crate::body::{Clock, SystemClock};
+use crate::cache::{Cache, CacheLimits, LocalStore, OpenError};
+use crate::config::{CacheConfig, Config, RelocationConfig, Undecided, UpstreamConfig, UpstreamPlace};
+use crate::proxy::{Proxy, ProxyParts, RelocationLimits};
+use crate::server::{Drained, Server, ServerLimits, ServerParts};
+use crate::telemetry::Metrics;
+use crate::tls;
+use crate::upstream::{
+    Credentials, LayoutUpstream, RegistryConfig, RegistryConfigError, RegistryUpstream, Timeouts, Upstream,
+    UpstreamError,
+};
+
+/// Why a proxy cannot be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The registry behind cannot be spoken to as configured.
+    #[error("upstream.url cannot be used")]
+    Registry(#[from] RegistryConfigError),
+    /// The layout cannot be read.
+    #[error("the image layout cannot be opened; upstream.url must name a directory with an index.json")]
+    Layout(#[from] UpstreamError),
+    /// The cache directory cannot be used.
+    #[error("cache.dir cannot be used")]
+    Cache(#[from] OpenError),
+    /// The certificate cannot be served with.
+    #[error("server.tls cannot be used; the key must be the certificate's")]
+    Tls(#[from] rustls::Error),
+    /// An address cannot be listened on.
+    #[error("cannot listen on {address} (`{key}`); another program may have it, or it is not this machine's")]
+    Bind {
+        /// The setting.
+        key: &'static str,
+        /// Its value.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A thread that reads the disk was stopped.
+    #[error("starting was stopped")]
+    Stopped(#[from] tokio::task::JoinError),
+}
+
+/// A proxy that serves until it is stopped.
+pub struct Running {
+    address: SocketAddr,
+    admin: Option<SocketAddr>,
+    readiness: Readiness,
+    stop: watch::Sender<Stage>,
+    server: JoinHandle<Drained>,
+    admin_task: Option<JoinHandle<()>>,
+}
+
+/// How far stopping has come. The admin listener outlives the other, to tell of it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Stage {
+    Serving,
+    Draining,
+    Stopped,
+}
+
+/// Starts what `config` says. Both listeners are bound when this returns.
+///
+/// # Errors
+/// When a part of it cannot be had. The registry behind is not asked yet, and may be down.
+pub async fn start(config: Config) -> Result<Running, StartError> {
+    let metrics = Metrics::new();
+    let proxy = proxy(&config, metrics.clone()).await?;
+    let tls = config.server.tls.map(|tls| tls::acceptor(tls.chain, tls.key)).transpose()?;
+    let parts = ServerParts {
+        proxy,
+        metrics: metrics.clone(),
+        endpoint: config.endpoint,
+        endpoints: config.endpoints,
+        rules: config.rules,
+        limits: ServerLimits {
+            header_read_timeout: config.server.header_read_timeout,
+            max_connections: config.server.max_connections,
+            drain_timeout: config.server.drain_timeout,
+            idle_body_timeout: config.server.idle_body_timeout,
+        },
+        tls,
+    };
+    let bind = |key, address| move |source| StartError::Bind { key, address, source };
+    let server = Server::bind(config.listen, parts).await.map_err(bind("listen", config.listen))?;
+    let readiness = Readiness::default();
+    let admin = match config.admin {
+        None => None,
+        Some(address) => {
+            let admin = Admin::bind(address, metrics, readiness.clone()).await;
+            Some(admin.map_err(bind("admin.listen", address))?)
+        }
+    };
+
+    let (stop, stage) = watch::channel(Stage::Serving);
+    let reached = |wanted: Stage| {
+        let mut stage = stage.clone();
+        // An error means that `Running` was dropped, which stops everything.
+        async move { drop(stage.wait_for(|stage| *stage >= wanted).await) }
+    };
+    let (address, admin_address) = (server.address(), admin.as_ref().map(Admin::address));
+    let server = tokio::spawn(server.run(reached(Stage::Draining)));
+    let admin_task = admin.map(|admin| tokio::spawn(admin.run(reached(Stage::Stopped))));
+    readiness.set(true);
+    Ok(Running { address, admin: admin_address, readiness, stop, server, admin_task })
+}
+
+/// A proxy without listeners.
+pub(super) async fn proxy(config: &Config, metrics: Metrics) -> Result<Proxy, StartError> {
+    let upstream = upstream(&config.upstream).await?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let cache = cache(&config.cache, Arc::clone(&clock)).await?;
+    let relocation = limits(&config.relocation);
+    Ok(Proxy::new(ProxyParts { upstream, cache, clock, relocation, tags_ttl: config.tags_ttl, metrics }))
+}
+
+async fn upstream(config: &UpstreamConfig) -> Result<Arc<dyn Upstream>, StartError> {
+    match &config.place {
+        UpstreamPlace::Layout(dir) => {
+            let dir = dir.clone();
+            Ok(Arc::new(tokio::task::spawn_blocking(move || LayoutUpstream::open(&dir)).await??))
+        }
+        UpstreamPlace::Registry(url) => {
+            let credentials = config.credentials.as_ref().map(|credentials| Credentials {
+                user: credentials.username.clone(),
+                password: credentials.password.expose().to_owned(),
+            });
+            Ok(Arc::new(RegistryUpstream::new(RegistryConfig {
+                url: url.clone(),
+                credentials,
+                realm_hosts: config.realms.iter().map(ToString::to_string).collect(),
+                extra_ca: config.extra_ca.clone(),
+                timeouts: Timeouts {
+                    connect: config.connect_timeout,
+                    response: config.response_timeout,
+                    progress: config.progress_timeout,
+                },
+                concurrency: config.concurrency,
+            })?))
+        }
+    }
+}
+
+async fn cache(config: &CacheConfig, clock: Arc<dyn Clock>) -> Result<Cache, StartError> {
+    let dir = config.dir.clone();
+    let store = tokio::task::spawn_blocking(move || LocalStore::open(dir)).await??;
+    let limits = CacheLimits { memory_bytes: config.memory, concurrent_fills: config.max_fills };
+    Ok(Cache::new(Arc::new(store), clock, limits))
+}
+
+fn limits(config: &RelocationConfig) -> RelocationLimits {
+    RelocationLimits {
+        deadline: config.deadline,
+        undecided_original: config.undecided == Undecided::Original,
+        negative_ttl: config.negative_ttl,
+        max_layer_bytes: config.max_layer_bytes,
+        concurrency: config.concurrency,
+        max_passes: config.max_passes,
+        max_targets: config.max_targets_per_bundle,
+    }
+}
+
+impl Running {
+    /// Where clients connect.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Where health and metrics are, if anywhere.
+    pub fn admin(&self) -> Option<SocketAddr> {
+        self.admin
+    }
+
+    /// Lets running requests end, as long as the configuration allows, and stops. Dropping this future instead
+    /// cuts them.
+    pub async fn stop(self) -> Drained {
+        let Self { readiness, stop, server, admin_task, .. } = self;
+        readiness.set(false);
+        stop.send_replace(Stage::Draining);
+        // The only error is a panic, of which the process's hook has told.
+        let drained = server.await.unwrap_or(Drained::Cut(0));
+        stop.send_replace(Stage::Stopped);
+        if let Some(task) = admin_task {
+            let _ = task.await;
+        }
+        drained
+    }
+}

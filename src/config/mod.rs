@@ -1,0 +1,228 @@
+//! The configuration: a YAML file in, a checked [`Config`] out.
+//!
+//! Two stages. [`raw`] is the file's shape as serde sees it, every setting an optional text; [`check`] turns
+//! that into types the rest of the program takes without looking again. Everything that can be wrong is found
+//! here, before the first socket is bound: passwords and certificates are read, patterns compiled, addresses
+//! parsed. All problems are reported at once, each with the path of its key and what to do about it.
+//!
+//! Unknown keys are refused, because a misspelt limit that is silently ignored is a limit that does not hold;
+//! the nearest known key is offered. `config/default.yaml` documents every key, and a test holds it to the
+//! defaults in [`check`].
+//!
+//! What is left out: opening anything. Rooms above take the parts they need; none of them sees YAML.
+
+mod check;
+mod endpoint;
+mod error;
+mod glob;
+mod keys;
+mod raw;
+mod rules;
+mod values;
+mod yaml;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use url::Url;
+
+pub use endpoint::{Endpoint, EndpointError};
+pub use error::{ConfigError, Problem};
+pub use glob::Glob;
+pub use rules::{Rule, Rules, When};
+pub use values::Secret;
+
+/// Everything `colocate serve` needs to know, checked.
+#[derive(Debug)]
+pub struct Config {
+    /// Where clients connect.
+    pub listen: SocketAddr,
+    /// Where health and metrics are served; `None` turns the listener off.
+    pub admin: Option<SocketAddr>,
+    /// What is written into locks; `None` means the address that is listened on.
+    pub endpoint: Option<Endpoint>,
+    /// Other names clients use: a request whose Host is among them gets it written into its locks.
+    pub endpoints: Vec<Endpoint>,
+    /// The registry behind.
+    pub upstream: UpstreamConfig,
+    /// Where content is kept.
+    pub cache: CacheConfig,
+    /// How long a tag's answer is believed before upstream is asked again.
+    pub tags_ttl: Duration,
+    /// How bundles are relocated.
+    pub relocation: RelocationConfig,
+    /// Which view of a repository an endpoint gives.
+    pub rules: Rules,
+    /// Limits of the listener.
+    pub server: ServerConfig,
+    /// How the program logs.
+    pub log: LogConfig,
+}
+
+/// The registry behind.
+#[derive(Debug)]
+pub struct UpstreamConfig {
+    /// Which kind it is, and where.
+    pub place: UpstreamPlace,
+    /// Who the proxy is to that registry; anonymous when `None`.
+    pub credentials: Option<Credentials>,
+    /// Certificate authorities trusted besides the system's.
+    pub extra_ca: Vec<CertificateDer<'static>>,
+    /// Hosts of token servers besides the registry's own that may see the credentials.
+    pub realms: Vec<Endpoint>,
+    /// How long a connection attempt may take.
+    pub connect_timeout: Duration,
+    /// How long response headers may take.
+    pub response_timeout: Duration,
+    /// How long a body may stand still.
+    pub progress_timeout: Duration,
+    /// Requests to the registry at one time.
+    pub concurrency: usize,
+}
+
+/// Where images come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum UpstreamPlace {
+    /// A registry, by its scheme, host and port.
+    Registry(Url),
+    /// A directory that holds an OCI image layout.
+    Layout(PathBuf),
+}
+
+/// A user name and password.
+#[derive(Clone, Debug)]
+pub struct Credentials {
+    /// The user name.
+    pub username: String,
+    /// The password, from wherever the file said.
+    pub password: Secret,
+}
+
+/// Where content is kept.
+#[derive(Clone, Debug)]
+pub struct CacheConfig {
+    /// The directory.
+    pub dir: PathBuf,
+    /// Bytes of memory for what is asked for most.
+    pub memory: u64,
+    /// Downloads at one time.
+    pub max_fills: usize,
+}
+
+/// How bundles are relocated.
+#[derive(Clone, Debug)]
+pub struct RelocationConfig {
+    /// How long a client waits for a relocated bundle.
+    pub deadline: Duration,
+    /// What a client gets when that was too short, or upstream could not say.
+    pub undecided: Undecided,
+    /// How long "an image is not there" is believed.
+    pub negative_ttl: Duration,
+    /// The largest layer that is rewritten, compressed, in bytes.
+    pub max_layer_bytes: u64,
+    /// Images of one bundle looked for at one time.
+    pub concurrency: usize,
+    /// Rewriting passes at one time.
+    pub max_passes: usize,
+    /// Endpoints one bundle is kept relocated for.
+    pub max_targets_per_bundle: usize,
+}
+
+/// What a client gets while it is not known whether all images are there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Undecided {
+    /// 503 with Retry-After, so that nobody gets a lock that points outside.
+    Fail,
+    /// The bundle as it stands upstream.
+    Original,
+}
+
+/// Limits of the listener.
+#[derive(Debug)]
+pub struct ServerConfig {
+    /// How long a request's head may take, and how long a connection may stay idle between two.
+    pub header_read_timeout: Duration,
+    /// Connections at one time; more wait in the kernel's queue.
+    pub max_connections: usize,
+    /// How long running requests may take to end after SIGTERM.
+    pub drain_timeout: Duration,
+    /// How long a client may take nothing of a response.
+    pub idle_body_timeout: Duration,
+    /// The certificate to serve with; plain HTTP when `None`.
+    pub tls: Option<TlsConfig>,
+}
+
+/// The server's certificate.
+#[derive(Debug)]
+pub struct TlsConfig {
+    /// The chain, the server's own first.
+    pub chain: Vec<CertificateDer<'static>>,
+    /// The private key.
+    pub key: PrivateKeyDer<'static>,
+}
+
+/// How the program logs.
+#[derive(Clone, Debug)]
+pub struct LogConfig {
+    /// For people or for machines.
+    pub format: LogFormat,
+    /// What is logged, as `tracing_subscriber::EnvFilter` reads it.
+    pub filter: String,
+}
+
+/// The shape of a log line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// One readable line.
+    Text,
+    /// One JSON object.
+    Json,
+}
+
+/// What the command line says instead of a file; everything else keeps its default.
+#[derive(Clone, Debug, Default)]
+pub struct CommandLine {
+    /// `upstream.url`
+    pub upstream: Option<String>,
+    /// `listen`
+    pub listen: Option<String>,
+    /// `cache.dir`
+    pub cache: Option<String>,
+    /// `endpoint`
+    pub endpoint: Option<String>,
+    /// `admin.listen`
+    pub admin: Option<String>,
+}
+
+impl Config {
+    /// Reads and checks a file.
+    ///
+    /// # Errors
+    /// All that is wrong with it, or why it cannot be read.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let origin = path.display().to_string();
+        match values::read_file(path, yaml::MAX_BYTES) {
+            Ok(text) => Self::parse(&origin, &text),
+            Err(message) => Err(ConfigError::new(origin, vec![Problem::new("", message)])),
+        }
+    }
+
+    /// Checks the text of a file; `origin` names it in errors.
+    ///
+    /// # Errors
+    /// All that is wrong with it.
+    pub fn parse(origin: &str, text: &str) -> Result<Self, ConfigError> {
+        yaml::parse(text).and_then(check::check).map_err(|problems| ConfigError::new(origin.to_owned(), problems))
+    }
+
+    /// Checks what the command line said.
+    ///
+    /// # Errors
+    /// All that is wrong with it.
+    pub fn from_command_line(arguments: CommandLine) -> Result<Self, ConfigError> {
+        check::check(raw::Raw::from(arguments))
+            .map_err(|problems| ConfigError::new("the command line".to_owned(), problems))
+    }
+}

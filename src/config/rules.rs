@@ -1,0 +1,46 @@
+//! Which view of a repository an endpoint gives.
+
+use super::glob::Glob;
+
+/// When a bundle is relocated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum When {
+    /// Only when every image its lock names is colocated, as imgpkg does.
+    All,
+    /// Each image that is colocated, whatever the others are.
+    Each,
+    /// Never: the exact view, for tools that copy, verify or mirror.
+    Never,
+}
+
+/// One rule: for these endpoints and repositories, this.
+#[derive(Clone, Debug)]
+pub struct Rule {
+    /// Endpoints it is about.
+    pub endpoint: Glob,
+    /// Repositories it is about.
+    pub repository: Glob,
+    /// What holds there.
+    pub when: When,
+}
+
+/// Rules in order; the first that matches holds.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    pub(super) rules: Vec<Rule>,
+    pub(super) default: When,
+}
+
+impl Rules {
+    /// When bundles of `repository` are relocated for clients that come by `endpoint`.
+    pub fn when(&self, endpoint: &str, repository: &str) -> When {
+        let matching =
+            self.rules.iter().find(|rule| rule.endpoint.matches(endpoint) && rule.repository.matches(repository));
+        matching.map_or(self.default, |rule| rule.when)
+    }
+
+    /// Whether no bundle is ever relocated.
+    pub fn never_relocate(&self) -> bool {
+        self.default == When::Never && self.rules.iter().all(|rule| rule.when == When::Never)
+    }
+}

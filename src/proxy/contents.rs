@@ -1,0 +1,185 @@
+//! Originals: manifests and blobs by digest, from the cache if this repository may have them, else from upstream.
+//!
+//! Content is stored once for all repositories, so having it is no right to show it: a digest is served under a
+//! repository only when that repository's upstream gave it, or confirmed it.
+
+use std::io;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+
+use super::error::{ProxyError, Subject};
+use super::outcome::Outcome;
+use crate::body::{BoxError, BoxFuture, find_source};
+use crate::cache::{Cache, FillError, Lookup, Member, ReadError, Reader, Source, SourceBody};
+use crate::oci::{Digest, MAX_MANIFEST_BYTES, Manifest, MediaType, Reference, RepositoryName, is_schema1};
+use crate::upstream::{Upstream, UpstreamError};
+
+/// How much of a blob is read from the cache at a time.
+pub(super) const CHUNK_BYTES: usize = 256 << 10;
+
+/// The upstream and the cache in front of it.
+pub(super) struct Contents {
+    pub(super) upstream: Arc<dyn Upstream>,
+    pub(super) cache: Cache,
+}
+
+impl Contents {
+    /// The manifest of `digest`.
+    pub(super) async fn manifest(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+    ) -> Result<(Manifest, Outcome), ProxyError> {
+        if let Some(manifest) = self.cached_manifest(repository, digest).await? {
+            return Ok((manifest, Outcome::Hit));
+        }
+        let manifest = self
+            .upstream
+            .manifest(repository, &Reference::Digest(*digest))
+            .await
+            .map_err(|error| ProxyError::upstream(error, Subject::Manifest, repository))?;
+        let outcome = self.keep_manifest(repository, &manifest).await;
+        Ok((manifest, outcome))
+    }
+
+    async fn cached_manifest(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+    ) -> Result<Option<Manifest>, ProxyError> {
+        let Some(Member { media_type: Some(media_type), .. }) = self.cache.member(repository, digest).await? else {
+            return Ok(None);
+        };
+        let bytes = self.cache.load(digest, MAX_MANIFEST_BYTES).await?;
+        let media_type = MediaType::from(media_type.as_str());
+        Ok(bytes.map(|bytes| Manifest { bytes, digest: *digest, media_type }))
+    }
+
+    /// Stores a manifest that the upstream sent, unless it is of the kind whose digest is not that of its bytes.
+    pub(super) async fn keep_manifest(&self, repository: &RepositoryName, manifest: &Manifest) -> Outcome {
+        if is_schema1(&manifest.media_type) {
+            return Outcome::Bypass;
+        }
+        let member = Member { media_type: Some(manifest.media_type.to_string()), size: manifest.bytes.len() as u64 };
+        let stored = async {
+            self.cache.put(&manifest.digest, manifest.bytes.clone()).await?;
+            self.cache.add_member(repository, &manifest.digest, member).await
+        };
+        if let Err(error) = stored.await {
+            tracing::warn!(%repository, digest = %manifest.digest, %error, "a manifest could not be cached");
+        }
+        Outcome::Miss
+    }
+
+    /// The blob of `digest`, which may still be arriving.
+    pub(super) async fn blob(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+    ) -> Result<(Reader, Outcome), ProxyError> {
+        let is_member = self.cache.member(repository, digest).await?.is_some();
+        let absent = |error| ProxyError::upstream(error, Subject::Blob, repository);
+        let source = Arc::new(BlobSource::new(Arc::clone(&self.upstream), repository.clone(), *digest));
+        let reader = self.cache.fill(digest, None, source).await.map_err(|error| match fill_cause(error) {
+            Ok(error) => absent(error),
+            Err(error) => error,
+        })?;
+        let mut outcome = match reader.lookup() {
+            Lookup::Hit => Outcome::Hit,
+            Lookup::Collapsed => Outcome::Collapsed,
+            Lookup::Miss => Outcome::Miss,
+        };
+        if !is_member {
+            if reader.lookup() != Lookup::Miss {
+                // Another repository gave it, or is giving it: this one has to say that it has it, too.
+                self.upstream.blob_head(repository, digest).await.map_err(absent)?;
+                outcome = Outcome::Revalidated;
+            }
+            let member = Member { media_type: None, size: reader.size() };
+            if let Err(error) = self.cache.add_member(repository, digest, member).await {
+                tracing::warn!(%repository, %digest, %error, "a blob's repository could not be recorded");
+            }
+        }
+        Ok((reader, outcome))
+    }
+
+    /// A whole blob of at most `cap` bytes, verified.
+    pub(super) async fn small_blob(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        cap: usize,
+    ) -> Result<Bytes, ProxyError> {
+        let (reader, _) = self.blob(repository, digest).await?;
+        read_all(&reader, cap).await
+    }
+}
+
+/// All that a reader has, if that is at most `cap` bytes.
+async fn read_all(reader: &Reader, cap: usize) -> Result<Bytes, ProxyError> {
+    if reader.size() > cap as u64 {
+        return Err(UpstreamError::TooLarge { limit: cap as u64 }.into());
+    }
+    let mut bytes = BytesMut::new();
+    loop {
+        let piece = reader.read_at(bytes.len() as u64, CHUNK_BYTES).await.map_err(read_cause)?;
+        if piece.is_empty() {
+            return Ok(bytes.freeze());
+        }
+        bytes.extend_from_slice(&piece);
+    }
+}
+
+/// What broke a fill: the upstream, or else the proxy.
+fn fill_cause(error: FillError) -> Result<UpstreamError, ProxyError> {
+    if let Some(upstream) = find_source::<UpstreamError>(&error) {
+        return Ok(upstream.clone());
+    }
+    match error {
+        FillError::DigestMismatch { expected, actual } => {
+            Ok(UpstreamError::DigestMismatch { expected: Box::new(expected), actual })
+        }
+        FillError::SizeMismatch { .. } | FillError::WrongOffset { .. } | FillError::Source(_) => {
+            Ok(UpstreamError::Malformed { what: format!("sent a damaged blob: {error}") })
+        }
+        FillError::Store(error) => Err(ProxyError::Cache(error)),
+        FillError::Stopped => Err(io::Error::other(error).into()),
+    }
+}
+
+/// What broke a read of content that was, or is still, being filled.
+pub(super) fn read_cause(error: ReadError) -> ProxyError {
+    match error {
+        ReadError::Fill(error) => fill_cause(error).map_or_else(|error| error, ProxyError::from),
+        ReadError::Store(error) => ProxyError::Cache(error),
+    }
+}
+
+/// A blob of the upstream's, as the cache wants it.
+struct BlobSource {
+    upstream: Arc<dyn Upstream>,
+    repository: RepositoryName,
+    digest: Digest,
+    origin: String,
+}
+
+impl BlobSource {
+    fn new(upstream: Arc<dyn Upstream>, repository: RepositoryName, digest: Digest) -> Self {
+        let origin = format!("{}/{repository}", upstream.name());
+        Self { upstream, repository, digest, origin }
+    }
+}
+
+impl Source for BlobSource {
+    fn open(&self, offset: u64) -> BoxFuture<'_, Result<SourceBody, BoxError>> {
+        Box::pin(async move {
+            let blob = self.upstream.blob(&self.repository, &self.digest, offset).await?;
+            Ok(SourceBody { offset: blob.offset, size: blob.size, body: blob.body })
+        })
+    }
+
+    fn origin(&self) -> &str {
+        &self.origin
+    }
+}

@@ -1,0 +1,121 @@
+//! Every way in which a request fails, with whose fault it is and what the client is told.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::StatusCode;
+
+use super::relocation::Undecided;
+use crate::oci::{ErrorCode, ErrorDocument, RepositoryName};
+use crate::upstream::UpstreamError;
+
+/// Whose fault it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// The registry behind, or the way to it.
+    Upstream,
+    /// The client asked for something that is not there, or not allowed.
+    Downstream,
+    /// This program, its disk or its limits.
+    Internal,
+}
+
+/// What was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// A manifest.
+    Manifest,
+    /// A blob.
+    Blob,
+    /// A repository, by its tags.
+    Repository,
+}
+
+/// Why a request cannot be answered.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum ProxyError {
+    /// The upstream has no such thing.
+    #[error("{repository} has no such {}", match subject {
+        Subject::Manifest => "manifest",
+        Subject::Blob => "blob",
+        Subject::Repository => "repository",
+    })]
+    NotFound {
+        /// What was asked for.
+        subject: Subject,
+        /// Where.
+        repository: RepositoryName,
+    },
+    /// The upstream failed.
+    #[error("the registry behind this proxy failed")]
+    Upstream(#[from] UpstreamError),
+    /// A bundle whose images could not all be looked for.
+    #[error("this bundle's images could not all be looked for; pull again in a moment")]
+    Undecided(#[from] Undecided),
+    /// The cache's disk failed in a way that cannot be worked around.
+    #[error("the proxy's cache failed")]
+    Cache(#[source] Arc<io::Error>),
+}
+
+impl ProxyError {
+    /// An upstream's error, with "not there" told apart.
+    pub(super) fn upstream(error: UpstreamError, subject: Subject, repository: &RepositoryName) -> Self {
+        if error.is_absent() { Self::NotFound { subject, repository: repository.clone() } } else { error.into() }
+    }
+
+    /// Status and document for the client. What upstream said is told apart from what the proxy could not do.
+    pub fn answer(&self) -> (StatusCode, ErrorDocument) {
+        use UpstreamError as U;
+        let upstream = match self {
+            Self::NotFound { subject, .. } => {
+                let code = match subject {
+                    Subject::Manifest => ErrorCode::ManifestUnknown,
+                    Subject::Blob => ErrorCode::BlobUnknown,
+                    Subject::Repository => ErrorCode::NameUnknown,
+                };
+                return (StatusCode::NOT_FOUND, ErrorDocument::new(&code, self.to_string()));
+            }
+            Self::Undecided(cause) => {
+                return (StatusCode::SERVICE_UNAVAILABLE, ErrorDocument::unknown(format!("{self} ({cause})")));
+            }
+            Self::Cache(_) => return (StatusCode::INTERNAL_SERVER_ERROR, ErrorDocument::unknown(self.to_string())),
+            Self::Upstream(error) => error,
+        };
+        let message = format!("{self}: {upstream}");
+        match upstream {
+            U::Unauthorized => (StatusCode::UNAUTHORIZED, ErrorDocument::new(&ErrorCode::Unauthorized, message)),
+            U::Denied => (StatusCode::FORBIDDEN, ErrorDocument::new(&ErrorCode::Denied, message)),
+            U::RateLimited { .. } => {
+                (StatusCode::TOO_MANY_REQUESTS, ErrorDocument::new(&ErrorCode::TooManyRequests, message))
+            }
+            U::Unavailable { .. } => (StatusCode::SERVICE_UNAVAILABLE, ErrorDocument::unknown(message)),
+            U::Timeout { .. } => (StatusCode::GATEWAY_TIMEOUT, ErrorDocument::unknown(message)),
+            _ => (StatusCode::BAD_GATEWAY, ErrorDocument::unknown(message)),
+        }
+    }
+
+    /// How long the client should wait before it asks again.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Undecided(cause) => Some(cause.retry_after()),
+            Self::Upstream(error) => error.retry_after(),
+            Self::NotFound { .. } | Self::Cache(_) => None,
+        }
+    }
+
+    /// Whose fault it is.
+    pub fn side(&self) -> Side {
+        match self {
+            Self::NotFound { .. } => Side::Downstream,
+            Self::Upstream(_) | Self::Undecided(_) => Side::Upstream,
+            Self::Cache(_) => Side::Internal,
+        }
+    }
+}
+
+impl From<io::Error> for ProxyError {
+    fn from(error: io::Error) -> Self {
+        Self::Cache(Arc::new(error))
+    }
+}

@@ -1,0 +1,273 @@
+//! What the proxy makes of a reference, told to a person.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde::Serialize;
+
+use super::Proxy;
+use super::error::ProxyError;
+use super::relocation::{
+    Answer, Bundle, Extent, Found, RelocationKey, Undecided, Verdict, Why, Worked, assemble, inspect, rewrite_layer,
+    verdict,
+};
+use super::view::View;
+use crate::imgpkg::{ImagesLock, LockedImage};
+use crate::oci::{Digest, Manifest, Reference, RepositoryName};
+use crate::rewrite::{LockChange, RelocatedLayer, Unchanged};
+
+/// Everything about a reference that decides what a client gets.
+#[derive(Clone, Debug, Serialize)]
+pub struct Explanation {
+    /// What was asked for: `repository:tag` or `repository@digest`.
+    pub reference: String,
+    /// The registry behind.
+    pub upstream: String,
+    /// The original's digest.
+    pub original: Digest,
+    /// Its media type.
+    pub media_type: String,
+    /// Whether it is an imgpkg bundle.
+    pub is_bundle: bool,
+    /// What references would name; `None` in the exact view.
+    pub target: Option<String>,
+    /// `relocated`, `original` or `undecided`: what a pull of the tag gives.
+    pub outcome: &'static str,
+    /// Why it is not relocated.
+    pub reason: Option<String>,
+    /// The images its lock names, in order.
+    pub images: Vec<ExplainedImage>,
+    /// The relocated bundle.
+    pub relocated: Option<Relocated>,
+}
+
+/// One image of a lock.
+#[derive(Clone, Debug, Serialize)]
+pub struct ExplainedImage {
+    /// The reference as the lock has it.
+    pub image: String,
+    /// `locations image`, `repository`, `missing` or `undecided`.
+    pub found: &'static str,
+    /// Why it is undecided.
+    pub error: Option<String>,
+    /// The reference in the relocated lock.
+    pub relocated: String,
+}
+
+/// What a relocated bundle consists of.
+#[derive(Clone, Debug, Serialize)]
+pub struct Relocated {
+    /// The manifest's digest.
+    pub manifest: Digest,
+    /// The config's digest.
+    pub config: Digest,
+    /// The layer's digest.
+    pub layer: Digest,
+    /// Bytes of the layer that are not the original's.
+    pub patch_bytes: u64,
+    /// The lock.
+    pub lock: String,
+}
+
+impl Proxy {
+    /// Explains what a pull of `reference` gives, and why. Looks at everything anew; nothing is remembered.
+    ///
+    /// # Errors
+    /// When the reference itself cannot be resolved.
+    pub async fn explain(
+        &self,
+        view: &View,
+        repository: &RepositoryName,
+        reference: &Reference,
+    ) -> Result<Explanation, ProxyError> {
+        let (manifest, separator) = match reference {
+            Reference::Tag(tag) => (self.original(repository, tag).await?.0, ':'),
+            Reference::Digest(digest) => (self.0.contents.manifest(repository, digest).await?.0, '@'),
+        };
+        let target = view.target(repository);
+        let mut explanation = Explanation {
+            reference: format!("{repository}{separator}{reference}"),
+            upstream: self.upstream_name().to_owned(),
+            original: manifest.digest,
+            media_type: manifest.media_type.to_string(),
+            is_bundle: false,
+            target: target.as_ref().map(|(target, _)| target.to_string()),
+            outcome: "original",
+            reason: None,
+            images: Vec::new(),
+            relocated: None,
+        };
+        let Some((target, each)) = target else {
+            explanation.reason = Some("this endpoint gives the exact view of this repository".to_owned());
+            return Ok(explanation);
+        };
+        let key = RelocationKey { repository: repository.clone(), original: manifest.digest, target, each };
+        match self.explain_bundle(&key, &manifest, &mut explanation).await {
+            Ok(()) => explanation.outcome = "relocated",
+            Err(Shown::Original(reason)) => explanation.reason = Some(reason),
+            Err(Shown::Undecided(reason)) => {
+                explanation.outcome = "undecided";
+                explanation.reason = Some(reason);
+            }
+        }
+        Ok(explanation)
+    }
+
+    async fn explain_bundle(
+        &self,
+        key: &RelocationKey,
+        manifest: &Manifest,
+        explanation: &mut Explanation,
+    ) -> Result<(), Shown> {
+        let contents = &self.0.contents;
+        let limits = self.0.relocator.limits();
+        let bundle = match inspect(contents, &key.repository, manifest, limits.max_layer_bytes).await? {
+            Ok(bundle) => bundle,
+            Err(reason) => {
+                explanation.is_bundle = !reason.is_not_a_bundle();
+                return Err(reason.into());
+            }
+        };
+        explanation.is_bundle = true;
+        let lock = self.lock(key, &bundle).await?;
+        let digests = lock.images().map(|image| image.reference.digest);
+        let verdict =
+            verdict(contents, &key.repository, key.original, digests, limits.concurrency, Extent::Whole).await;
+        explanation.images = lock.images().map(|image| explain_image(key, image, &verdict)).collect();
+        if !key.each
+            && let Some(missing) = verdict.missing()
+        {
+            return Err(Why::Missing(missing).into());
+        }
+        if let Some(cause) = verdict.undecided() {
+            return Err(cause.into());
+        }
+        let (target, colocated) = (key.target.clone(), verdict.clone());
+        let text = Arc::new(Mutex::new(Vec::new()));
+        let kept = Arc::clone(&text);
+        let change: LockChange = Box::new(move |lock| {
+            let relocated = lock.relocate_some(&target, |image| colocated.is_colocated(&image.reference.digest));
+            let relocated = relocated.ok_or(Unchanged::NothingChanges)?;
+            kept.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&relocated);
+            Ok(relocated)
+        });
+        let layer = self.rewrite(key, &bundle, change).await??;
+        let Answer::Relocated(relocation) = assemble(manifest, &bundle, Worked { layer, lock, verdict })? else {
+            return Ok(());
+        };
+        let text = text.lock().unwrap_or_else(PoisonError::into_inner);
+        explanation.relocated = Some(Relocated {
+            manifest: relocation.manifest.digest,
+            config: relocation.config.digest,
+            layer: relocation.layer,
+            patch_bytes: relocation.recipe.inline_bytes(),
+            lock: String::from_utf8_lossy(&text).into_owned(),
+        });
+        Ok(())
+    }
+
+    /// The bundle's lock, by a pass that stops there.
+    async fn lock(&self, key: &RelocationKey, bundle: &Bundle) -> Result<ImagesLock, Shown> {
+        let found = Arc::new(Mutex::new(None));
+        let kept = Arc::clone(&found);
+        let change: LockChange = Box::new(move |lock| {
+            *kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(lock.clone());
+            Err(Unchanged::NothingChanges)
+        });
+        let stopped = self.rewrite(key, bundle, change).await?;
+        let found = found.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match (found, stopped) {
+            (Some(lock), _) => Ok(lock),
+            (None, Err(reason)) => Err(reason.into()),
+            (None, Ok(_)) => Err(Unchanged::NoLock.into()),
+        }
+    }
+
+    async fn rewrite(
+        &self,
+        key: &RelocationKey,
+        bundle: &Bundle,
+        change: LockChange,
+    ) -> Result<Result<RelocatedLayer, Unchanged>, Undecided> {
+        rewrite_layer(&self.0.contents, &key.repository, bundle, change).await
+    }
+}
+
+fn explain_image(key: &RelocationKey, image: &LockedImage, verdict: &Verdict) -> ExplainedImage {
+    let digest = image.reference.digest;
+    let (found, error) = match verdict.found(&digest) {
+        Some(Found::Locations) => ("locations image", None),
+        Some(Found::Repository) => ("repository", None),
+        Some(Found::Missing) => ("missing", None),
+        Some(Found::Undecided(error)) => ("undecided", Some(error.to_string())),
+        None => ("undecided", None),
+    };
+    ExplainedImage { image: image.written.clone(), found, error, relocated: format!("{}@{digest}", key.target) }
+}
+
+/// How an explanation ends early.
+enum Shown {
+    Original(String),
+    Undecided(String),
+}
+
+impl From<Unchanged> for Shown {
+    fn from(reason: Unchanged) -> Self {
+        Self::Original(reason.to_string())
+    }
+}
+
+impl From<Why> for Shown {
+    fn from(why: Why) -> Self {
+        Self::Original(why.to_string())
+    }
+}
+
+impl From<Undecided> for Shown {
+    fn from(cause: Undecided) -> Self {
+        Self::Undecided(cause.to_string())
+    }
+}
+
+impl fmt::Display for Explanation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{} at {}", self.reference, self.upstream)?;
+        writeln!(f, "  original   {}", self.original)?;
+        writeln!(f, "  type       {}", self.media_type)?;
+        writeln!(f, "  bundle     {}", if self.is_bundle { "yes" } else { "no" })?;
+        if let Some(target) = &self.target {
+            writeln!(f, "  target     {target}")?;
+        }
+        for image in &self.images {
+            writeln!(f, "  image      {}", image.image)?;
+            match (image.found, &image.error) {
+                ("missing", _) => writeln!(f, "             not in the bundle's repository")?,
+                ("undecided", Some(error)) => writeln!(f, "             undecided: {error}")?,
+                ("undecided", None) => writeln!(f, "             undecided")?,
+                (found, _) => writeln!(f, "             colocated ({found}): {}", image.relocated)?,
+            }
+        }
+        writeln!(
+            f,
+            "  a tag gives {}",
+            match self.outcome {
+                "relocated" => "the relocated bundle",
+                "undecided" => "503 for now, or the original where relocation.undecided says so",
+                _ => "the original",
+            }
+        )?;
+        if let Some(reason) = &self.reason {
+            writeln!(f, "  because    {reason}")?;
+        }
+        if let Some(relocated) = &self.relocated {
+            writeln!(f, "  relocated  {}", relocated.manifest)?;
+            writeln!(f, "  config     {}", relocated.config)?;
+            writeln!(f, "  layer      {} ({} bytes of its own)", relocated.layer, relocated.patch_bytes)?;
+            writeln!(f, "  its lock:")?;
+            for line in relocated.lock.lines() {
+                writeln!(f, "    {line}")?;
+            }
+        }
+        Ok(())
+    }
+}

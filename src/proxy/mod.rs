@@ -1,0 +1,237 @@
+//! The flow of a request, from what is asked to what is answered.
+//!
+//! A manifest by tag: what the tag stands for (`tag`), the original (`contents`), and what becomes of it for this
+//! client (`relocation`). By digest: exactly that digest, from whatever has it: a relocated bundle, the cache,
+//! the upstream, and last a search for the bundle that it could have been made of. Blobs likewise (`blob`).
+//! `explain` tells all of it to a person. A [`View`] says how one client sees the registry.
+//!
+//! Everything here is in the registry's own terms. HTTP is above, in `server`; bytes and their safe-keeping below,
+//! in `cache`; the registry behind is below, too, in `upstream`.
+
+mod blob;
+mod contents;
+mod error;
+mod explain;
+mod outcome;
+mod relocation;
+mod tag;
+mod view;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+pub use blob::ServedBlob;
+use contents::Contents;
+pub use error::{ProxyError, Side, Subject};
+pub use explain::{ExplainedImage, Explanation, Relocated};
+pub use outcome::Outcome;
+use relocation::{Answer, Relocation, RelocationKey, Relocator};
+pub use relocation::{RelocationLimits, Undecided};
+use tag::Resolved;
+pub use view::View;
+
+use crate::body::Clock;
+use crate::cache::Cache;
+use crate::oci::{Digest, Manifest, MediaType, Reference, RepositoryName, Tag};
+use crate::telemetry::Metrics;
+use crate::upstream::{TagList, TagPage, Upstream};
+
+/// What a proxy is made of.
+pub struct ProxyParts {
+    /// The registry behind.
+    pub upstream: Arc<dyn Upstream>,
+    /// What is kept of it.
+    pub cache: Cache,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Limits of relocation.
+    pub relocation: RelocationLimits,
+    /// How long a tag's answer is believed.
+    pub tags_ttl: Duration,
+    /// Where things are counted.
+    pub metrics: Metrics,
+}
+
+/// The proxy; clones share everything.
+#[derive(Clone)]
+pub struct Proxy(Arc<Inner>);
+
+struct Inner {
+    contents: Arc<Contents>,
+    clock: Arc<dyn Clock>,
+    tags_ttl: Duration,
+    relocator: Arc<Relocator>,
+}
+
+/// A manifest to be served.
+#[derive(Clone, Debug)]
+pub struct ServedManifest {
+    /// Bytes, digest and media type.
+    pub manifest: Manifest,
+    /// Where it comes from.
+    pub outcome: Outcome,
+}
+
+impl Proxy {
+    /// A proxy of these parts. Nothing is asked of the upstream before the first request.
+    pub fn new(parts: ProxyParts) -> Self {
+        let ProxyParts { upstream, cache, clock, relocation, tags_ttl, metrics } = parts;
+        let contents = Arc::new(Contents { upstream, cache });
+        let relocator = Relocator::new(Arc::clone(&contents), Arc::clone(&clock), relocation, metrics);
+        Self(Arc::new(Inner { contents, clock, tags_ttl, relocator: Arc::new(relocator) }))
+    }
+
+    /// The registry behind, for people.
+    pub fn upstream_name(&self) -> &str {
+        self.0.contents.upstream.name()
+    }
+
+    /// A manifest: by tag, relocated if it is a bundle and this view relocates; by digest, exactly that one.
+    ///
+    /// # Errors
+    /// When it is not there, or it cannot be said now what to answer.
+    pub async fn manifest(
+        &self,
+        view: &View,
+        repository: &RepositoryName,
+        reference: &Reference,
+    ) -> Result<ServedManifest, ProxyError> {
+        match reference {
+            Reference::Tag(tag) => self.manifest_by_tag(view, repository, tag).await,
+            Reference::Digest(digest) => self.manifest_by_digest(view, repository, digest).await,
+        }
+    }
+
+    /// A blob, which may still be arriving.
+    ///
+    /// # Errors
+    /// When it is not there, or the upstream fails.
+    pub async fn blob(
+        &self,
+        view: &View,
+        repository: &RepositoryName,
+        digest: &Digest,
+    ) -> Result<ServedBlob, ProxyError> {
+        let relocator = &self.0.relocator;
+        if let Some(relocation) = relocator.by_part(repository, digest).await {
+            return self.relocated_part(repository, digest, &relocation).await;
+        }
+        let absent = match self.0.contents.blob(repository, digest).await {
+            Ok((reader, outcome)) => return Ok(ServedBlob::stored(*digest, reader, outcome)),
+            Err(error @ ProxyError::NotFound { .. }) => error,
+            Err(error) => return Err(error),
+        };
+        let undecided = self.search(view, repository).await;
+        match relocator.by_part(repository, digest).await {
+            Some(relocation) => self.relocated_part(repository, digest, &relocation).await,
+            None => Err(undecided.unwrap_or(absent)),
+        }
+    }
+
+    /// One page of a repository's tags.
+    ///
+    /// # Errors
+    /// When the repository is not there, or the upstream fails.
+    pub async fn tags(&self, repository: &RepositoryName, page: &TagPage) -> Result<TagList, ProxyError> {
+        let tags = self.0.contents.upstream.tags(repository, page).await;
+        tags.map_err(|error| ProxyError::upstream(error, Subject::Repository, repository))
+    }
+
+    async fn manifest_by_tag(
+        &self,
+        view: &View,
+        repository: &RepositoryName,
+        tag: &Tag,
+    ) -> Result<ServedManifest, ProxyError> {
+        let (manifest, outcome) = self.original(repository, tag).await?;
+        let Some((target, each)) = view.target(repository) else { return Ok(ServedManifest { manifest, outcome }) };
+        let key = RelocationKey { repository: repository.clone(), original: manifest.digest, target, each };
+        match self.0.relocator.answer(&key, &manifest).await {
+            Ok(Answer::Relocated(relocation)) => Ok(relocated_manifest(&relocation)),
+            Ok(Answer::Original(_)) => Ok(ServedManifest { manifest, outcome }),
+            Err(cause) if self.0.relocator.limits().undecided_original => {
+                tracing::warn!(%repository, %tag, %cause, "undecided, served as it stands");
+                Ok(ServedManifest { manifest, outcome })
+            }
+            Err(cause) => Err(cause.into()),
+        }
+    }
+
+    /// The manifest that a tag stands for upstream.
+    async fn original(&self, repository: &RepositoryName, tag: &Tag) -> Result<(Manifest, Outcome), ProxyError> {
+        let Inner { contents, clock, tags_ttl, .. } = &*self.0;
+        match tag::resolve(contents, &**clock, *tags_ttl, repository, tag).await? {
+            Resolved::Manifest(manifest, outcome) => Ok((manifest, outcome)),
+            Resolved::Digest(digest, resolved) => {
+                let (manifest, fetched) = contents.manifest(repository, &digest).await?;
+                // A tag that moved was asked for and fetched: the fetching is what counts.
+                let outcome = if fetched == Outcome::Hit { resolved } else { fetched };
+                Ok((manifest, outcome))
+            }
+        }
+    }
+
+    async fn manifest_by_digest(
+        &self,
+        view: &View,
+        repository: &RepositoryName,
+        digest: &Digest,
+    ) -> Result<ServedManifest, ProxyError> {
+        let relocator = &self.0.relocator;
+        if let Some(relocation) = relocator.by_manifest(repository, digest).await {
+            return Ok(relocated_manifest(&relocation));
+        }
+        let absent = match self.0.contents.manifest(repository, digest).await {
+            Ok((manifest, outcome)) => return Ok(ServedManifest { manifest, outcome }),
+            Err(error @ ProxyError::NotFound { .. }) => error,
+            Err(error) => return Err(error),
+        };
+        let undecided = self.search(view, repository).await;
+        let relocation = relocator.by_manifest(repository, digest).await;
+        relocation.map(|relocation| relocated_manifest(&relocation)).ok_or_else(|| undecided.unwrap_or(absent))
+    }
+
+    async fn relocated_part(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        relocation: &Relocation,
+    ) -> Result<ServedBlob, ProxyError> {
+        if *digest == relocation.config.digest {
+            let bytes = Bytes::copy_from_slice(relocation.config.text.as_bytes());
+            return Ok(ServedBlob::inline(*digest, bytes));
+        }
+        let (original, _) = self.0.contents.blob(repository, &relocation.original_layer).await?;
+        Ok(ServedBlob::spliced(*digest, original, relocation.recipe.clone()))
+    }
+
+    /// Relocates the bundles that the repository's tags name, so that their parts are known by digest. Gives what
+    /// kept it from doing so, as the answer for a digest that is still not known.
+    async fn search(&self, view: &View, repository: &RepositoryName) -> Option<ProxyError> {
+        let (target, each) = view.target(repository)?;
+        let relocator = &self.0.relocator;
+        let search = async {
+            let mut undecided = None;
+            for tag in relocator.candidate_tags(repository).await {
+                // A tag that cannot be had now is nothing that a digest could be made of now.
+                let Ok((manifest, _)) = self.original(repository, &tag).await else { continue };
+                let (repository, target) = (repository.clone(), target.clone());
+                let key = RelocationKey { repository, original: manifest.digest, target, each };
+                undecided = undecided.or(relocator.answer(&key, &manifest).await.err());
+            }
+            undecided
+        };
+        relocator.search(repository, &target, search).await.map(ProxyError::from)
+    }
+}
+
+fn relocated_manifest(relocation: &Relocation) -> ServedManifest {
+    let manifest = Manifest {
+        bytes: Bytes::copy_from_slice(relocation.manifest.text.as_bytes()),
+        digest: relocation.manifest.digest,
+        media_type: MediaType::from(relocation.media_type.as_str()),
+    };
+    ServedManifest { manifest, outcome: Outcome::Relocated }
+}

@@ -1,0 +1,75 @@
+//! imgpkg's locations image: a list of the images that were copied beside a bundle.
+
+use std::collections::HashSet;
+use std::io::Read;
+
+use flate2::read::MultiGzDecoder;
+
+use crate::imgpkg::{ImageLocations, LOCATIONS_FILE, locations_tag};
+use crate::oci::{Digest, ManifestView, Reference, RepositoryName};
+use crate::proxy::contents::Contents;
+use crate::tar::{Scanner, Step};
+
+/// The largest locations layer that is taken in, compressed and not: what a lock of the largest size comes to.
+const MAX_LOCATIONS_BYTES: usize = 16 << 20;
+
+/// The digests that the locations image of the bundle `original` lists; none if there is no such image, or none
+/// that can be read. Then each image is asked for by itself, which is always right.
+pub(super) async fn listed(contents: &Contents, repository: &RepositoryName, original: &Digest) -> HashSet<Digest> {
+    match read(contents, repository, original).await {
+        Ok(locations) => locations.iter().flat_map(digests).collect(),
+        Err(reason) => {
+            tracing::debug!(%repository, %original, reason, "no use of a locations image");
+            HashSet::new()
+        }
+    }
+}
+
+fn digests(locations: &ImageLocations) -> impl Iterator<Item = Digest> {
+    locations.images().filter_map(|location| location.image.rsplit_once('@')?.1.parse().ok())
+}
+
+async fn read(
+    contents: &Contents,
+    repository: &RepositoryName,
+    original: &Digest,
+) -> Result<Option<ImageLocations>, &'static str> {
+    let tag = locations_tag(original).parse().map_err(|_| "the digest makes no tag")?;
+    let manifest = match contents.upstream.manifest(repository, &Reference::Tag(tag)).await {
+        Ok(manifest) => manifest,
+        // What imgpkg takes for "none"; its other failures cost it the pull, here they cost some HEADs.
+        Err(error) if error.is_absent() || error.is_forbidden() => return Ok(None),
+        Err(_) => return Err("the upstream failed to answer for its tag"),
+    };
+    let Ok(ManifestView::Image { layers, .. }) = manifest.view() else { return Err("it is not an image") };
+    let [layer] = layers.as_slice() else { return Err("it has not exactly one layer") };
+    let layer = contents
+        .small_blob(repository, &layer.digest, MAX_LOCATIONS_BYTES)
+        .await
+        .map_err(|_| "its layer could not be read")?;
+    let file = tokio::task::spawn_blocking(move || locations_file(&layer)).await.map_err(|_| "reading it failed")?;
+    let locations = ImageLocations::parse(&file.ok_or("its layer does not hold the list")?);
+    locations.map(Some).map_err(|_| "its list does not parse")
+}
+
+/// The list inside a locations layer.
+fn locations_file(layer: &[u8]) -> Option<Vec<u8>> {
+    let mut tar = Vec::new();
+    MultiGzDecoder::new(layer).take(MAX_LOCATIONS_BYTES as u64 + 1).read_to_end(&mut tar).ok()?;
+    if tar.len() > MAX_LOCATIONS_BYTES {
+        return None;
+    }
+    let mut scanner = Scanner::new();
+    let mut rest = tar.as_slice();
+    while !rest.is_empty() {
+        let step = scanner.push(rest).ok()?;
+        let (Step::Partial(taken) | Step::Block(taken, _) | Step::Data(taken)) = step;
+        rest = &rest[taken..];
+        if let Step::Block(_, Some(entry)) = step
+            && entry.name == LOCATIONS_FILE.as_bytes()
+        {
+            return rest.get(..usize::try_from(entry.size).ok()?).map(<[u8]>::to_vec);
+        }
+    }
+    None
+}

@@ -1,0 +1,158 @@
+//! What the relocator remembers: in records that outlive the process, and the hot part in memory.
+//!
+//! "Not all images are there" is remembered in memory only, and briefly: it may be untrue any moment.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use super::answer::{Answer, Why};
+use super::record::{AnswerRecord, Relocation, RelocationKey};
+use crate::body::Clock;
+use crate::cache::Cache;
+use crate::oci::{Digest, RepositoryName};
+use crate::rewrite::Unchanged;
+
+/// Relocated bundles in memory, in KiB.
+const MEMORY_KIB: u64 = 32 << 10;
+/// How many bundles are remembered in memory as "not now"; over that, all that have expired are forgotten.
+const MAX_HELD: usize = 4096;
+
+pub(super) struct Memory {
+    cache: Cache,
+    clock: Arc<dyn Clock>,
+    relocations: moka::future::Cache<(RepositoryName, Digest), Arc<Relocation>>,
+    held: Mutex<HashMap<RelocationKey, (Why, SystemTime)>>,
+}
+
+/// An answer that was given before.
+pub(super) enum Remembered {
+    Relocated { relocation: Arc<Relocation>, seen: SystemTime },
+    Original(Why),
+}
+
+impl Memory {
+    pub(super) fn new(cache: Cache, clock: Arc<dyn Clock>) -> Self {
+        let relocations = moka::future::Cache::builder()
+            .max_capacity(MEMORY_KIB)
+            .weigher(|_, relocation: &Arc<Relocation>| relocation.weight())
+            .build();
+        Self { cache, clock, relocations, held: Mutex::default() }
+    }
+
+    /// What `key` was answered with, if that still stands.
+    pub(super) async fn answer(&self, key: &RelocationKey) -> io::Result<Option<Remembered>> {
+        if let Some((why, until)) = self.lock_held().get(key)
+            && *until > self.clock.now()
+        {
+            return Ok(Some(Remembered::Original(why.clone())));
+        }
+        Ok(match self.cache.get::<AnswerRecord>(&key.record()).await? {
+            None => None,
+            Some(AnswerRecord::Unchanged { reason }) => Some(Remembered::Original(Why::Recorded(reason))),
+            Some(AnswerRecord::Relocated { manifest, seen }) => {
+                let relocation = self.relocation(&key.repository, &manifest).await?;
+                let seen = UNIX_EPOCH + Duration::from_secs(seen);
+                relocation.map(|relocation| Remembered::Relocated { relocation, seen })
+            }
+        })
+    }
+
+    /// The relocated bundle whose manifest is `digest`.
+    pub(super) async fn relocation(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+    ) -> io::Result<Option<Arc<Relocation>>> {
+        let key = (repository.clone(), *digest);
+        if let Some(relocation) = self.relocations.get(&key).await {
+            return Ok(Some(relocation));
+        }
+        let record = self.cache.get::<Relocation>(&Relocation::record(repository, digest)).await?;
+        // A record is small enough to be checked each time it is read; damage makes it absent, to be made again.
+        let whole = record.filter(|relocation| {
+            let holds = |text: &str, digest: &Digest| Digest::of(text.as_bytes()) == *digest;
+            relocation.manifest.digest == *digest
+                && holds(&relocation.manifest.text, digest)
+                && holds(&relocation.config.text, &relocation.config.digest)
+        });
+        let Some(relocation) = whole.map(Arc::new) else { return Ok(None) };
+        self.relocations.insert(key, Arc::clone(&relocation)).await;
+        Ok(Some(relocation))
+    }
+
+    /// The relocated bundle that has `digest` for its config or layer.
+    pub(super) async fn relocation_of_part(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+    ) -> io::Result<Option<Arc<Relocation>>> {
+        match self.cache.get::<Digest>(&Relocation::part_record(repository, digest)).await? {
+            Some(manifest) => self.relocation(repository, &manifest).await,
+            None => Ok(None),
+        }
+    }
+
+    /// For how many targets the bundle of `key` is answered already, other than its own.
+    pub(super) async fn other_targets(&self, key: &RelocationKey) -> io::Result<usize> {
+        let own = key.record();
+        Ok(self.cache.list(&key.siblings()).await?.iter().filter(|sibling| **sibling != own).count())
+    }
+
+    /// Records an answer; gives the reason of the one before, if that was "not now".
+    ///
+    /// Parts come before the whole, so that a crash leaves nothing that leads nowhere.
+    pub(super) async fn record(&self, key: &RelocationKey, answer: &Answer, hold: Duration) -> io::Result<Option<Why>> {
+        let before = self.lock_held().remove(key).map(|(why, _)| why);
+        match answer {
+            Answer::Relocated(relocation) => {
+                let (repository, manifest) = (&key.repository, relocation.manifest.digest);
+                self.cache.put_record(&Relocation::record(repository, &manifest), &**relocation).await?;
+                for part in [relocation.config.digest, relocation.layer] {
+                    self.cache.put_record(&Relocation::part_record(repository, &part), &manifest).await?;
+                }
+                self.relocations.insert((repository.clone(), manifest), Arc::clone(relocation)).await;
+                // With images left out, more may be there next time.
+                if relocation.complete {
+                    self.seen(key, relocation).await?;
+                }
+            }
+            Answer::Original(why @ Why::Unchanged(reason)) if !(key.each && *reason == Unchanged::NothingChanges) => {
+                let record = AnswerRecord::Unchanged { reason: why.to_string() };
+                self.cache.put_record(&key.record(), &record).await?;
+            }
+            Answer::Original(why) => self.hold(key, why, hold),
+        }
+        Ok(before)
+    }
+
+    /// The images of a relocated bundle were all there just now.
+    pub(super) async fn seen(&self, key: &RelocationKey, relocation: &Relocation) -> io::Result<()> {
+        let seen = self.clock.now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let record = AnswerRecord::Relocated { manifest: relocation.manifest.digest, seen };
+        self.cache.put_record(&key.record(), &record).await
+    }
+
+    /// Takes an answer back. What was relocated is still served by digest: clients have written it down.
+    pub(super) async fn withdraw(&self, key: &RelocationKey, why: &Why, hold: Duration) -> io::Result<()> {
+        self.hold(key, why, hold);
+        self.cache.delete(&key.record()).await
+    }
+
+    fn hold(&self, key: &RelocationKey, why: &Why, hold: Duration) {
+        let now = self.clock.now();
+        let mut held = self.lock_held();
+        if held.len() >= MAX_HELD {
+            held.retain(|_, (_, until)| *until > now);
+        }
+        if held.len() < MAX_HELD {
+            held.insert(key.clone(), (why.clone(), now + hold));
+        }
+    }
+
+    fn lock_held(&self) -> std::sync::MutexGuard<'_, HashMap<RelocationKey, (Why, SystemTime)>> {
+        // Nothing panics while it is held, and a map is whole after any panic.
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,311 @@
+//! Relocation: what becomes of a bundle, decided once and kept.
+//!
+//! [`Relocator::answer`] looks first at what it remembers (`memory`), then joins or starts the work on the bundle
+//! (`work`): inspect it, run its layer through the rewriter (`pass`) while its images are looked for (`verdict`,
+//! `locations`), and put the two together. One piece of work serves everyone who waits for it, and goes on when
+//! they have stopped waiting. `search` finds bundles again whose relocation nobody remembers.
+//!
+//! An answer is a value (`answer`): relocated, original and why, or undecided and why. Once given, "relocated"
+//! stays until an image is confirmed gone; and what was relocated is served by digest for good.
+
+mod answer;
+mod locations;
+mod memory;
+mod pass;
+mod record;
+mod search;
+mod verdict;
+mod work;
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, watch};
+
+pub use answer::Undecided;
+pub(super) use answer::{Answer, Why};
+use memory::{Memory, Remembered};
+pub(super) use record::{Relocation, RelocationKey};
+pub(super) use verdict::{Extent, Found, Verdict, verdict};
+pub(super) use work::{Bundle, Worked, assemble, inspect, rewrite_layer};
+use work::{Stopped, work};
+
+use super::contents::Contents;
+use crate::body::Clock;
+use crate::imgpkg::Target;
+use crate::oci::{Digest, Manifest, RepositoryName, Tag};
+use crate::telemetry::Metrics;
+
+/// How old the last look at a relocated bundle's images may be before they are looked at again. That is done
+/// behind the answer, which meanwhile stands.
+const SEEN_FOR: Duration = Duration::from_secs(600);
+
+/// The limits of relocation; the configuration's `relocation`.
+#[derive(Clone, Debug)]
+pub struct RelocationLimits {
+    /// How long a client waits for an answer.
+    pub deadline: Duration,
+    /// Whether a client gets the original where the answer is undecided, rather than an error.
+    pub undecided_original: bool,
+    /// How long "not all images are there" is believed.
+    pub negative_ttl: Duration,
+    /// The largest layer that is rewritten, compressed, in bytes.
+    pub max_layer_bytes: u64,
+    /// Images of one bundle looked for at one time.
+    pub concurrency: usize,
+    /// Rewriting passes at one time.
+    pub max_passes: usize,
+    /// Targets one bundle is relocated for.
+    pub max_targets: usize,
+}
+
+/// Decides what becomes of bundles. See the [module](self).
+pub(super) struct Relocator {
+    contents: Arc<Contents>,
+    clock: Arc<dyn Clock>,
+    limits: RelocationLimits,
+    metrics: Metrics,
+    memory: Memory,
+    passes: Semaphore,
+    flights: Mutex<HashMap<RelocationKey, watch::Receiver<Option<Settled>>>>,
+    searches: search::Searches,
+}
+
+type Settled = Result<Answer, Undecided>;
+
+impl Relocator {
+    pub(super) fn new(
+        contents: Arc<Contents>,
+        clock: Arc<dyn Clock>,
+        limits: RelocationLimits,
+        metrics: Metrics,
+    ) -> Self {
+        Self {
+            memory: Memory::new(contents.cache.clone(), Arc::clone(&clock)),
+            passes: Semaphore::new(limits.max_passes.max(1)),
+            contents,
+            clock,
+            limits,
+            metrics,
+            flights: Mutex::default(),
+            searches: search::Searches::default(),
+        }
+    }
+
+    pub(super) fn limits(&self) -> &RelocationLimits {
+        &self.limits
+    }
+
+    /// What becomes of the image `manifest` for the clients of `key`.
+    pub(super) async fn answer(self: &Arc<Self>, key: &RelocationKey, manifest: &Manifest) -> Settled {
+        match self.memory.answer(key).await {
+            Ok(Some(Remembered::Relocated { relocation, seen })) => {
+                if self.clock.now().duration_since(seen).is_ok_and(|age| age > SEEN_FOR) {
+                    self.look_again(key, manifest, &relocation);
+                }
+                return Ok(Answer::Relocated(relocation));
+            }
+            Ok(Some(Remembered::Original(why))) => return Ok(Answer::Original(why)),
+            Ok(None) => {}
+            // What cannot be remembered can be found out again.
+            Err(error) => tracing::warn!(%error, "a record of relocation could not be read"),
+        }
+        let this = Arc::clone(self);
+        let (own_key, manifest) = (key.clone(), manifest.clone());
+        let flight = self.join(key, async move { this.settle(own_key, manifest).await });
+        tokio::select! {
+            settled = landed(flight) => settled,
+            () = self.clock.sleep(self.limits.deadline) => Err(Undecided::Deadline),
+        }
+    }
+
+    /// The relocated bundle that `digest` is the manifest of.
+    pub(super) async fn by_manifest(&self, repository: &RepositoryName, digest: &Digest) -> Option<Arc<Relocation>> {
+        readable(self.memory.relocation(repository, digest).await)
+    }
+
+    /// The relocated bundle that `digest` is the config or the layer of.
+    pub(super) async fn by_part(&self, repository: &RepositoryName, digest: &Digest) -> Option<Arc<Relocation>> {
+        readable(self.memory.relocation_of_part(repository, digest).await)
+    }
+
+    /// Runs `search` for digests that are not known, unless that was done a moment ago. Gives what kept it from
+    /// finding all there is; then a digest that is still unknown may exist all the same.
+    pub(super) async fn search<F>(&self, repository: &RepositoryName, target: &Target, search: F) -> Option<Undecided>
+    where
+        F: Future<Output = Option<Undecided>>,
+    {
+        let turn = self.searches.turn((repository.clone(), target.clone()), self.clock.now())?;
+        let mut last = turn.lock().await;
+        if !last.as_ref().is_some_and(|last| last.stands(self.clock.now())) {
+            let undecided = tokio::select! {
+                undecided = search => undecided,
+                () = self.clock.sleep(self.limits.deadline) => Some(Undecided::Deadline),
+            };
+            *last = Some(search::Searched::new(self.clock.now(), undecided));
+        }
+        last.as_ref().and_then(|last| last.undecided.clone())
+    }
+
+    /// The tags of a repository that may name bundles.
+    pub(super) async fn candidate_tags(&self, repository: &RepositoryName) -> Vec<Tag> {
+        search::tags(&self.contents, repository).await
+    }
+
+    /// Joins the work on `key`, or starts it.
+    fn join<F>(self: &Arc<Self>, key: &RelocationKey, work: F) -> watch::Receiver<Option<Settled>>
+    where
+        F: Future<Output = Settled> + Send + 'static,
+    {
+        let mut flights = self.flights();
+        if let Some(flight) = flights.get(key) {
+            return flight.clone();
+        }
+        let (land, flight) = watch::channel(None);
+        flights.insert(key.clone(), flight.clone());
+        let landing = Landing { relocator: Arc::clone(self), key: key.clone() };
+        tokio::spawn(async move {
+            let settled = work.await;
+            drop(landing);
+            land.send_replace(Some(settled));
+        });
+        flight
+    }
+
+    async fn settle(&self, key: RelocationKey, manifest: Manifest) -> Settled {
+        let settled = match self.decide(&key, &manifest).await {
+            Ok(answer) => Ok(answer),
+            Err(Stopped::Answer(why)) => Ok(Answer::Original(why)),
+            Err(Stopped::Undecided(cause)) => Err(cause),
+        };
+        self.report(&key, &settled);
+        if let Ok(answer) = &settled {
+            match self.memory.record(&key, answer, self.limits.negative_ttl).await {
+                Ok(Some(before)) if matches!(answer, Answer::Relocated(_)) => {
+                    tracing::info!(repository = %key.repository, original = %key.original, %before, "now relocated");
+                    self.metrics.answer_changed("original_to_relocated");
+                }
+                Ok(_) => {}
+                Err(error) => tracing::warn!(%error, "a relocation could not be recorded"),
+            }
+        }
+        settled
+    }
+
+    async fn decide(&self, key: &RelocationKey, manifest: &Manifest) -> Result<Answer, Stopped> {
+        let limits = &self.limits;
+        let bundle = inspect(&self.contents, &key.repository, manifest, limits.max_layer_bytes).await??;
+        if self.memory.other_targets(key).await.is_ok_and(|targets| targets >= limits.max_targets) {
+            return Err(Stopped::Answer(Why::TooManyTargets(limits.max_targets)));
+        }
+        let _pass = self.passes.acquire().await.map_err(|error| Undecided::Internal(error.to_string()))?;
+        let worked = work(&self.contents, key, &bundle, limits.concurrency).await?;
+        Ok(assemble(manifest, &bundle, worked)?)
+    }
+
+    fn report(&self, key: &RelocationKey, settled: &Settled) {
+        let RelocationKey { repository, original, target, .. } = key;
+        match settled {
+            Ok(Answer::Relocated(relocation)) => {
+                let (relocated, images) = (&relocation.manifest.digest, relocation.images.len());
+                tracing::info!(%repository, %original, %target, %relocated, images, "relocated");
+                self.metrics.relocation("relocated", "colocated");
+            }
+            Ok(Answer::Original(why)) => {
+                // Most images are no bundles, and that is no event.
+                if matches!(why, Why::Unchanged(reason) if reason.is_not_a_bundle()) {
+                    tracing::debug!(%repository, %original, %why, "served as it stands");
+                } else {
+                    tracing::info!(%repository, %original, %target, %why, "served as it stands");
+                }
+                self.metrics.relocation("original", why.label());
+            }
+            Err(cause) => {
+                tracing::warn!(%repository, %original, %target, %cause, "undecided");
+                self.metrics.relocation("undecided", "undecided");
+            }
+        }
+    }
+
+    /// Looks whether the images of a relocated bundle are still there; only an image confirmed gone changes the
+    /// answer.
+    fn look_again(self: &Arc<Self>, key: &RelocationKey, manifest: &Manifest, relocation: &Arc<Relocation>) {
+        let this = Arc::clone(self);
+        let (own_key, manifest, relocation) = (key.clone(), manifest.clone(), Arc::clone(relocation));
+        self.join(key, async move {
+            let gone = this.gone(&own_key, &manifest, &relocation).await;
+            let recorded = match &gone {
+                Ok(Some(why)) => {
+                    tracing::info!(repository = %own_key.repository, original = %own_key.original, %why, "no longer relocated");
+                    this.metrics.answer_changed("relocated_to_original");
+                    this.memory.withdraw(&own_key, why, this.limits.negative_ttl).await
+                }
+                Ok(None) => this.memory.seen(&own_key, &relocation).await,
+                Err(_) => Ok(()),
+            };
+            if let Err(error) = recorded {
+                tracing::warn!(%error, "a relocation could not be recorded");
+            }
+            match gone {
+                Ok(Some(why)) => Ok(Answer::Original(why)),
+                Ok(None) | Err(_) => Ok(Answer::Relocated(relocation)),
+            }
+        });
+    }
+
+    async fn gone(
+        &self,
+        key: &RelocationKey,
+        manifest: &Manifest,
+        relocation: &Relocation,
+    ) -> Result<Option<Why>, Undecided> {
+        let images = relocation.images.iter().copied();
+        let verdict = verdict(
+            &self.contents,
+            &key.repository,
+            manifest.digest,
+            images,
+            self.limits.concurrency,
+            Extent::UntilMissing,
+        )
+        .await;
+        match (verdict.missing(), verdict.undecided()) {
+            (Some(missing), _) => Ok(Some(Why::Missing(missing))),
+            (None, Some(cause)) => Err(cause),
+            (None, None) => Ok(None),
+        }
+    }
+
+    fn flights(&self) -> MutexGuard<'_, HashMap<RelocationKey, watch::Receiver<Option<Settled>>>> {
+        // Nothing panics while it is held, and a map is whole after any panic.
+        self.flights.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Takes a flight off the board when it has landed, or crashed.
+struct Landing {
+    relocator: Arc<Relocator>,
+    key: RelocationKey,
+}
+
+impl Drop for Landing {
+    fn drop(&mut self) {
+        self.relocator.flights().remove(&self.key);
+    }
+}
+
+async fn landed(mut flight: watch::Receiver<Option<Settled>>) -> Settled {
+    match flight.wait_for(Option::is_some).await.map(|settled| settled.clone()) {
+        Ok(Some(settled)) => settled,
+        Ok(None) | Err(_) => Err(Undecided::Internal("the work on the bundle ended without an answer".to_owned())),
+    }
+}
+
+fn readable(relocation: std::io::Result<Option<Arc<Relocation>>>) -> Option<Arc<Relocation>> {
+    relocation.unwrap_or_else(|error| {
+        tracing::warn!(%error, "a record of relocation could not be read");
+        None
+    })
+}

@@ -1,0 +1,103 @@
+//! What is remembered of relocated bundles: small, and never evicted by size.
+
+use serde::{Deserialize, Serialize};
+
+use crate::cache::RecordKey;
+use crate::imgpkg::Target;
+use crate::oci::{Digest, RepositoryName};
+use crate::rewrite::Recipe;
+
+/// One bundle for one kind of client.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(in crate::proxy) struct RelocationKey {
+    /// The bundle's repository, as the upstream names it.
+    pub(in crate::proxy) repository: RepositoryName,
+    /// The original's digest (`D`).
+    pub(in crate::proxy) original: Digest,
+    /// What references name.
+    pub(in crate::proxy) target: Target,
+    /// Whether each image counts for itself rather than all together.
+    pub(in crate::proxy) each: bool,
+}
+
+impl RelocationKey {
+    /// Where the answer is recorded.
+    pub(super) fn record(&self) -> RecordKey {
+        let mode = if self.each { "each" } else { "all" };
+        let (repository, target) = (self.repository.as_str(), self.target.to_string());
+        RecordKey::new(["answers", repository, &self.original.to_string(), &target, mode])
+    }
+
+    /// What the answers for all targets are recorded under.
+    pub(super) fn siblings(&self) -> RecordKey {
+        RecordKey::new(["answers", self.repository.as_str(), &self.original.to_string()])
+    }
+}
+
+/// What a bundle was answered with, and stays so.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum AnswerRecord {
+    /// With a relocated bundle.
+    Relocated {
+        /// Its manifest's digest (`D'`).
+        manifest: Digest,
+        /// Seconds since 1970 at which its images were last seen.
+        seen: u64,
+    },
+    /// As it stands, for a reason that lies in its own bytes.
+    Unchanged {
+        /// The sentence.
+        reason: String,
+    },
+}
+
+/// A relocated bundle: its two documents, and how to make its layer. Never changed once it is recorded.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(in crate::proxy) struct Relocation {
+    /// The original's digest (`D`).
+    pub(in crate::proxy) original: Digest,
+    /// The manifest (`D'`).
+    pub(in crate::proxy) manifest: Document,
+    /// Its media type.
+    pub(in crate::proxy) media_type: String,
+    /// The config (`C'`).
+    pub(in crate::proxy) config: Document,
+    /// The layer (`L'`).
+    pub(in crate::proxy) layer: Digest,
+    /// The original's layer, of which the relocated one is made.
+    pub(in crate::proxy) original_layer: Digest,
+    /// How.
+    pub(in crate::proxy) recipe: Recipe,
+    /// The images whose references were rewritten.
+    pub(in crate::proxy) images: Vec<Digest>,
+    /// Whether these are all that the lock names.
+    pub(in crate::proxy) complete: bool,
+}
+
+/// A document and its digest.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(in crate::proxy) struct Document {
+    /// The digest.
+    pub(in crate::proxy) digest: Digest,
+    /// The text, which JSON always is.
+    pub(in crate::proxy) text: String,
+}
+
+impl Relocation {
+    /// Where the relocated bundle with the manifest `digest` is recorded.
+    pub(super) fn record(repository: &RepositoryName, digest: &Digest) -> RecordKey {
+        RecordKey::new(["relocations", repository.as_str(), &digest.to_string()])
+    }
+
+    /// Where it is recorded which relocated bundle the config or layer `digest` belongs to.
+    pub(super) fn part_record(repository: &RepositoryName, digest: &Digest) -> RecordKey {
+        RecordKey::new(["parts", repository.as_str(), &digest.to_string()])
+    }
+
+    /// A weight for caches: about the bytes it has in memory, in KiB.
+    pub(super) fn weight(&self) -> u32 {
+        let bytes = self.manifest.text.len() as u64 + self.config.text.len() as u64 + self.recipe.inline_bytes();
+        u32::try_from(bytes / 1024 + 1).unwrap_or(u32::MAX)
+    }
+}

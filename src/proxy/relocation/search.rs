@@ -1,0 +1,90 @@
+//! A digest nobody knows: perhaps it was made by another replica, or before the cache was wiped.
+//!
+//! Everything made here can be made again from the bundles in the repository. So before such a digest is
+//! answered with 404, the repository's bundles are relocated for this client, those behind known tags first. That
+//! is dear, so it is done once for a repository and target, and then not again for a while, whoever asks.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use tokio::sync::Mutex as AsyncMutex;
+
+use super::answer::Undecided;
+use crate::imgpkg::Target;
+use crate::oci::{RepositoryName, Tag};
+use crate::proxy::contents::Contents;
+use crate::upstream::TagPage;
+
+/// How many tags of a repository are looked at.
+const MAX_TAGS: usize = 100;
+/// How many pages of tags are asked for; tags that imgpkg makes for its garbage collection fill pages, too.
+const MAX_PAGES: usize = 10;
+/// For how long a search is not repeated.
+const QUIET: Duration = Duration::from_secs(60);
+/// And for how long if the upstream kept it from finding all there is.
+const QUIET_AFTER_TROUBLE: Duration = Duration::from_secs(5);
+/// How many searches are remembered; over that, all that may be repeated are forgotten.
+const MAX_SEARCHES: usize = 4096;
+
+type SearchKey = (RepositoryName, Target);
+type Turn = Arc<AsyncMutex<Option<Searched>>>;
+
+/// A search that was made.
+pub(super) struct Searched {
+    until: SystemTime,
+    /// What kept it from finding all there is.
+    pub(super) undecided: Option<Undecided>,
+}
+
+impl Searched {
+    /// A search that ended just now.
+    pub(super) fn new(now: SystemTime, undecided: Option<Undecided>) -> Self {
+        let quiet = if undecided.is_some() { QUIET_AFTER_TROUBLE } else { QUIET };
+        Self { until: now + quiet, undecided }
+    }
+
+    /// Whether it is too early for another.
+    pub(super) fn stands(&self, now: SystemTime) -> bool {
+        now < self.until
+    }
+}
+
+/// Which repositories were searched, and when.
+#[derive(Default)]
+pub(super) struct Searches(Mutex<HashMap<SearchKey, Turn>>);
+
+impl Searches {
+    /// The turn to search for `key`: one at a time. `None` while too many others are remembered.
+    pub(super) fn turn(&self, key: SearchKey, now: SystemTime) -> Option<Turn> {
+        let mut searches = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if searches.len() >= MAX_SEARCHES {
+            // One that is locked is being made.
+            searches.retain(|_, turn| {
+                turn.try_lock().map_or(true, |last| last.as_ref().is_some_and(|last| last.stands(now)))
+            });
+        }
+        if searches.len() >= MAX_SEARCHES && !searches.contains_key(&key) {
+            return None;
+        }
+        Some(Arc::clone(searches.entry(key).or_default()))
+    }
+}
+
+/// The tags that may name bundles: not those that imgpkg, cosign and the like derive from digests.
+pub(super) async fn tags(contents: &Contents, repository: &RepositoryName) -> Vec<Tag> {
+    let mut tags = Vec::new();
+    let mut page = TagPage::default();
+    for _ in 0..MAX_PAGES {
+        let Ok(list) = contents.upstream.tags(repository, &page).await else { break };
+        let last = list.tags.last().cloned();
+        let named = list.tags.into_iter().filter(|tag| !tag.starts_with("sha256-"));
+        tags.extend(named.filter_map(|tag| tag.parse::<Tag>().ok()));
+        if !list.more || last.is_none() || tags.len() >= MAX_TAGS {
+            break;
+        }
+        page.last = last;
+    }
+    tags.truncate(MAX_TAGS);
+    tags
+}

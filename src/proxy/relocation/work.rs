@@ -1,0 +1,191 @@
+//! The work on one bundle: is it one, what does its lock say, are the images there, and what does it become.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::sync::oneshot;
+
+use super::answer::{Answer, Undecided, Why};
+use super::pass::{self, unreadable};
+use super::record::{Document, Relocation, RelocationKey};
+use super::verdict::{Extent, Verdict, verdict};
+use crate::imgpkg::{ImagesLock, has_bundle_label};
+use crate::oci::{Descriptor, Digest, Manifest, RepositoryName};
+use crate::proxy::contents::Contents;
+use crate::rewrite::{
+    Candidate, LockChange, MAX_CONFIG_BYTES, RelocatedLayer, Replacement, Unchanged, candidate, diff_id,
+    relocate_config, relocate_manifest,
+};
+
+/// A bundle, by its label, whose layer may be rewritten.
+pub(in crate::proxy) struct Bundle {
+    pub(in crate::proxy) layer: Descriptor,
+    pub(in crate::proxy) config: Bytes,
+}
+
+/// Finds out whether an image is a bundle that can be relocated.
+pub(in crate::proxy) async fn inspect(
+    contents: &Contents,
+    repository: &RepositoryName,
+    manifest: &Manifest,
+    max_layer_bytes: u64,
+) -> Result<Result<Bundle, Unchanged>, Undecided> {
+    let view = match manifest.view() {
+        Ok(view) => view,
+        Err(_) => {
+            let problem = "does not parse";
+            return Ok(Err(Unchanged::Document { document: "manifest", problem }));
+        }
+    };
+    let (Candidate { config, layer }, obstacle) = match candidate(view) {
+        Ok(found) => found,
+        Err(reason) => return Ok(Err(reason)),
+    };
+    if config.size > MAX_CONFIG_BYTES as u64 {
+        return Ok(Err(Unchanged::Document { document: "config", problem: "is too large to be an image's" }));
+    }
+    let config = contents.small_blob(repository, &config.digest, MAX_CONFIG_BYTES).await.map_err(unreadable)?;
+    if !has_bundle_label(&config) {
+        return Ok(Err(Unchanged::NotABundle));
+    }
+    if let Some(reason) = obstacle {
+        return Ok(Err(reason));
+    }
+    if layer.size > max_layer_bytes {
+        return Ok(Err(Unchanged::LayerTooLarge { size: layer.size, limit: max_layer_bytes }));
+    }
+    Ok(Ok(Bundle { layer, config }))
+}
+
+/// What a bundle's pass and its images came to.
+pub(in crate::proxy) struct Worked {
+    pub(in crate::proxy) layer: RelocatedLayer,
+    pub(in crate::proxy) lock: ImagesLock,
+    pub(in crate::proxy) verdict: Verdict,
+}
+
+/// Why there is no relocated layer.
+pub(in crate::proxy) enum Stopped {
+    Answer(Why),
+    Undecided(Undecided),
+}
+
+impl From<Unchanged> for Stopped {
+    fn from(reason: Unchanged) -> Self {
+        Self::Answer(Why::Unchanged(reason))
+    }
+}
+
+impl From<Undecided> for Stopped {
+    fn from(cause: Undecided) -> Self {
+        Self::Undecided(cause)
+    }
+}
+
+/// Rewrites the bundle's layer and looks for its images, both at once where one does not need the other.
+pub(in crate::proxy) async fn work(
+    contents: &Arc<Contents>,
+    key: &RelocationKey,
+    bundle: &Bundle,
+    concurrency: usize,
+) -> Result<Worked, Stopped> {
+    let (found, lock) = oneshot::channel::<ImagesLock>();
+    let (decide, decision) = oneshot::channel::<Verdict>();
+    let pass = rewrite_layer(contents, &key.repository, bundle, change(key, found, decision));
+    let looking = async {
+        // Without a lock the pass has its reason, and this one none of its own.
+        let Ok(lock) = lock.await else { return std::future::pending().await };
+        let images = lock.images().map(|image| image.reference.digest);
+        let extent = if key.each { Extent::Whole } else { Extent::UntilMissing };
+        let verdict = verdict(contents, &key.repository, key.original, images, concurrency, extent).await;
+        let _ = decide.send(verdict.clone());
+        (lock, verdict)
+    };
+    tokio::pin!(pass, looking);
+    let mut layer = None;
+    let mut looked: Option<(ImagesLock, Verdict)> = None;
+    loop {
+        match (layer.take(), looked.take()) {
+            (Some(layer), Some((lock, verdict))) => return Ok(Worked { layer, lock, verdict }),
+            (layer_so_far, looked_so_far) => (layer, looked) = (layer_so_far, looked_so_far),
+        }
+        tokio::select! {
+            done = &mut pass, if layer.is_none() => layer = Some(done??),
+            done = &mut looking, if looked.is_none() => {
+                let (_, verdict) = &done;
+                if !key.each && let Some(missing) = verdict.missing() {
+                    return Err(Stopped::Answer(Why::Missing(missing)));
+                }
+                if let Some(cause) = verdict.undecided() {
+                    return Err(cause.into());
+                }
+                looked = Some(done);
+            }
+        }
+    }
+}
+
+/// Runs the pass over a bundle's layer.
+pub(in crate::proxy) async fn rewrite_layer(
+    contents: &Contents,
+    repository: &RepositoryName,
+    bundle: &Bundle,
+    change: LockChange,
+) -> Result<Result<RelocatedLayer, Unchanged>, Undecided> {
+    let diff_id = match diff_id(&bundle.config) {
+        Ok(diff_id) => diff_id,
+        Err(reason) => return Ok(Err(reason)),
+    };
+    let (reader, _) = contents.blob(repository, &bundle.layer.digest).await.map_err(unreadable)?;
+    pass::run(reader, &bundle.layer, diff_id.algorithm(), change).await
+}
+
+/// How the lock changes. It is called in the pass's own thread, so it may wait there for the verdict; and it
+/// does only where the new lock depends on it.
+fn change(key: &RelocationKey, found: oneshot::Sender<ImagesLock>, decision: oneshot::Receiver<Verdict>) -> LockChange {
+    let (target, each) = (key.target.clone(), key.each);
+    Box::new(move |lock| {
+        let _ = found.send(lock.clone());
+        let relocated = if each {
+            let verdict = decision.blocking_recv().map_err(|_| Unchanged::NothingChanges)?;
+            lock.relocate_some(&target, |image| verdict.is_colocated(&image.reference.digest))
+        } else {
+            lock.relocate(&target)
+        };
+        relocated.ok_or(Unchanged::NothingChanges)
+    })
+}
+
+/// The relocated bundle, from its relocated layer.
+pub(in crate::proxy) fn assemble(manifest: &Manifest, bundle: &Bundle, worked: Worked) -> Result<Answer, Unchanged> {
+    let Worked { layer, lock, verdict } = worked;
+    let config = document(relocate_config(&bundle.config, &layer.diff_id)?)?;
+    let relocated = relocate_manifest(
+        &manifest.bytes,
+        Replacement { digest: config.digest, size: config.text.len() as u64, content: Some(config.text.as_bytes()) },
+        Replacement { digest: layer.digest, size: layer.recipe.size(), content: None },
+    )?;
+    let mut images: Vec<Digest> = lock.images().map(|image| image.reference.digest).collect();
+    images.sort_unstable();
+    images.dedup();
+    let named = images.len();
+    images.retain(|digest| verdict.is_colocated(digest));
+    Ok(Answer::Relocated(Arc::new(Relocation {
+        original: manifest.digest,
+        media_type: manifest.media_type.to_string(),
+        manifest: document(relocated)?,
+        config,
+        layer: layer.digest,
+        original_layer: bundle.layer.digest,
+        recipe: layer.recipe,
+        complete: images.len() == named,
+        images,
+    })))
+}
+
+/// A document under its digest, which is SHA-256 whatever the original's was.
+fn document(bytes: Vec<u8>) -> Result<Document, Unchanged> {
+    let digest = Digest::of(&bytes);
+    let not_text = |_| Unchanged::Document { document: "manifest", problem: "is not UTF-8" };
+    Ok(Document { digest, text: String::from_utf8(bytes).map_err(not_text)? })
+}

@@ -1,0 +1,167 @@
+//! What became of each request: one line, one count, when its body has ended.
+//!
+//! A response's head is only the promise; a pull that breaks in the middle of a layer has status 200. So the
+//! entry travels inside the body and is written when that is dropped, which happens to every body, whether it
+//! was sent, failed, or its client went away. A request whose client leaves before there is a response drops
+//! the entry itself.
+
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Instant;
+
+use bytes::Bytes;
+use http::{Method, Request, Response, Version};
+use http_body::{Body as _, Frame, SizeHint};
+
+use super::error::causes;
+use crate::body::{Body, BoxError};
+use crate::telemetry::{Gauged, Metrics, RequestEnd};
+
+/// Paths with more characters are cut in the log: a client may send 64 KiB.
+const MAX_LOGGED_PATH: usize = 512;
+
+/// How a request ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ended {
+    /// All of the body was handed to the connection.
+    Complete,
+    /// The client went away first, or was cut off.
+    Cancelled,
+    /// The body broke.
+    Failed,
+}
+
+impl Ended {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Complete => "complete",
+            Self::Cancelled => "cancelled",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// What is known of a request so far.
+pub(super) struct Entry {
+    metrics: Metrics,
+    client: SocketAddr,
+    method: Method,
+    path: String,
+    version: Version,
+    begun: Instant,
+    route: &'static str,
+    outcome: &'static str,
+    status: Option<u16>,
+    bytes: u64,
+    ended: Ended,
+    _in_flight: Gauged,
+}
+
+impl Entry {
+    /// Starts with the request's head. Only the path is kept: a query may hold a signature or a token.
+    pub(super) fn new<B>(metrics: &Metrics, client: SocketAddr, request: &Request<B>) -> Self {
+        let path = request.uri().path();
+        let cut = path.char_indices().nth(MAX_LOGGED_PATH);
+        let path = cut.map_or_else(|| path.to_owned(), |(at, _)| format!("{}…", &path[..at]));
+        Self {
+            metrics: metrics.clone(),
+            client,
+            method: request.method().clone(),
+            path,
+            version: request.version(),
+            begun: Instant::now(),
+            route: "unknown",
+            outcome: "none",
+            status: None,
+            bytes: 0,
+            ended: Ended::Cancelled,
+            _in_flight: metrics.in_flight(),
+        }
+    }
+
+    /// What is asked for, once it is known.
+    pub(super) fn route(&mut self, route: &'static str) {
+        self.route = route;
+    }
+
+    /// Ties the rest of the entry's life to the response's body.
+    pub(super) fn respond(mut self, response: Response<Body>, outcome: &'static str) -> Response<Logged> {
+        self.outcome = outcome;
+        self.status = Some(response.status().as_u16());
+        response.map(|body| Logged { expected: body.size_hint().exact(), body, entry: self })
+    }
+
+    fn method(&self) -> &'static str {
+        match self.method {
+            Method::GET => "GET",
+            Method::HEAD => "HEAD",
+            _ => "other",
+        }
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        let duration = self.begun.elapsed();
+        let (route, outcome, status, bytes) = (self.route, self.outcome, self.status, self.bytes);
+        self.metrics.request(&RequestEnd { route, method: self.method(), status, outcome, bytes, duration });
+        tracing::info!(
+            target: "colocate::access",
+            client = %self.client,
+            method = %self.method,
+            path = %self.path,
+            version = ?self.version,
+            status,
+            bytes,
+            outcome,
+            duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
+            ended = self.ended.as_str(),
+            "request",
+        );
+    }
+}
+
+/// A body that knows how it ended.
+pub(super) struct Logged {
+    body: Body,
+    expected: Option<u64>,
+    entry: Entry,
+}
+
+impl http_body::Body for Logged {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let polled = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        match &polled {
+            Some(Ok(frame)) => self.entry.bytes += frame.data_ref().map_or(0, |data| data.len() as u64),
+            Some(Err(err)) => {
+                self.entry.ended = Ended::Failed;
+                let causes = causes(&**err);
+                tracing::warn!(path = %self.entry.path, error = %err, %causes, "response broke off");
+            }
+            None => self.entry.ended = Ended::Complete,
+        }
+        Poll::Ready(polled)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for Logged {
+    fn drop(&mut self) {
+        // hyper drops a body of known length after its last byte, and an empty one at once, without asking for
+        // the end.
+        if self.entry.ended == Ended::Cancelled && self.expected == Some(self.entry.bytes) {
+            self.entry.ended = Ended::Complete;
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! A blob as a response, whole or in part.
+
+use std::ops::Range;
+use std::time::Duration;
+
+use http::header::{ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderValue, RANGE};
+use http::{HeaderMap, Method, Response, StatusCode};
+
+use super::conditional::{client_has, range_holds, text_value};
+use super::manifest::{IMMUTABLE, about};
+use super::range::{Wanted, wanted};
+use super::stall;
+use crate::body::{self, Body};
+use crate::proxy::ServedBlob;
+
+/// Bodies up to this length hyper takes in without waiting for the client, so nobody can stall them.
+const UNWATCHED_BYTES: u64 = 64 << 10;
+
+/// Answers a GET or HEAD of `blob`. A client that takes nothing for `idle` loses its hold on the content.
+pub(super) fn respond(blob: &ServedBlob, method: &Method, request: &HeaderMap, idle: Duration) -> Response<Body> {
+    let size = blob.size;
+    let mut response = Response::new(body::empty());
+    let headers = response.headers_mut();
+    about(headers, &blob.digest, IMMUTABLE);
+    headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    // Conditions come before ranges (RFC 9110, section 13.2.2).
+    if client_has(request, &blob.digest) {
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+        return response;
+    }
+    // Only GET has ranges (section 14.2).
+    let range = request.get(RANGE).filter(|_| method == Method::GET && range_holds(request, &blob.digest));
+    let part = match range.and_then(|value| value.to_str().ok()).map(|value| wanted(value, size)) {
+        None | Some(Wanted::Whole) => 0..size,
+        Some(Wanted::Unsatisfiable) => {
+            headers.insert(CONTENT_RANGE, text_value(&format!("bytes */{size}")));
+            headers.insert(CONTENT_LENGTH, 0.into());
+            *response.status_mut() = StatusCode::RANGE_NOT_SATISFIABLE;
+            return response;
+        }
+        Some(Wanted::Part(part)) => {
+            let Range { start, end } = part;
+            headers.insert(CONTENT_RANGE, text_value(&format!("bytes {start}-{}/{size}", end - 1)));
+            *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+            part
+        }
+    };
+    let length = part.end - part.start;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_LENGTH, length.into());
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+    if method == Method::GET && length > 0 {
+        let body = blob.body(part);
+        *response.body_mut() = if length > UNWATCHED_BYTES { stall::watch(body, idle) } else { body };
+    }
+    response
+}

@@ -1,0 +1,124 @@
+//! The one place where errors become responses.
+
+use std::error::Error;
+use std::time::Duration;
+
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use http::{Response, StatusCode};
+
+use super::conditional::text_value;
+use super::host::AmbiguousHost;
+use super::route::{Route, RouteError};
+use super::tags::BadPage;
+use crate::body::{self, Body};
+use crate::oci::{ErrorCode, ErrorDocument};
+use crate::proxy::{ProxyError, Side};
+
+/// Why a request is not answered with what it asked for.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum RequestError {
+    #[error(transparent)]
+    Route(#[from] RouteError),
+    #[error(transparent)]
+    Host(#[from] AmbiguousHost),
+    #[error(transparent)]
+    Page(#[from] BadPage),
+    #[error("this proxy only serves pulls, so the method is not allowed here; push to the registry behind it")]
+    Method { allow: &'static str },
+    #[error(transparent)]
+    Proxy(#[from] ProxyError),
+}
+
+impl RequestError {
+    pub(super) fn method(route: &Route) -> Self {
+        Self::Method { allow: route.allow() }
+    }
+
+    /// What the cache had to do with it, for logs and metrics.
+    pub(super) fn outcome(&self) -> &'static str {
+        match self {
+            Self::Proxy(error) => match error.side() {
+                Side::Upstream => "upstream_error",
+                Side::Downstream => "not_found",
+                Side::Internal => "internal_error",
+            },
+            _ => "refused",
+        }
+    }
+
+    /// The response, with the distribution error document.
+    pub(super) fn into_response(self) -> Response<Body> {
+        self.log();
+        let (status, document) = match &self {
+            Self::Route(error) => error.code(),
+            Self::Host(_) | Self::Page(_) => {
+                (StatusCode::BAD_REQUEST, ErrorDocument::new(&ErrorCode::Unsupported, self.to_string()))
+            }
+            Self::Method { .. } => {
+                (StatusCode::METHOD_NOT_ALLOWED, ErrorDocument::new(&ErrorCode::Unsupported, self.to_string()))
+            }
+            Self::Proxy(error) => error.answer(),
+        };
+        let json = document.to_json();
+        let mut response = Response::new(body::empty());
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(CONTENT_LENGTH, json.len().into());
+        // A shared cache would otherwise be free to keep a 404 for what is pushed in the next second.
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        match &self {
+            Self::Method { allow } => {
+                headers.insert(ALLOW, HeaderValue::from_static(allow));
+            }
+            Self::Proxy(error) => {
+                if let Some(wait) = error.retry_after() {
+                    headers.insert(RETRY_AFTER, text_value(&seconds(wait).to_string()));
+                }
+            }
+            _ => {}
+        }
+        *response.body_mut() = body::full(json);
+        response
+    }
+
+    /// The message for inside, with all causes. What a client did wrong is in its access line already.
+    fn log(&self) {
+        let Self::Proxy(error) = self else { return };
+        let causes = causes(error);
+        match error.side() {
+            Side::Downstream => tracing::debug!(error = %error, %causes, "request not answered"),
+            Side::Upstream => tracing::warn!(error = %error, %causes, "upstream failed"),
+            Side::Internal => tracing::error!(error = %error, %causes, "request failed"),
+        }
+    }
+}
+
+/// At least a second, since 0 invites a client to a tight loop.
+fn seconds(wait: Duration) -> u64 {
+    let up = u64::from(wait.subsec_nanos() > 0);
+    (wait.as_secs().saturating_add(up)).max(1)
+}
+
+/// The chain of causes on one line.
+pub(super) fn causes(error: &(dyn Error + 'static)) -> String {
+    let mut causes = Vec::new();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        causes.push(cause.to_string());
+        next = cause.source();
+    }
+    causes.join(": ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_are_whole_seconds_and_never_none() {
+        for (millis, expected) in [(0, 1), (1, 1), (1000, 1), (1001, 2), (60_000, 60)] {
+            assert_eq!(seconds(Duration::from_millis(millis)), expected);
+        }
+    }
+}

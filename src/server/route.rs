@@ -1,0 +1,218 @@
+//! From a path to what is asked for.
+//!
+//! Repository names hold slashes, so a path is read from its end: what comes before `/manifests/<reference>` is
+//! the name, even if a part of it is itself called `manifests`. Segments are percent-decoded after the path was
+//! split, so `%2F` and `%2e%2e` stay inside their segment, where the grammar of names refuses them.
+
+use std::borrow::Cow;
+
+use http::StatusCode;
+
+use crate::oci::{Digest, DigestError, ErrorCode, ErrorDocument, NameError, Reference, RepositoryName};
+
+/// What is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Route {
+    /// `/v2/`: whether this is a registry.
+    Base,
+    /// `/v2/<name>/manifests/<reference>`
+    Manifest { repository: RepositoryName, reference: Reference },
+    /// `/v2/<name>/blobs/<digest>`
+    Blob { repository: RepositoryName, digest: Digest },
+    /// `/v2/<name>/tags/list`
+    Tags { repository: RepositoryName },
+    /// `/v2/<name>/blobs/uploads/…`, which only exists for pushing.
+    Uploads,
+}
+
+/// Why a path asks for nothing that there can be.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum RouteError {
+    /// No route has this shape.
+    #[error("nothing is served under this path; the registry API is /v2/<name>/manifests, /blobs and /tags/list")]
+    Unknown,
+    /// Referrers are not served here; clients then look for the tag that stands in for them.
+    #[error("referrers are not served; clients fall back to the tag sha256-<hex>, as the distribution spec says")]
+    Referrers,
+    /// What should be the repository's name is none.
+    #[error(transparent)]
+    Name(NameError),
+    /// What follows `manifests/` cannot be a tag, so there is no manifest by it.
+    #[error("no manifest has this tag: {0}")]
+    Tag(NameError),
+    /// A digest that cannot be verified.
+    #[error(transparent)]
+    Digest(DigestError),
+}
+
+impl RouteError {
+    pub(super) fn code(&self) -> (StatusCode, ErrorDocument) {
+        let (status, code) = match self {
+            Self::Unknown | Self::Referrers => (StatusCode::NOT_FOUND, ErrorCode::Unsupported),
+            Self::Name(_) => (StatusCode::BAD_REQUEST, ErrorCode::NameInvalid),
+            // The conformance tests ask for a tag that no registry can have, and want "not found".
+            Self::Tag(_) => (StatusCode::NOT_FOUND, ErrorCode::ManifestUnknown),
+            Self::Digest(_) => (StatusCode::BAD_REQUEST, ErrorCode::DigestInvalid),
+        };
+        (status, ErrorDocument::new(&code, self.to_string()))
+    }
+}
+
+impl Route {
+    /// Reads a request's path, as it came.
+    pub(super) fn parse(path: &str) -> Result<Self, RouteError> {
+        let Some(rest) = path.strip_prefix("/v2") else { return Err(RouteError::Unknown) };
+        if matches!(rest, "" | "/") {
+            return Ok(Self::Base);
+        }
+        let Some(rest) = rest.strip_prefix('/') else { return Err(RouteError::Unknown) };
+        let segments: Vec<&str> = rest.split('/').collect();
+        match segments.as_slice() {
+            [name @ .., "manifests", reference] => {
+                Ok(Self::Manifest { repository: repository(name)?, reference: reference_of(reference)? })
+            }
+            [name @ .., "tags", "list"] => Ok(Self::Tags { repository: repository(name)? }),
+            [name @ .., "blobs", "uploads"] | [name @ .., "blobs", "uploads", _] => {
+                repository(name).map(|_| Self::Uploads)
+            }
+            [name @ .., "blobs", digest] => {
+                Ok(Self::Blob { repository: repository(name)?, digest: digest_of(digest)? })
+            }
+            [name @ .., "referrers", digest] => {
+                repository(name)?;
+                digest_of(digest)?;
+                Err(RouteError::Referrers)
+            }
+            _ => Err(RouteError::Unknown),
+        }
+    }
+
+    /// The route as a metrics label.
+    pub(super) fn label(&self) -> &'static str {
+        match self {
+            Self::Base => "base",
+            Self::Manifest { .. } => "manifest",
+            Self::Blob { .. } => "blob",
+            Self::Tags { .. } => "tags",
+            Self::Uploads => "uploads",
+        }
+    }
+
+    /// The methods it answers, as `Allow` lists them.
+    pub(super) fn allow(&self) -> &'static str {
+        if matches!(self, Self::Uploads) { "" } else { "GET, HEAD" }
+    }
+}
+
+fn repository(segments: &[&str]) -> Result<RepositoryName, RouteError> {
+    let parts: Option<Vec<Cow<'_, str>>> = segments.iter().map(|segment| decode(segment)).collect();
+    let parts = parts.ok_or(RouteError::Name(NameError::Repository))?;
+    // A slash that was escaped would join what the client wrote as one part.
+    if parts.iter().any(|part| part.contains('/')) {
+        return Err(RouteError::Name(NameError::Repository));
+    }
+    parts.join("/").parse().map_err(RouteError::Name)
+}
+
+fn reference_of(segment: &str) -> Result<Reference, RouteError> {
+    let text = decode(segment).ok_or(RouteError::Tag(NameError::Tag))?;
+    text.parse().map_err(|err| match err {
+        NameError::Digest(err) => RouteError::Digest(err),
+        err => RouteError::Tag(err),
+    })
+}
+
+fn digest_of(segment: &str) -> Result<Digest, RouteError> {
+    let text = decode(segment).ok_or(RouteError::Digest(DigestError::NoAlgorithm))?;
+    text.parse().map_err(RouteError::Digest)
+}
+
+/// One segment without its percent escapes; `None` when they are broken. Decoded once: what an escape hides
+/// inside another stays hidden, and no name holds a percent sign.
+pub(super) fn decode(segment: &str) -> Option<Cow<'_, str>> {
+    if !segment.contains('%') {
+        return Some(Cow::Borrowed(segment));
+    }
+    let mut bytes = Vec::with_capacity(segment.len());
+    let mut rest = segment.bytes();
+    while let Some(byte) = rest.next() {
+        if byte != b'%' {
+            bytes.push(byte);
+            continue;
+        }
+        let mut digit = || rest.next().and_then(|digit| char::from(digit).to_digit(16));
+        let (high, low) = (digit()?, digit()?);
+        bytes.push(u8::try_from(high << 4 | low).ok()?);
+    }
+    String::from_utf8(bytes).ok().map(Cow::Owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEX: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+    fn status(path: &str) -> (u16, String) {
+        match Route::parse(path) {
+            Ok(route) => panic!("{path} is {route:?}"),
+            Err(err) => {
+                let (status, document) = err.code();
+                (status.as_u16(), document.code)
+            }
+        }
+    }
+
+    #[test]
+    fn routes() {
+        assert_eq!(Route::parse("/v2"), Ok(Route::Base));
+        assert_eq!(Route::parse("/v2/"), Ok(Route::Base));
+        let manifest = |name: &str, reference: &str| {
+            Ok(Route::Manifest { repository: name.parse().unwrap(), reference: reference.parse().unwrap() })
+        };
+        assert_eq!(Route::parse("/v2/a/manifests/v1"), manifest("a", "v1"));
+        assert_eq!(Route::parse("/v2/a/b/c/manifests/v1"), manifest("a/b/c", "v1"));
+        assert_eq!(Route::parse("/v2/manifests/manifests/manifests"), manifest("manifests", "manifests"));
+        assert_eq!(Route::parse("/v2/tags/list/manifests/v1"), manifest("tags/list", "v1"));
+        let digest = format!("sha256:{HEX}");
+        assert_eq!(Route::parse(&format!("/v2/a/manifests/sha256%3a{HEX}")), manifest("a", &digest));
+        assert!(matches!(Route::parse(&format!("/v2/a/b/blobs/{digest}")), Ok(Route::Blob { .. })));
+        assert!(matches!(Route::parse("/v2/a/b/tags/list"), Ok(Route::Tags { .. })));
+        assert_eq!(Route::parse("/v2/a/blobs/uploads/"), Ok(Route::Uploads));
+        assert_eq!(Route::parse("/v2/a/blobs/uploads/7-8"), Ok(Route::Uploads));
+    }
+
+    #[test]
+    fn refusals() {
+        for path in ["/", "/v1/", "/v2x/", "/v2/_catalog", "/v2/a", "/v2/a/tags/list/", "/v2/a/manifests/b/c"] {
+            assert_eq!(status(path), (404, "UNSUPPORTED".into()), "{path}");
+        }
+        for path in [
+            "/v2//manifests/v1",
+            "/v2/manifests/v1",
+            "/v2/a//b/manifests/v1",
+            "/v2/a/../b/manifests/v1",
+            "/v2/a/%2e%2e/b/manifests/v1",
+            "/v2/a%2fb/manifests/v1",
+            "/v2/a%00/manifests/v1",
+            "/v2/a%/manifests/v1",
+            "/v2/a%ff/manifests/v1",
+            "/v2/A/manifests/v1",
+            "/v2/a%252fb/tags/list",
+            "/v2/../blobs/uploads/",
+        ] {
+            assert_eq!(status(path), (400, "NAME_INVALID".into()), "{path}");
+        }
+        for path in ["/v2/a/manifests/.INVALID", "/v2/a/manifests/", "/v2/a/manifests/%2e%2e"] {
+            assert_eq!(status(path), (404, "MANIFEST_UNKNOWN".into()), "{path}");
+        }
+        for digest in ["md5:00", "sha256:00", &format!("sha256:{}", HEX.to_uppercase()), "sha256:..%2f..", "x:y"] {
+            for route in ["manifests", "blobs", "referrers"] {
+                let path = format!("/v2/a/{route}/{digest}");
+                assert_eq!(status(&path), (400, "DIGEST_INVALID".into()), "{path}");
+            }
+        }
+        assert_eq!(status("/v2/a/blobs/latest"), (400, "DIGEST_INVALID".into()));
+        assert_eq!(status(&format!("/v2/a/referrers/sha256:{HEX}")), (404, "UNSUPPORTED".into()));
+    }
+}

@@ -1,0 +1,88 @@
+//! One request, from its head to its response.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::{HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use http::{Method, Request, Response};
+
+use super::access::{Entry, Logged};
+use super::error::RequestError;
+use super::host::host;
+use super::route::Route;
+use super::views::Views;
+use super::{blob, manifest, tags};
+use crate::body::{self, Body};
+use crate::proxy::Proxy;
+use crate::telemetry::Metrics;
+
+/// What every request needs.
+pub(super) struct Service {
+    pub(super) proxy: Proxy,
+    pub(super) metrics: Metrics,
+    pub(super) views: Views,
+    pub(super) idle_body_timeout: Duration,
+}
+
+impl Service {
+    /// Answers one request; errors are answers too. The request's body is never read: nothing served takes one.
+    pub(super) async fn answer<B>(self: Arc<Self>, client: SocketAddr, request: Request<B>) -> Response<Logged> {
+        let mut entry = Entry::new(&self.metrics, client, &request);
+        let (mut response, outcome) = match self.route(&mut entry, &request).await {
+            Ok(answered) => answered,
+            Err(error) => {
+                let outcome = error.outcome();
+                (error.into_response(), outcome)
+            }
+        };
+        let headers = response.headers_mut();
+        headers.insert("docker-distribution-api-version", HeaderValue::from_static("registry/2.0"));
+        // Content comes from whoever pushed it; a browser must not take it for a page of this host.
+        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        if request.method() == Method::HEAD {
+            *response.body_mut() = body::empty();
+        }
+        entry.respond(response, outcome)
+    }
+
+    async fn route<B>(
+        &self,
+        entry: &mut Entry,
+        request: &Request<B>,
+    ) -> Result<(Response<Body>, &'static str), RequestError> {
+        let route = Route::parse(request.uri().path())?;
+        entry.route(route.label());
+        let (method, headers) = (request.method(), request.headers());
+        if !matches!(*method, Method::GET | Method::HEAD) || route == Route::Uploads {
+            return Err(RequestError::method(&route));
+        }
+        let host = host(request)?;
+        match &route {
+            Route::Manifest { repository, reference } => {
+                let view = self.views.select(host, repository);
+                let served = self.proxy.manifest(&view, repository, reference).await?;
+                Ok((manifest::respond(&served.manifest, reference, method, headers), served.outcome.as_str()))
+            }
+            Route::Blob { repository, digest } => {
+                let view = self.views.select(host, repository);
+                let served = self.proxy.blob(&view, repository, digest).await?;
+                Ok((blob::respond(&served, method, headers, self.idle_body_timeout), served.outcome.as_str()))
+            }
+            Route::Tags { repository } => {
+                let page = tags::page(request.uri().query())?;
+                let list = self.proxy.tags(repository, &page).await?;
+                Ok((tags::respond(&list, &page, repository, method), "miss"))
+            }
+            // 200 tells go-containerregistry that no credentials are needed here, which is so.
+            Route::Base | Route::Uploads => Ok((base(), "none")),
+        }
+    }
+}
+
+fn base() -> Response<Body> {
+    let mut response = Response::new(body::full("{}"));
+    response.headers_mut().insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(http::header::CONTENT_LENGTH, 2.into());
+    response
+}

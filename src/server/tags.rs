@@ -1,0 +1,93 @@
+//! The list of tags, page by page (distribution spec, "Listing tags").
+
+use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, LINK};
+use http::{Method, Response};
+use url::form_urlencoded;
+
+use super::conditional::text_value;
+use crate::body::{self, Body};
+use crate::oci::RepositoryName;
+use crate::upstream::{TagList, TagPage};
+
+/// The longest `last`: as long as a tag.
+const MAX_LAST_BYTES: usize = 128;
+
+/// Why a query does not say which page.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum BadPage {
+    #[error("n must be a whole number: the most tags to list")]
+    Number,
+    #[error("last must be a tag: the last one of the page before")]
+    Last,
+}
+
+/// Reads `n` and `last`; other parameters are not this server's.
+pub(super) fn page(query: Option<&str>) -> Result<TagPage, BadPage> {
+    let mut page = TagPage::default();
+    for (key, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
+        match &*key {
+            "n" => page.n = Some(value.parse().map_err(|_| BadPage::Number)?),
+            // Not parsed as a tag: an upstream may list from any text, and it is only compared.
+            "last" if value.len() <= MAX_LAST_BYTES && !value.chars().any(char::is_control) => {
+                page.last = Some(value.into_owned()).filter(|last| !last.is_empty());
+            }
+            "last" => return Err(BadPage::Last),
+            _ => {}
+        }
+    }
+    Ok(page)
+}
+
+/// Answers a GET or HEAD of the list.
+pub(super) fn respond(list: &TagList, page: &TagPage, repository: &RepositoryName, method: &Method) -> Response<Body> {
+    let json = serde_json::json!({ "name": repository, "tags": list.tags }).to_string();
+    let mut response = Response::new(body::empty());
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(CONTENT_LENGTH, json.len().into());
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    if let Some(last) = list.tags.last().filter(|_| list.more) {
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        if let Some(n) = page.n {
+            query.append_pair("n", &n.to_string());
+        }
+        query.append_pair("last", last);
+        headers.insert(LINK, text_value(&format!("</v2/{repository}/tags/list?{}>; rel=\"next\"", query.finish())));
+    }
+    if method == Method::GET {
+        *response.body_mut() = body::full(json);
+    }
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages() {
+        let is = |n, last: Option<&str>| Ok(TagPage { n, last: last.map(str::to_owned) });
+        assert_eq!(page(None), is(None, None));
+        assert_eq!(page(Some("n=5&last=v1.0&x=y")), is(Some(5), Some("v1.0")));
+        assert_eq!(page(Some("n=0&last=")), is(Some(0), None));
+        for bad in ["n=", "n=-1", "n=x", "n=99999999999999999999"] {
+            assert_eq!(page(Some(bad)), Err(BadPage::Number), "{bad}");
+        }
+        assert_eq!(page(Some("last=a%00")), Err(BadPage::Last));
+        assert_eq!(page(Some(&format!("last={}", "a".repeat(129)))), Err(BadPage::Last));
+    }
+
+    #[test]
+    fn the_next_page_is_linked_with_its_tag_escaped() {
+        let list = TagList { tags: vec!["a".into(), "b&c>".into()], more: true };
+        let name = "acme/app".parse().unwrap();
+        let link = |list: &TagList, n| {
+            let response = respond(list, &TagPage { n, last: None }, &name, &Method::HEAD);
+            response.headers().get(LINK).map(|value| value.to_str().unwrap().to_owned())
+        };
+        assert_eq!(link(&list, Some(2)).unwrap(), "</v2/acme/app/tags/list?n=2&last=b%26c%3E>; rel=\"next\"");
+        assert_eq!(link(&list, None).unwrap(), "</v2/acme/app/tags/list?last=b%26c%3E>; rel=\"next\"");
+        assert_eq!(link(&TagList { more: false, ..list }, Some(2)), None);
+        assert_eq!(link(&TagList { tags: vec![], more: true }, Some(0)), None);
+    }
+}

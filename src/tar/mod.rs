@@ -1,0 +1,15 @@
+//! Tar headers, scanned as they stream past.
+//!
+//! [`Scanner`] takes bytes and says what they are: header blocks, which it holds until they are whole, and
+//! data, which it never touches. It follows Go's `archive/tar` in what it accepts, because Go reads bundles in
+//! every client there is; where readers differ about an archive (sparse files, global headers that rename),
+//! it refuses, and the caller leaves such an archive alone. [`resize`] edits the one header that changes.
+//!
+//! Pure and sans-IO. It unpacks nothing and has no opinion about paths.
+
+mod header;
+mod pax;
+mod scanner;
+
+pub use header::{BLOCK, Kind, padded, resize};
+pub use scanner::{Entry, Scanner, Step, TarError};

@@ -1,0 +1,14 @@
+//! What the program tells whoever runs it: log lines and metrics.
+//!
+//! Labels are closed sets of `&'static str`: nothing a client or an upstream sends ever becomes a label, or a
+//! scanner asking for random repositories would grow the metrics without bound. What happened to one request
+//! in particular is in its access line.
+//!
+//! Log lines go to stderr; stdout belongs to the commands. Neither credentials nor query strings are passed to
+//! any function here, which is the rule that keeps them out of logs.
+
+mod log;
+mod metrics;
+
+pub use log::{LogError, init};
+pub use metrics::{Gauged, Metrics, RequestEnd};

@@ -1,0 +1,161 @@
+//! What the head of an upstream's answer means.
+
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, RETRY_AFTER};
+use http::{HeaderMap, StatusCode};
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::error::UpstreamError;
+use super::transport::Answer;
+use crate::body::{BoxError, CollectError, collect};
+use crate::oci::{Digest, ErrorCode, ErrorDocument, MediaType};
+
+/// How much of an error's body is read; an error document has some hundred bytes.
+const MAX_ERROR_BYTES: usize = 64 << 10;
+/// An upstream that asks to be left alone for longer is asked again after this.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(3600);
+/// How much of an upstream's header comes back in a message.
+const MAX_QUOTED_CHARS: usize = 80;
+
+const DOCKER_CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
+
+impl Answer {
+    pub(super) fn status(&self) -> StatusCode {
+        self.head.status
+    }
+
+    /// Keeps the place among the concurrent requests until the body's end.
+    pub(super) fn hold(&mut self, permit: OwnedSemaphorePermit) {
+        self.body.hold(permit);
+    }
+
+    /// A header that is there once and is text.
+    pub(super) fn text(&self, name: &HeaderName) -> Option<&str> {
+        self.head.headers.get(name)?.to_str().ok().map(str::trim)
+    }
+
+    pub(super) fn content_length(&self) -> Option<u64> {
+        self.text(&CONTENT_LENGTH)?.parse().ok()
+    }
+
+    /// The digest the upstream claims, if it is of a kind that can be verified.
+    pub(super) fn content_digest(&self) -> Option<Digest> {
+        self.text(&DOCKER_CONTENT_DIGEST)?.parse().ok()
+    }
+
+    /// The media type without its parameters.
+    pub(super) fn media_type(&self) -> Option<MediaType> {
+        let essence = self.text(&CONTENT_TYPE)?.split(';').next().unwrap_or_default().trim();
+        (!essence.is_empty()).then(|| MediaType::from(essence.to_ascii_lowercase().as_str()))
+    }
+
+    /// Refuses a body in a coding that was not asked for: its bytes are not those the digest is of.
+    pub(super) fn require_identity(self) -> Result<Self, UpstreamError> {
+        match self.text(&CONTENT_ENCODING) {
+            // What some S3 services remember of the upload; the bytes are as they should be.
+            None | Some("" | "identity" | "aws-chunked") => Ok(self),
+            Some(other) => Err(UpstreamError::malformed(format!("sent a body encoded as {}", quoted(other)))),
+        }
+    }
+
+    /// The whole body, for small ones.
+    pub(super) async fn collect(self, cap: usize) -> Result<Bytes, UpstreamError> {
+        collect(self.body, cap).await.map_err(|error| match error {
+            CollectError::TooLarge { cap } => UpstreamError::TooLarge { limit: cap as u64 },
+            CollectError::Body(cause) => from_box(cause),
+        })
+    }
+
+    /// The error that an answer other than the wanted one is.
+    pub(super) async fn into_error(self) -> UpstreamError {
+        let (status, retry_after) = (self.head.status, retry_after(&self.head.headers, SystemTime::now()));
+        // Some statuses need no reading, but a body read to its end leaves a connection to use again.
+        let foreign = self.foreign;
+        let body = self.collect(MAX_ERROR_BYTES).await.unwrap_or_default();
+        if let Some(document) = ErrorDocument::parse(&body) {
+            let (code, message) = (quoted(&document.code), quoted(&document.message));
+            tracing::debug!(status = status.as_u16(), code, message, "upstream explained an error");
+        }
+        let says = |codes: &[ErrorCode]| ErrorDocument::body_says(&body, codes);
+        match status {
+            StatusCode::NOT_FOUND => UpstreamError::NotFound,
+            StatusCode::TOO_MANY_REQUESTS => UpstreamError::RateLimited { retry_after },
+            // Denied by the storage, not by the registry: a signed URL went wrong, and says nothing of access.
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN if foreign => {
+                UpstreamError::Unavailable { status, retry_after }
+            }
+            StatusCode::FORBIDDEN if says(&[ErrorCode::TooManyRequests]) => UpstreamError::RateLimited { retry_after },
+            StatusCode::UNAUTHORIZED => UpstreamError::Unauthorized,
+            StatusCode::FORBIDDEN => UpstreamError::Denied,
+            _ if status.is_server_error() => {
+                if says(&[ErrorCode::ManifestUnknown, ErrorCode::BlobUnknown, ErrorCode::NameUnknown]) {
+                    UpstreamError::NotFound
+                } else {
+                    UpstreamError::Unavailable { status, retry_after }
+                }
+            }
+            _ => UpstreamError::UnexpectedStatus { status },
+        }
+    }
+
+    /// Whether a HEAD answered so may be answered otherwise, or with a reason, when it is asked as a GET.
+    ///
+    /// The answer to a HEAD has no body, so docker-registry's way of saying "not there" with a 500 cannot be
+    /// read from it; its media type still says that there is a document to read. A storage behind a redirect
+    /// may have signed for GET only.
+    pub(super) fn wants_get(&self) -> bool {
+        let status = self.status();
+        let json = || self.media_type().is_some_and(|own| own.as_ref().ends_with("json"));
+        status == StatusCode::METHOD_NOT_ALLOWED
+            || status == StatusCode::NOT_IMPLEMENTED
+            || (status.is_server_error() && json())
+            || (self.foreign && !status.is_success())
+    }
+}
+
+/// What an upstream sent, short enough and safe enough for a message.
+pub(super) fn quoted(text: &str) -> String {
+    text.chars().take(MAX_QUOTED_CHARS).flat_map(char::escape_default).collect()
+}
+
+/// A body's error back from its box.
+fn from_box(cause: BoxError) -> UpstreamError {
+    match cause.downcast::<UpstreamError>() {
+        Ok(error) => *error,
+        Err(cause) => UpstreamError::Interrupted { cause: cause.into() },
+    }
+}
+
+/// RFC 9110 §10.2.3: seconds, or a date.
+fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    let wait = match text.parse::<u64>() {
+        Ok(seconds) => Duration::from_secs(seconds),
+        Err(_) => httpdate::parse_http_date(text).ok()?.duration_since(now).unwrap_or_default(),
+    };
+    Some(wait.min(MAX_RETRY_AFTER))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retry_after_in_seconds_and_as_a_date() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+        let read = |text: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(RETRY_AFTER, text.parse().expect("a header"));
+            retry_after(&headers, now)
+        };
+        assert_eq!(read("7"), Some(Duration::from_secs(7)));
+        assert_eq!(read("Tue, 14 Nov 2023 22:14:20 GMT"), Some(Duration::from_secs(60)));
+        assert_eq!(read("Mon, 14 Nov 2022 22:14:20 GMT"), Some(Duration::ZERO));
+        assert_eq!(read("99999999999"), Some(MAX_RETRY_AFTER));
+        for bad in ["", "-1", "soon", "1.5"] {
+            assert_eq!(read(bad), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! A question to a registry, before it is a URL and headers.
+
+use http::header::{ACCEPT, ACCEPT_ENCODING, RANGE, USER_AGENT};
+use http::{HeaderMap, HeaderValue, Method};
+use url::Url;
+
+use super::TagPage;
+use crate::oci::{Digest, MANIFEST_ACCEPT, Reference, RepositoryName};
+
+/// What is sent as `User-Agent`.
+pub(super) const AGENT: &str = concat!("colocate/", env!("CARGO_PKG_VERSION"));
+
+/// One request for something in a repository.
+pub(super) struct Ask<'a> {
+    pub(super) method: Method,
+    pub(super) repository: &'a RepositoryName,
+    what: What<'a>,
+}
+
+enum What<'a> {
+    Manifest(&'a Reference),
+    Blob { digest: &'a Digest, offset: u64 },
+    Tags(&'a TagPage),
+}
+
+impl<'a> Ask<'a> {
+    pub(super) fn manifest(method: Method, repository: &'a RepositoryName, reference: &'a Reference) -> Self {
+        Self { method, repository, what: What::Manifest(reference) }
+    }
+
+    pub(super) fn blob(method: Method, repository: &'a RepositoryName, digest: &'a Digest, offset: u64) -> Self {
+        Self { method, repository, what: What::Blob { digest, offset } }
+    }
+
+    pub(super) fn tags(repository: &'a RepositoryName, page: &'a TagPage) -> Self {
+        Self { method: Method::GET, repository, what: What::Tags(page) }
+    }
+
+    /// Whether the answer may be long.
+    pub(super) fn is_download(&self) -> bool {
+        self.method == Method::GET && matches!(self.what, What::Blob { .. })
+    }
+
+    /// The URL, where `base` ends in `/v2/`. Names, tags and digests are valid by type and need no escaping.
+    pub(super) fn url(&self, base: &Url) -> Url {
+        let mut url = base.clone();
+        let (prefix, repository) = (base.path(), self.repository);
+        match &self.what {
+            What::Manifest(reference) => url.set_path(&format!("{prefix}{repository}/manifests/{reference}")),
+            What::Blob { digest, .. } => url.set_path(&format!("{prefix}{repository}/blobs/{digest}")),
+            What::Tags(page) => {
+                url.set_path(&format!("{prefix}{repository}/tags/list"));
+                if let Some(n) = page.n {
+                    url.query_pairs_mut().append_pair("n", &n.to_string());
+                }
+                if let Some(last) = &page.last {
+                    url.query_pairs_mut().append_pair("last", last);
+                }
+            }
+        }
+        url
+    }
+
+    pub(super) fn headers(&self) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        let accept = match self.what {
+            What::Manifest(_) => MANIFEST_ACCEPT,
+            What::Blob { .. } => "*/*",
+            What::Tags(_) => "application/json",
+        };
+        headers.insert(ACCEPT, HeaderValue::from_static(accept));
+        headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
+        // Something on the way that compresses would change the bytes a digest is of.
+        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        if let What::Blob { offset: offset @ 1.., .. } = self.what
+            && let Ok(range) = HeaderValue::try_from(format!("bytes={offset}-"))
+        {
+            headers.insert(RANGE, range);
+        }
+        headers
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_keep_the_prefix_and_escape_the_query() {
+        let base: Url = "https://host.example:8443/docker/v2/".parse().expect("a URL");
+        let repository = "acme/app".parse().expect("a name");
+        let page = TagPage { n: Some(3), last: Some("a&b".to_owned()) };
+        let url = Ask::tags(&repository, &page).url(&base);
+        assert_eq!(url.as_str(), "https://host.example:8443/docker/v2/acme/app/tags/list?n=3&last=a%26b");
+        let reference = "v1".parse().expect("a tag");
+        let url = Ask::manifest(Method::GET, &repository, &reference).url(&base);
+        assert_eq!(url.path(), "/docker/v2/acme/app/manifests/v1");
+    }
+
+    #[test]
+    fn only_a_later_start_is_a_range() {
+        let (repository, digest) = ("a".parse().expect("a name"), Digest::of(b""));
+        let range = |offset| Ask::blob(Method::GET, &repository, &digest, offset).headers().get(RANGE).cloned();
+        assert_eq!(range(0), None);
+        assert_eq!(range(5), Some(HeaderValue::from_static("bytes=5-")));
+    }
+}

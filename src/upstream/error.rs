@@ -1,0 +1,214 @@
+//! Every way in which an upstream fails to give what was asked.
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::StatusCode;
+
+use crate::oci::Digest;
+
+/// Why an upstream did not give what was asked.
+///
+/// Cheap to clone, so that one shared request can tell everyone who waited for it.
+#[derive(Clone, Debug)]
+pub enum UpstreamError {
+    /// It is not there: a 404, or a 5xx whose body says `MANIFEST_UNKNOWN`, `BLOB_UNKNOWN` or `NAME_UNKNOWN`.
+    NotFound,
+    /// A 401, with the freshest credential there is.
+    Unauthorized,
+    /// A 403, with the freshest credential there is.
+    Denied,
+    /// Too many requests.
+    RateLimited {
+        /// How long the upstream asks to wait, at most an hour.
+        retry_after: Option<Duration>,
+    },
+    /// The upstream, or something in front of it, cannot answer now.
+    Unavailable {
+        /// What it sent.
+        status: StatusCode,
+        /// How long it asks to wait, at most an hour.
+        retry_after: Option<Duration>,
+    },
+    /// A status that has no place here, such as 400 or 206 for a manifest.
+    UnexpectedStatus {
+        /// What it sent.
+        status: StatusCode,
+    },
+    /// Nothing happened for too long.
+    Timeout {
+        /// What was waited for.
+        what: TimeoutStage,
+    },
+    /// No connection: the name, the network, or the upstream's certificate.
+    Connect {
+        /// What the connector said.
+        cause: Arc<dyn Error + Send + Sync>,
+    },
+    /// The connection broke before the answer was whole.
+    Interrupted {
+        /// What the HTTP client said.
+        cause: Arc<dyn Error + Send + Sync>,
+    },
+    /// An answer that means nothing here: an HTML page, a header out of shape, a manifest that is none.
+    Malformed {
+        /// What is wrong, to be read after "the upstream".
+        what: String,
+    },
+    /// The bytes are not what they are called.
+    DigestMismatch {
+        /// The digest asked for, or claimed.
+        expected: Box<Digest>,
+        /// The digest of the bytes.
+        actual: Box<Digest>,
+    },
+    /// More bytes than are taken in.
+    TooLarge {
+        /// The limit, in bytes.
+        limit: u64,
+    },
+    /// A redirect that is not followed.
+    Redirect {
+        /// What is wrong with it.
+        why: RedirectProblem,
+    },
+    /// The offset asked for is not inside the blob.
+    RangeNotSatisfiable {
+        /// That offset.
+        offset: u64,
+    },
+    /// A file of a layout cannot be read.
+    Io {
+        /// The file, and what is wrong with it.
+        what: String,
+        /// What the system said.
+        cause: Arc<io::Error>,
+    },
+}
+
+/// What a timeout was waiting for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TimeoutStage {
+    /// A connection, with its TLS handshake.
+    Connect,
+    /// The headers of the answer.
+    Response,
+    /// The next bytes of the body.
+    Body,
+}
+
+/// Why a redirect is not followed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RedirectProblem {
+    /// More than five in a row.
+    TooMany,
+    /// Without a `Location` that is a URL.
+    NoLocation,
+    /// To something other than `http` and `https`, or with a user name in it.
+    Unsupported,
+    /// From `https` to `http`.
+    Downgrade,
+}
+
+impl UpstreamError {
+    /// Whether the upstream says that it does not have this.
+    pub fn is_absent(&self) -> bool {
+        matches!(self, Self::NotFound)
+    }
+
+    /// Whether the upstream does not let this proxy have it, whether or not it is there.
+    pub fn is_forbidden(&self) -> bool {
+        matches!(self, Self::Unauthorized | Self::Denied)
+    }
+
+    /// How long the upstream asks to be left alone.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::RateLimited { retry_after } | Self::Unavailable { retry_after, .. } => *retry_after,
+            _ => None,
+        }
+    }
+
+    /// Whether the same request may well succeed later, with nothing changed by anyone.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::RateLimited { .. }
+            | Self::Unavailable { .. }
+            | Self::Timeout { .. }
+            | Self::Connect { .. }
+            | Self::Interrupted { .. }
+            | Self::Io { .. } => true,
+            Self::NotFound
+            | Self::Unauthorized
+            | Self::Denied
+            | Self::UnexpectedStatus { .. }
+            | Self::Malformed { .. }
+            | Self::DigestMismatch { .. }
+            | Self::TooLarge { .. }
+            | Self::Redirect { .. }
+            | Self::RangeNotSatisfiable { .. } => false,
+        }
+    }
+
+    pub(super) fn malformed(what: impl Into<String>) -> Self {
+        Self::Malformed { what: what.into() }
+    }
+
+    // Boxed, as two digests would make every result of this room 136 bytes.
+    pub(super) fn mismatch(expected: Digest, actual: Digest) -> Self {
+        Self::DigestMismatch { expected: Box::new(expected), actual: Box::new(actual) }
+    }
+
+    pub(super) fn io(what: impl Into<String>, cause: io::Error) -> Self {
+        Self::Io { what: what.into(), cause: Arc::new(cause) }
+    }
+}
+
+impl fmt::Display for UpstreamError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotFound => f.write_str("the upstream does not have it"),
+            Self::Unauthorized => f.write_str("the upstream wants other credentials"),
+            Self::Denied => f.write_str("the upstream denies access"),
+            Self::RateLimited { .. } => f.write_str("the upstream limits how often it may be asked"),
+            Self::Unavailable { status, .. } => write!(f, "the upstream is not available (it answered {status})"),
+            Self::UnexpectedStatus { status } => write!(f, "the upstream answered {status}, which was not expected"),
+            Self::Timeout { what } => match what {
+                TimeoutStage::Connect => f.write_str("connecting to the upstream took too long"),
+                TimeoutStage::Response => f.write_str("the upstream took too long to answer"),
+                TimeoutStage::Body => f.write_str("the upstream stopped sending"),
+            },
+            Self::Connect { .. } => f.write_str("the upstream cannot be reached"),
+            Self::Interrupted { .. } => f.write_str("the connection to the upstream broke"),
+            Self::Malformed { what } => write!(f, "the upstream {what}"),
+            Self::DigestMismatch { expected, actual } => {
+                write!(f, "the upstream sent {actual} in place of {expected}")
+            }
+            Self::TooLarge { limit } => write!(f, "the upstream sent more than the {limit} bytes that are taken in"),
+            Self::Redirect { why } => match why {
+                RedirectProblem::TooMany => f.write_str("the upstream redirects too many times"),
+                RedirectProblem::NoLocation => f.write_str("the upstream redirects without a usable Location"),
+                RedirectProblem::Unsupported => {
+                    f.write_str("the upstream redirects to something other than a plain http or https URL")
+                }
+                RedirectProblem::Downgrade => f.write_str("the upstream redirects from https to http"),
+            },
+            Self::RangeNotSatisfiable { offset } => write!(f, "the upstream has nothing from byte {offset} on"),
+            Self::Io { what, .. } => f.write_str(what),
+        }
+    }
+}
+
+impl Error for UpstreamError {
+    // By hand: derived, the source would be the `Arc`, and a walker that downcasts would miss what is inside.
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Connect { cause } | Self::Interrupted { cause } => Some(&**cause),
+            Self::Io { cause, .. } => Some(&**cause),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! Where the registry behind the proxy is asked: a registry over HTTP, or an image layout directory.
+//!
+//! [`Upstream`] is all that the rest of the program knows. What comes out of it is checked as far as one
+//! answer can be: a manifest's bytes hash to the digest that was asked for, or to the one the upstream
+//! claims; its media type is a manifest's; every buffer has a cap. A blob is a stream and so is *not*
+//! verified here: whoever stores it hashes it, and holds back the end until the digest matches.
+//!
+//! The way of a request to a registry: [`RegistryUpstream`] builds the URL and takes a permit ·
+//! `auth` adds the repository's token, if there is one · `transport` sends it, retries a stale connection,
+//! follows redirects, and watches every wait with a timeout · a 401 goes back to `auth`, which reads it
+//! (`challenge`), judges where it leads (`realm`) and fetches a new `token`, once · `answer` turns any other status into an [`UpstreamError`].
+//! [`LayoutUpstream`] reads files in blocking threads; `layout_index` knows which repository may show which
+//! digest.
+//!
+//! Left out: caching, revalidation and who may see what (`cache` and `proxy`), pushes, and any host that the
+//! configuration does not name, other than by a redirect or a token realm of an upstream it does name.
+
+mod answer;
+mod ask;
+mod auth;
+mod challenge;
+mod error;
+mod layout;
+mod layout_index;
+mod manifest_answer;
+mod realm;
+mod registry;
+mod tag_list;
+mod token;
+mod transport;
+mod watched;
+
+use crate::body::{Body, BoxFuture};
+use crate::oci::{Digest, Manifest, MediaType, Reference, RepositoryName};
+
+pub use auth::Credentials;
+pub use error::{RedirectProblem, TimeoutStage, UpstreamError};
+pub use layout::{LayoutNaming, LayoutUpstream};
+pub use registry::{RegistryConfig, RegistryConfigError, RegistryUpstream};
+pub use transport::Timeouts;
+
+/// Something that holds repositories of manifests and blobs.
+///
+/// Nothing here is cached: each call asks again. Dropping a future or a body gives the request up.
+pub trait Upstream: Send + Sync + 'static {
+    /// The manifest, whole.
+    ///
+    /// Asked by digest, its bytes hash to that digest; asked by tag, to the digest the upstream claims, if it
+    /// claims one. Docker schema 1 is the exception: its digest is not that of the bytes sent, so `digest`
+    /// is the SHA-256 of the bytes and may differ from what was asked.
+    fn manifest<'a>(
+        &'a self,
+        repository: &'a RepositoryName,
+        reference: &'a Reference,
+    ) -> BoxFuture<'a, Result<Manifest, UpstreamError>>;
+
+    /// What [`manifest`](Self::manifest) would give, without its bytes where the upstream can say so.
+    fn manifest_head<'a>(
+        &'a self,
+        repository: &'a RepositoryName,
+        reference: &'a Reference,
+    ) -> BoxFuture<'a, Result<ManifestHead, UpstreamError>>;
+
+    /// A blob's bytes from `offset` on, or from its start where the upstream cannot skip; not verified.
+    fn blob<'a>(
+        &'a self,
+        repository: &'a RepositoryName,
+        digest: &'a Digest,
+        offset: u64,
+    ) -> BoxFuture<'a, Result<Blob, UpstreamError>>;
+
+    /// A blob's size in bytes.
+    fn blob_head<'a>(
+        &'a self,
+        repository: &'a RepositoryName,
+        digest: &'a Digest,
+    ) -> BoxFuture<'a, Result<u64, UpstreamError>>;
+
+    /// One page of a repository's tags, in the upstream's order.
+    fn tags<'a>(
+        &'a self,
+        repository: &'a RepositoryName,
+        page: &'a TagPage,
+    ) -> BoxFuture<'a, Result<TagList, UpstreamError>>;
+
+    /// The host, or the path, for logs and explanations; never with a credential in it.
+    fn name(&self) -> &str;
+}
+
+/// What a HEAD of a manifest says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ManifestHead {
+    /// The digest: the one asked for, or the one a tag stands for now.
+    pub digest: Digest,
+    /// The kind of manifest.
+    pub media_type: MediaType,
+    /// The length of the bytes.
+    pub size: u64,
+}
+
+/// A blob on its way.
+pub struct Blob {
+    /// Where `body` starts: the offset asked for, or 0 from an upstream that ignores ranges.
+    pub offset: u64,
+    /// The length of the whole blob, where the upstream says so. A claim, like the bytes.
+    pub size: Option<u64>,
+    /// The bytes. Its errors are [`UpstreamError`]s in a box.
+    pub body: Body,
+}
+
+/// Which page of a repository's tags.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TagPage {
+    /// At most so many; the upstream decides without it.
+    pub n: Option<usize>,
+    /// Only tags after this one.
+    pub last: Option<String>,
+}
+
+/// One page of tags.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TagList {
+    /// The names, as the upstream sent them.
+    pub tags: Vec<String>,
+    /// Whether there is a next page, to be asked for with the last of these.
+    pub more: bool,
+}

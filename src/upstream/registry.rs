@@ -1,0 +1,311 @@
+//! An OCI registry over HTTP or HTTPS.
+
+use std::fmt;
+use std::sync::Arc;
+
+use http::header::CONTENT_RANGE;
+use http::{Method, StatusCode};
+use http_body_util::BodyExt as _;
+use rustls::pki_types::CertificateDer;
+use tokio::sync::Semaphore;
+use url::Url;
+
+use super::ask::Ask;
+use super::auth::{Authenticator, Credentials};
+use super::error::UpstreamError;
+use super::manifest_answer::{check_type, told, verify};
+use super::realm::Realms;
+use super::tag_list;
+use super::transport::{Answer, Timeouts, Transport};
+use super::{Blob, ManifestHead, TagList, TagPage, Upstream};
+use crate::body::{BoxError, BoxFuture};
+use crate::oci::{Digest, MAX_MANIFEST_BYTES, Manifest, Reference, RepositoryName};
+use crate::tls::{TlsError, client_config};
+
+/// Requests at once, of each kind. Registries throttle by client; a hundred layers at once gain nothing.
+const DEFAULT_CONCURRENCY: usize = 64;
+
+/// Where a registry is, and how it is spoken to.
+#[derive(Clone, Debug)]
+pub struct RegistryConfig {
+    /// `http` or `https`, host, port, and what stands in front of `/v2/`, if anything does.
+    pub url: Url,
+    /// For registries that want them; tokens are asked for anonymously without.
+    pub credentials: Option<Credentials>,
+    /// Token servers that may have the credentials, as `host` or `host:port`, besides the registry's own host.
+    pub realm_hosts: Vec<String>,
+    /// CAs trusted besides the system's.
+    pub extra_ca: Vec<CertificateDer<'static>>,
+    /// How long each step may take.
+    pub timeouts: Timeouts,
+    /// How many blobs may be on their way at once, and, apart from them, how many other requests; at least 1.
+    pub concurrency: usize,
+}
+
+impl RegistryConfig {
+    /// The registry at `url`, anonymously, with the defaults.
+    pub fn new(url: Url) -> Self {
+        Self {
+            url,
+            credentials: None,
+            realm_hosts: Vec::new(),
+            extra_ca: Vec::new(),
+            timeouts: Timeouts::default(),
+            concurrency: DEFAULT_CONCURRENCY,
+        }
+    }
+}
+
+/// Why a registry cannot be spoken to as configured.
+#[derive(Debug, thiserror::Error)]
+pub enum RegistryConfigError {
+    /// Not a URL with a host and nothing after the path.
+    #[error(
+        "an upstream's URL reads http[s]://host[:port][/prefix], without user name, query or fragment; \
+         credentials have their own keys"
+    )]
+    Url,
+    /// A CA that cannot be used.
+    #[error("TLS for the upstream cannot be set up")]
+    Tls(#[from] TlsError),
+}
+
+/// An OCI registry over HTTP or HTTPS.
+pub struct RegistryUpstream {
+    name: String,
+    // With the path ending in `/v2/`.
+    base: Url,
+    transport: Transport,
+    authenticator: Authenticator,
+    // Two, so that a queue of large blobs never keeps a HEAD waiting.
+    blobs: Arc<Semaphore>,
+    others: Arc<Semaphore>,
+}
+
+impl fmt::Debug for RegistryUpstream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("RegistryUpstream").field(&self.name).finish()
+    }
+}
+
+impl RegistryUpstream {
+    /// Prepares to speak to a registry; nothing is sent yet.
+    ///
+    /// # Errors
+    /// When the URL or a CA cannot be used.
+    pub fn new(config: RegistryConfig) -> Result<Self, RegistryConfigError> {
+        let RegistryConfig { url, credentials, realm_hosts, extra_ca, timeouts, concurrency } = config;
+        let name = match (url.host_str(), url.port()) {
+            (Some(host), None) => host.to_owned(),
+            (Some(host), Some(port)) => format!("{host}:{port}"),
+            (None, _) => return Err(RegistryConfigError::Url),
+        };
+        let plain = matches!(url.scheme(), "http" | "https")
+            && url.username().is_empty()
+            && url.password().is_none()
+            && url.query().is_none()
+            && url.fragment().is_none();
+        if !plain {
+            return Err(RegistryConfigError::Url);
+        }
+        let mut base = url;
+        base.set_path(&format!("{}/v2/", base.path().trim_end_matches('/')));
+        let realms = Realms { upstream: base.clone(), allowed: realm_hosts };
+        Ok(Self {
+            name,
+            transport: Transport::new(client_config(&extra_ca)?, timeouts),
+            authenticator: Authenticator::new(credentials, realms),
+            blobs: Arc::new(Semaphore::new(concurrency.max(1))),
+            others: Arc::new(Semaphore::new(concurrency.max(1))),
+            base,
+        })
+    }
+
+    /// Sends a request with the repository's token; a 401 or 403 gets one more try with a new one.
+    async fn ask(&self, ask: Ask<'_>) -> Result<Answer, UpstreamError> {
+        let lane = if ask.is_download() { &self.blobs } else { &self.others };
+        // Never closed, so never refused.
+        let permit = Arc::clone(lane).acquire_owned().await.ok();
+        let url = ask.url(&self.base);
+        let headers = ask.headers();
+        let mut grant = self.authenticator.current(&self.transport, ask.repository).await?;
+        for last in [false, true] {
+            let authorization = grant.as_ref().map(|grant| &grant.header);
+            let mut answer = self.transport.follow(&ask.method, &url, &headers, authorization).await?;
+            let refused = matches!(answer.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
+            if refused && !last && !answer.foreign {
+                let renewed = self.authenticator.renew(&self.transport, ask.repository, grant.as_ref(), &answer);
+                if let Some(renewed) = renewed.await? {
+                    // Read to its end, the first answer leaves its connection for the second.
+                    answer.into_error().await;
+                    grant = Some(renewed);
+                    continue;
+                }
+            }
+            if let Some(permit) = permit {
+                answer.hold(permit);
+            }
+            return Ok(answer);
+        }
+        Err(UpstreamError::Unauthorized)
+    }
+
+    async fn get_manifest(
+        &self,
+        repository: &RepositoryName,
+        reference: &Reference,
+    ) -> Result<Manifest, UpstreamError> {
+        let answer = self.ask(Ask::manifest(Method::GET, repository, reference)).await?;
+        let answer = expect(answer, StatusCode::OK).await?.require_identity()?;
+        let (named, claimed) = (answer.media_type(), answer.content_digest());
+        check_type(named.as_ref())?;
+        verify(answer.collect(MAX_MANIFEST_BYTES).await?, named, reference, claimed)
+    }
+
+    async fn head_manifest(
+        &self,
+        repository: &RepositoryName,
+        reference: &Reference,
+    ) -> Result<ManifestHead, UpstreamError> {
+        let answer = self.ask(Ask::manifest(Method::HEAD, repository, reference)).await?;
+        if answer.status() == StatusCode::OK {
+            if let Some(head) = told(&answer, reference)? {
+                return Ok(head);
+            }
+        } else if !answer.wants_get() {
+            return Err(answer.into_error().await);
+        }
+        drop(answer);
+        let Manifest { bytes, digest, media_type } = self.get_manifest(repository, reference).await?;
+        Ok(ManifestHead { digest, media_type, size: bytes.len() as u64 })
+    }
+
+    async fn get_blob(&self, repository: &RepositoryName, digest: &Digest, offset: u64) -> Result<Blob, UpstreamError> {
+        let answer = self.ask(Ask::blob(Method::GET, repository, digest, offset)).await?;
+        let (offset, size) = match answer.status() {
+            StatusCode::OK => (0, answer.content_length()),
+            StatusCode::PARTIAL_CONTENT => {
+                let range = answer.text(&CONTENT_RANGE).and_then(content_range);
+                match range {
+                    Some((start, size)) if start == offset => (start, size),
+                    _ => return Err(UpstreamError::malformed("answered another range than was asked for")),
+                }
+            }
+            StatusCode::RANGE_NOT_SATISFIABLE => return Err(UpstreamError::RangeNotSatisfiable { offset }),
+            _ => return Err(answer.into_error().await),
+        };
+        let body = answer.require_identity()?.body.map_err(BoxError::from).boxed();
+        Ok(Blob { offset, size, body })
+    }
+
+    async fn head_blob(&self, repository: &RepositoryName, digest: &Digest) -> Result<u64, UpstreamError> {
+        let mut answer = self.ask(Ask::blob(Method::HEAD, repository, digest, 0)).await?;
+        let told = answer.status() == StatusCode::OK && answer.content_length().is_some();
+        if !told && (answer.status() == StatusCode::OK || answer.wants_get()) {
+            drop(answer);
+            // The body is dropped unread, at the price of a connection; it is rare.
+            answer = self.ask(Ask::blob(Method::GET, repository, digest, 0)).await?;
+        }
+        let answer = expect(answer, StatusCode::OK).await?;
+        answer.content_length().ok_or_else(|| UpstreamError::malformed("does not say how large a blob is"))
+    }
+
+    async fn list_tags(&self, repository: &RepositoryName, page: &TagPage) -> Result<TagList, UpstreamError> {
+        let answer = expect(self.ask(Ask::tags(repository, page)).await?, StatusCode::OK).await?.require_identity()?;
+        let headers = answer.head.headers.clone();
+        tag_list::read(&headers, &answer.collect(tag_list::MAX_TAGS_BYTES).await?)
+    }
+}
+
+impl Upstream for RegistryUpstream {
+    fn manifest<'a>(
+        &'a self,
+        repository: &'a RepositoryName,
+        reference: &'a Reference,
+    ) -> BoxFuture<'a, Result<Manifest, UpstreamError>> {
+        Box::pin(self.get_manifest(repository, reference))
+    }
+
+    fn manifest_head<'a>(
+        &'a self,
+        repository: &'a RepositoryName,
+        reference: &'a Reference,
+    ) -> BoxFuture<'a, Result<ManifestHead, UpstreamError>> {
+        Box::pin(self.head_manifest(repository, reference))
+    }
+
+    fn blob<'a>(
+        &'a self,
+        repository: &'a RepositoryName,
+        digest: &'a Digest,
+        offset: u64,
+    ) -> BoxFuture<'a, Result<Blob, UpstreamError>> {
+        Box::pin(self.get_blob(repository, digest, offset))
+    }
+
+    fn blob_head<'a>(
+        &'a self,
+        repository: &'a RepositoryName,
+        digest: &'a Digest,
+    ) -> BoxFuture<'a, Result<u64, UpstreamError>> {
+        Box::pin(self.head_blob(repository, digest))
+    }
+
+    fn tags<'a>(
+        &'a self,
+        repository: &'a RepositoryName,
+        page: &'a TagPage,
+    ) -> BoxFuture<'a, Result<TagList, UpstreamError>> {
+        Box::pin(self.list_tags(repository, page))
+    }
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+async fn expect(answer: Answer, status: StatusCode) -> Result<Answer, UpstreamError> {
+    if answer.status() == status { Ok(answer) } else { Err(answer.into_error().await) }
+}
+
+/// `bytes 5-9/10` is `(5, Some(10))`; the total may be `*` (RFC 9110 §14.4).
+fn content_range(text: &str) -> Option<(u64, Option<u64>)> {
+    let (range, total) = text.strip_prefix("bytes")?.trim_start().split_once('/')?;
+    let (start, end) = range.split_once('-')?;
+    let (start, end): (u64, u64) = (start.trim().parse().ok()?, end.trim().parse().ok()?);
+    let total = match total.trim() {
+        "*" => None,
+        total => Some(total.parse::<u64>().ok()?),
+    };
+    let whole = start <= end && total.is_none_or(|total| end < total);
+    whole.then_some((start, total))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn content_ranges() {
+        assert_eq!(content_range("bytes 5-9/10"), Some((5, Some(10))));
+        assert_eq!(content_range("bytes 0-0/*"), Some((0, None)));
+        for bad in
+            ["", "bytes", "bytes */10", "bytes 5-4/10", "bytes 5-10/10", "items 1-2/3", "bytes 1-2", "bytes -1-2/3"]
+        {
+            assert_eq!(content_range(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn urls() {
+        let new = |url: &str| RegistryUpstream::new(RegistryConfig::new(url.parse().expect("a URL")));
+        let upstream = new("https://host.example:8443/artifactory/docker/").expect("an upstream");
+        assert_eq!(upstream.name(), "host.example:8443");
+        assert_eq!(upstream.base.path(), "/artifactory/docker/v2/");
+        for bad in
+            ["https://u:p@host/", "https://u@host/", "https://host/?a", "https://host/#a", "ftp://host/", "data:x"]
+        {
+            assert!(matches!(new(bad), Err(RegistryConfigError::Url)), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! One request sent, with its timeouts, its retry and its redirects; what the answer means is not known here.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::{AUTHORIZATION, LOCATION};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, response};
+use http_body_util::Empty;
+use hyper::Response;
+use hyper::body::{Bytes, Incoming};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::connect::{HttpConnector, capture_connection};
+use hyper_util::client::legacy::{Client, Error as ClientError};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use rustls::ClientConfig;
+use tokio::time::{Instant, sleep, timeout};
+use url::Url;
+
+use super::error::{RedirectProblem, TimeoutStage, UpstreamError};
+use super::watched::WatchedBody;
+
+/// Registries redirect once or twice, to their storage.
+const MAX_REDIRECTS: usize = 5;
+/// Below what servers and load balancers keep idle connections for (a minute and more), so that most are
+/// let go before the other side does it in the middle of a request.
+const IDLE_CONNECTION: Duration = Duration::from_secs(30);
+/// How much one h2 stream may have on its way: at 50 ms the default 64 KiB would be 1.3 MB/s.
+const STREAM_WINDOW: u32 = 1 << 20;
+/// The same for a connection, which many blobs share.
+const CONNECTION_WINDOW: u32 = 8 << 20;
+/// How often an h2 connection in use is pinged, so that a dead one is found before each stream's own timeout.
+const KEEP_ALIVE: Duration = Duration::from_secs(20);
+
+/// How long is waited, for each step; never for the whole of a transfer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// For a connection, with its TLS handshake.
+    pub connect: Duration,
+    /// For the headers of an answer.
+    pub response: Duration,
+    /// For the next bytes of a body.
+    pub progress: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        // imgpkg waits 30 s for headers and does not retry: an upstream that takes longer has lost it anyway.
+        Self { connect: Duration::from_secs(10), response: Duration::from_secs(30), progress: Duration::from_secs(30) }
+    }
+}
+
+/// The HTTP client: one pool of connections for one upstream and what it redirects to.
+pub(super) struct Transport {
+    client: Client<HttpsConnector<HttpConnector>, Empty<Bytes>>,
+    timeouts: Timeouts,
+}
+
+/// An answer whose headers have come.
+pub(super) struct Answer {
+    pub(super) head: response::Parts,
+    pub(super) body: WatchedBody,
+    /// Whether it comes from another origin than the one asked: what that says of permissions is about its
+    /// own, such as a signed URL that has expired.
+    pub(super) foreign: bool,
+}
+
+impl Transport {
+    pub(super) fn new(tls: ClientConfig, timeouts: Timeouts) -> Self {
+        let mut tcp = HttpConnector::new();
+        tcp.enforce_http(false);
+        tcp.set_nodelay(true);
+        tcp.set_keepalive(Some(Duration::from_secs(60)));
+        let connector =
+            HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_all_versions().wrap_connector(tcp);
+        let client = Client::builder(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE_CONNECTION)
+            .http2_initial_stream_window_size(STREAM_WINDOW)
+            .http2_initial_connection_window_size(CONNECTION_WINDOW)
+            .http2_keep_alive_interval(KEEP_ALIVE)
+            .http2_keep_alive_timeout(timeouts.progress)
+            .build(connector);
+        Self { client, timeouts }
+    }
+
+    /// Sends a request and follows redirects.
+    ///
+    /// `authorization` stays with the origin it is meant for: after the first hop to another one it is gone,
+    /// also if a later hop leads back. The other headers, `Range` among them, go everywhere.
+    pub(super) async fn follow(
+        &self,
+        method: &Method,
+        url: &Url,
+        headers: &HeaderMap,
+        authorization: Option<&HeaderValue>,
+    ) -> Result<Answer, UpstreamError> {
+        let mut at = url.clone();
+        let mut foreign = false;
+        for _ in 0..=MAX_REDIRECTS {
+            let mut headers = headers.clone();
+            if let Some(authorization) = authorization.filter(|_| !foreign) {
+                headers.insert(AUTHORIZATION, authorization.clone());
+            }
+            let (head, body) = self.send(method, &at, &headers, !foreign).await?.into_parts();
+            if !is_redirect(head.status) {
+                return Ok(Answer { head, body, foreign });
+            }
+            let next = target(&at, &head.headers).map_err(|why| UpstreamError::Redirect { why })?;
+            foreign |= next.origin() != url.origin();
+            at = next;
+        }
+        Err(UpstreamError::Redirect { why: RedirectProblem::TooMany })
+    }
+
+    /// Sends a request to exactly this URL. `own` says that its path may be logged: the path of a URL that a
+    /// redirect gave may hold a signature, as its query does.
+    pub(super) async fn send(
+        &self,
+        method: &Method,
+        url: &Url,
+        headers: &HeaderMap,
+        own: bool,
+    ) -> Result<Response<WatchedBody>, UpstreamError> {
+        let started = Instant::now();
+        let uri: Uri = url.as_str().parse().map_err(|_| UpstreamError::malformed("names a URL that is not valid"))?;
+        let sent = match self.attempt(method, &uri, headers).await {
+            // A pooled connection that the other side closes while the request is on its way is no trouble of
+            // the upstream's; nothing here changes anything there, so it may be asked twice.
+            Err(Failure::Client(error)) if !error.is_connect() => self.attempt(method, &uri, headers).await,
+            other => other,
+        };
+        let outcome = sent.map_err(Failure::into_error);
+        let (host, path) = (url.host_str().unwrap_or_default(), if own { url.path() } else { "(redirected)" });
+        let elapsed = started.elapsed();
+        match &outcome {
+            Ok(response) => {
+                let status = response.status().as_u16();
+                tracing::debug!(host, %method, path, status, ?elapsed, "upstream answered");
+            }
+            Err(error) => tracing::debug!(host, %method, path, %error, ?elapsed, "upstream did not answer"),
+        }
+        outcome.map(|response| response.map(|body| WatchedBody::new(body, self.timeouts.progress)))
+    }
+
+    async fn attempt(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<Response<Incoming>, Failure> {
+        let mut request = Request::new(Empty::new());
+        *request.method_mut() = method.clone();
+        *request.uri_mut() = uri.clone();
+        *request.headers_mut() = headers.clone();
+        let mut captured = capture_connection(&mut request);
+        let connected = async {
+            captured.wait_for_connection_metadata().await;
+        };
+        let response = self.client.request(request);
+        tokio::pin!(response);
+        // Two waits rather than one: a host that is not there is told from one that thinks.
+        tokio::select! {
+            biased;
+            response = &mut response => return response.map_err(Failure::Client),
+            () = connected => {}
+            () = sleep(self.timeouts.connect) => return Err(Failure::Timeout(TimeoutStage::Connect)),
+        }
+        match timeout(self.timeouts.response, response).await {
+            Ok(response) => response.map_err(Failure::Client),
+            Err(_) => Err(Failure::Timeout(TimeoutStage::Response)),
+        }
+    }
+}
+
+enum Failure {
+    Timeout(TimeoutStage),
+    Client(ClientError),
+}
+
+impl Failure {
+    fn into_error(self) -> UpstreamError {
+        match self {
+            Self::Timeout(what) => UpstreamError::Timeout { what },
+            Self::Client(error) if error.is_connect() => UpstreamError::Connect { cause: Arc::new(error) },
+            Self::Client(error) => UpstreamError::Interrupted { cause: Arc::new(error) },
+        }
+    }
+}
+
+fn is_redirect(status: StatusCode) -> bool {
+    matches!(
+        status,
+        StatusCode::MOVED_PERMANENTLY
+            | StatusCode::FOUND
+            | StatusCode::SEE_OTHER
+            | StatusCode::TEMPORARY_REDIRECT
+            | StatusCode::PERMANENT_REDIRECT
+    )
+}
+
+/// Where a redirect from `at` leads.
+fn target(at: &Url, headers: &HeaderMap) -> Result<Url, RedirectProblem> {
+    let location = headers.get(LOCATION).and_then(|location| location.to_str().ok());
+    let mut next = location.and_then(|text| at.join(text).ok()).ok_or(RedirectProblem::NoLocation)?;
+    let plain = matches!(next.scheme(), "http" | "https") && next.username().is_empty() && next.password().is_none();
+    if !plain {
+        return Err(RedirectProblem::Unsupported);
+    }
+    if at.scheme() == "https" && next.scheme() == "http" {
+        return Err(RedirectProblem::Downgrade);
+    }
+    next.set_fragment(None);
+    Ok(next)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn to(at: &str, location: &'static str) -> Result<String, RedirectProblem> {
+        let mut headers = HeaderMap::new();
+        headers.insert(LOCATION, HeaderValue::from_static(location));
+        target(&at.parse().expect("a URL"), &headers).map(String::from)
+    }
+
+    #[test]
+    fn redirect_targets() {
+        let at = "https://registry.example/v2/a/blobs/x";
+        assert_eq!(to(at, "/other?sig=1#f"), Ok("https://registry.example/other?sig=1".to_owned()));
+        assert_eq!(to(at, "//cdn.example/x"), Ok("https://cdn.example/x".to_owned()));
+        assert_eq!(to(at, "http://cdn.example/x"), Err(RedirectProblem::Downgrade));
+        assert_eq!(to("http://a.example/", "https://b.example/"), Ok("https://b.example/".to_owned()));
+        assert_eq!(to(at, "https://user@cdn.example/x"), Err(RedirectProblem::Unsupported));
+        for odd in ["file:///etc/passwd", "ftp://x/", "data:,x", "javascript:0"] {
+            assert_eq!(to(at, odd), Err(RedirectProblem::Unsupported), "{odd}");
+        }
+        assert_eq!(to(at, "https://"), Err(RedirectProblem::NoLocation));
+        assert_eq!(target(&at.parse().expect("a URL"), &HeaderMap::new()), Err(RedirectProblem::NoLocation));
+    }
+}

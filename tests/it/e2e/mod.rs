@@ -1,0 +1,24 @@
+//! End to end: the program as it is started, in front of the registry that many run, read by the tools that people use.
+//!
+//! Each test needs programs from Debian and says which; without them it is skipped, except in CI.
+
+mod certificates;
+mod clients;
+mod demo;
+mod digests;
+mod missing;
+mod private;
+mod pull_through;
+mod replicas;
+
+use crate::support::layout::Golden;
+use crate::support::registry::DockerRegistry;
+
+/// A registry with every golden bundle, colocated, under the names their targets have.
+async fn golden_registry() -> DockerRegistry {
+    let registry = DockerRegistry::start().await;
+    for golden in Golden::all() {
+        golden.colocated.push(&registry.url(), &golden.repository).await;
+    }
+    registry
+}

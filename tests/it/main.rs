@@ -1,0 +1,11 @@
+//! The integration tests: one binary, so that it links once.
+
+mod cache;
+mod config;
+mod e2e;
+mod gzip;
+mod locks;
+mod rewrite;
+mod rooms;
+mod support;
+mod upstream;

@@ -1,0 +1,236 @@
+//! The program under test, as its users start it.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use colocate::oci::Digest;
+use serde_json::{Map, Value, json};
+use tempfile::TempDir;
+
+use super::http::{self, Answer, Method};
+use super::process::{Finished, Process, free_address, run};
+use super::{eventually, layout::Golden};
+
+/// The program.
+pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_colocate");
+
+/// A configuration file in the making, with dotted keys.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings(Value);
+
+impl Settings {
+    /// In front of an upstream, for the endpoint the golden locks name, and quick to change its mind.
+    pub(crate) fn new(upstream: &str) -> Self {
+        Self(Value::Object(Map::new()))
+            .set("upstream.url", upstream)
+            .set("endpoint", Golden::ENDPOINT)
+            .set("admin.listen", "none")
+            .set("tags.ttl", "1s")
+            .set("relocation.negative_ttl", "1s")
+    }
+
+    /// Sets `section.key`.
+    pub(crate) fn set(mut self, key: &str, value: impl Into<Value>) -> Self {
+        let pointer = key.split('.').fold(&mut self.0, |section, name| {
+            if section.is_null() {
+                *section = json!({});
+            }
+            section.as_object_mut().expect("a section").entry(name).or_insert(Value::Null)
+        });
+        *pointer = value.into();
+        self
+    }
+
+    /// The file's content: JSON, which YAML readers read.
+    pub(crate) fn text(&self) -> String {
+        format!("{:#}\n", self.0)
+    }
+}
+
+/// `colocate serve`, with a directory of its own.
+pub(crate) struct Colocate {
+    process: Process,
+    address: SocketAddr,
+    settings: Settings,
+    directory: TempDir,
+}
+
+impl Colocate {
+    /// Starts it and waits until it answers.
+    pub(crate) async fn start(settings: Settings) -> Self {
+        let directory = TempDir::new().expect("a directory for Colocate");
+        let address = free_address();
+        let settings = settings
+            .set("listen", address.to_string())
+            .set("cache.dir", directory.path().join("cache").to_string_lossy().as_ref());
+        let file = directory.path().join("colocate.yaml");
+        fs::write(&file, settings.text()).expect("a configuration file");
+        let process = Self::spawn(&["serve", "--config", &file.to_string_lossy()]);
+        let mut colocate = Self { process, address, settings, directory };
+        colocate.ready().await;
+        colocate
+    }
+
+    /// Starts it with command line arguments only; `{listen}` and `{cache}` are filled in.
+    pub(crate) async fn start_with(arguments: &[&str]) -> Self {
+        let directory = TempDir::new().expect("a directory for Colocate");
+        let address = free_address();
+        let cache = directory.path().join("cache");
+        let fill = |argument: &&str| {
+            argument.replace("{listen}", &address.to_string()).replace("{cache}", &cache.to_string_lossy())
+        };
+        let arguments: Vec<String> = arguments.iter().map(fill).collect();
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        let process = Self::spawn(&arguments);
+        let mut colocate = Self { process, address, settings: Settings::new(""), directory };
+        colocate.ready().await;
+        colocate
+    }
+
+    fn spawn(arguments: &[&str]) -> Process {
+        let mut command = Command::new(BINARY);
+        command.args(arguments).env_remove("RUST_LOG").env("RUST_BACKTRACE", "1");
+        Process::spawn(command)
+    }
+
+    async fn ready(&mut self) {
+        let url = format!("{}/v2/", self.url());
+        eventually("colocate answers", Duration::from_secs(20), async || {
+            self.process.assert_running();
+            http::try_send(Method::GET, &url, &[], "").await.is_ok_and(|answer| answer.status == 200)
+        })
+        .await;
+    }
+
+    /// Asks it to end, which it has to do in good order.
+    pub(crate) async fn stop(&mut self) {
+        let status = self.process.stop().await;
+        assert!(status.success(), "colocate ended with {status}:\n{}", self.process.stderr());
+    }
+
+    /// Starts it again after [`Colocate::stop`]: same configuration, same cache.
+    pub(crate) async fn start_again(&mut self) {
+        let file = self.directory.path().join("colocate.yaml");
+        assert!(!self.settings.text().is_empty() && file.exists(), "it was started from a file");
+        self.process = Self::spawn(&["serve", "--config", &file.to_string_lossy()]);
+        self.ready().await;
+    }
+
+    /// Stops it, forgets its cache and starts it again.
+    pub(crate) async fn start_empty(&mut self) {
+        self.stop().await;
+        fs::remove_dir_all(self.cache()).expect("a cache to remove");
+        self.start_again().await;
+    }
+
+    /// Its cache directory.
+    pub(crate) fn cache(&self) -> PathBuf {
+        self.directory.path().join("cache")
+    }
+
+    /// What it logged.
+    pub(crate) fn log(&self) -> String {
+        self.process.stdout() + &self.process.stderr()
+    }
+
+    /// `http://host:port`.
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// `host:port`.
+    pub(crate) fn authority(&self) -> String {
+        self.address.to_string()
+    }
+
+    /// GET of a manifest.
+    pub(crate) async fn manifest(&self, repository: &str, reference: &str) -> Answer {
+        http::get(&format!("{}/v2/{repository}/manifests/{reference}", self.url())).await
+    }
+
+    /// HEAD of a manifest.
+    pub(crate) async fn manifest_head(&self, repository: &str, reference: &str) -> Answer {
+        http::head(&format!("{}/v2/{repository}/manifests/{reference}", self.url())).await
+    }
+
+    /// GET of a blob.
+    pub(crate) async fn blob(&self, repository: &str, digest: &str) -> Answer {
+        http::get(&format!("{}/v2/{repository}/blobs/{digest}", self.url())).await
+    }
+
+    /// Pulls an image of one layer as a careful client does: every digest is checked, `diff_ids` too.
+    pub(crate) async fn pull(&self, repository: &str, reference: &str) -> Pulled {
+        pull(self, repository, reference).await
+    }
+}
+
+/// An image of one layer, checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Pulled {
+    pub(crate) digest: Digest,
+    pub(crate) media_type: String,
+    pub(crate) manifest: bytes::Bytes,
+    pub(crate) config: bytes::Bytes,
+    pub(crate) layer: bytes::Bytes,
+    /// The layer, decompressed.
+    pub(crate) tar: Vec<u8>,
+}
+
+impl Pulled {
+    /// The config's digest, as the manifest has it.
+    pub(crate) fn config_digest(&self) -> Digest {
+        Digest::of(&self.config)
+    }
+
+    /// The layer's digest, as the manifest has it.
+    pub(crate) fn layer_digest(&self) -> Digest {
+        Digest::of(&self.layer)
+    }
+
+    /// The lock in the layer.
+    pub(crate) fn lock(&self) -> Vec<u8> {
+        super::bundle::lock_in(&self.tar)
+    }
+}
+
+async fn pull(colocate: &Colocate, repository: &str, reference: &str) -> Pulled {
+    let answer = colocate.manifest(repository, reference).await.expect(200);
+    let digest = Digest::of(&answer.body);
+    assert_eq!(answer.digest(), digest, "Docker-Content-Digest lies");
+    let manifest = answer.json();
+    let [layer] = manifest["layers"].as_array().expect("layers").as_slice() else { panic!("one layer: {manifest}") };
+    let mut parts = Vec::new();
+    for descriptor in [&manifest["config"], layer] {
+        let wanted = descriptor["digest"].as_str().expect("a digest");
+        let blob = colocate.blob(repository, wanted).await.expect(200);
+        assert_eq!(Digest::of(&blob.body).to_string(), wanted, "not the bytes that were asked for");
+        assert_eq!(Some(blob.body.len() as u64), descriptor["size"].as_u64());
+        parts.push(blob.body);
+    }
+    let [config, layer] = parts.try_into().expect("a config and a layer");
+    let tar = super::bundle::gunzip(&layer);
+    let document: Value = serde_json::from_slice(&config).expect("a config is JSON");
+    assert_eq!(document["rootfs"]["diff_ids"], json!([Digest::of(&tar)]), "diff_ids");
+    let media_type = answer.header("content-type").expect("a media type").to_owned();
+    Pulled { digest, media_type, manifest: answer.body, config, layer, tar }
+}
+
+/// Runs `colocate` with these arguments to its end.
+pub(crate) async fn colocate(arguments: &[&str]) -> Finished {
+    let mut command = Command::new(BINARY);
+    command.args(arguments).env_remove("RUST_LOG");
+    // Somewhere that holds no file it could find by accident.
+    command.current_dir(Path::new(env!("CARGO_TARGET_TMPDIR")));
+    run(command).await
+}
+
+#[test]
+fn settings_nest() {
+    let settings = Settings::new("http://a").set("upstream.credentials.username", "u").set("listen", "x");
+    let value: Value = serde_json::from_str(&settings.text()).expect("JSON");
+    assert_eq!(value["upstream"], json!({"url": "http://a", "credentials": {"username": "u"}}));
+    assert_eq!(value["listen"], "x");
+}

@@ -1,0 +1,102 @@
+//! A small HTTP client for plain registries on loopback. It shows what came, also when it came broken.
+
+use bytes::{Bytes, BytesMut};
+use colocate::oci::Digest;
+pub(crate) use http::Method;
+use http::{HeaderMap, Request, StatusCode};
+use http_body_util::{BodyExt, Full};
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
+use serde_json::Value;
+
+/// Every manifest type a client may take.
+pub(crate) const ACCEPT: &str = colocate::oci::MANIFEST_ACCEPT;
+
+/// What a server answered.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    /// What came of the body.
+    pub(crate) body: Bytes,
+    /// Why the body ended early, if it did.
+    pub(crate) broken: Option<String>,
+}
+
+impl Answer {
+    /// A header's value.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(|value| value.to_str().expect("a header of plain text"))
+    }
+
+    /// `Docker-Content-Digest`.
+    #[track_caller]
+    pub(crate) fn digest(&self) -> Digest {
+        let digest = self.header("docker-content-digest").unwrap_or_else(|| panic!("no digest: {self:?}"));
+        digest.parse().expect("a valid digest")
+    }
+
+    /// The body as JSON.
+    #[track_caller]
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("not JSON ({error}): {self:?}"))
+    }
+
+    /// The first code in the distribution error document.
+    pub(crate) fn error_code(&self) -> Option<String> {
+        let document: Value = serde_json::from_slice(&self.body).ok()?;
+        document.pointer("/errors/0/code")?.as_str().map(str::to_owned)
+    }
+
+    /// Insists on a status and on a whole body.
+    #[track_caller]
+    pub(crate) fn expect(self, status: u16) -> Self {
+        assert!(self.status.as_u16() == status && self.broken.is_none(), "wanted {status}, got {self:?}");
+        self
+    }
+}
+
+/// GET, with an `Accept` for every manifest type.
+pub(crate) async fn get(url: &str) -> Answer {
+    send(Method::GET, url, &[("accept", ACCEPT)], Bytes::new()).await
+}
+
+/// HEAD, with the same `Accept`.
+pub(crate) async fn head(url: &str) -> Answer {
+    send(Method::HEAD, url, &[("accept", ACCEPT)], Bytes::new()).await
+}
+
+/// Any request, to a server that answers.
+pub(crate) async fn send(method: Method, url: &str, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Answer {
+    let what = format!("{method} {url}");
+    try_send(method, url, headers, body).await.unwrap_or_else(|error| panic!("{what}: {error}"))
+}
+
+/// Any request; without an answer, what went wrong.
+pub(crate) async fn try_send(
+    method: Method,
+    url: &str,
+    headers: &[(&str, &str)],
+    body: impl Into<Bytes>,
+) -> Result<Answer, String> {
+    let mut request = Request::builder().method(method).uri(url);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let request = request.body(Full::new(body.into())).map_err(|error| error.to_string())?;
+    // A connection each: a pooled one may belong to a server that has been restarted since.
+    let client = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build_http();
+    let (parts, mut incoming) = client.request(request).await.map_err(|error| format!("{error:?}"))?.into_parts();
+    let mut body = BytesMut::new();
+    let mut broken = None;
+    while let Some(frame) = incoming.frame().await {
+        match frame {
+            Ok(frame) => body.extend_from_slice(frame.data_ref().unwrap_or(&Bytes::new())),
+            Err(error) => {
+                broken = Some(format!("{error:?}"));
+                break;
+            }
+        }
+    }
+    Ok(Answer { status: parts.status, headers: parts.headers, body: body.freeze(), broken })
+}

@@ -1,0 +1,183 @@
+//! The registry protocol, as far as a reader needs it, bent by the faults of the rule that matches.
+
+use std::convert::Infallible;
+use std::ops::Range;
+
+use bytes::Bytes;
+use colocate::oci::Digest;
+use http::{HeaderValue, Request, Response, StatusCode, header};
+use hyper::body::Incoming;
+use serde_json::json;
+
+use super::body::{Event, ScriptedBody};
+use super::script::Fault;
+use super::{Repository, Seen, Shared, State, lock};
+
+pub(super) async fn answer(state: Shared, request: Request<Incoming>) -> Result<Response<ScriptedBody>, Infallible> {
+    let uri = request.uri();
+    let seen = Seen {
+        method: request.method().to_string(),
+        path: uri.path().to_owned(),
+        query: uri.query().unwrap_or_default().to_owned(),
+        headers: request.headers().clone(),
+    };
+    let faults = note(&mut lock(&state), &seen);
+    for fault in &faults {
+        match fault {
+            Fault::Delay(delay) => tokio::time::sleep(*delay).await,
+            Fault::Stall => std::future::pending().await,
+            Fault::Hold(gate) => gate.clone().passed().await,
+            _ => {}
+        }
+    }
+    // After the wait: the content may have come meanwhile.
+    let scripted = faults.iter().find_map(|fault| fault.as_answer(&seen));
+    let response = scripted.unwrap_or_else(|| lock(&state).look_up(&seen));
+    Ok(bend(state, &seen, response, &faults))
+}
+
+/// Writes the request down and picks what goes wrong with it.
+fn note(state: &mut State, seen: &Seen) -> Vec<Fault> {
+    state.requests.push(seen.clone());
+    state.rules.iter_mut().rev().find_map(|rule| rule.strike(&seen.method, &seen.path)).unwrap_or_default()
+}
+
+fn bend(state: Shared, seen: &Seen, response: Response<Bytes>, faults: &[Fault]) -> Response<ScriptedBody> {
+    let (mut parts, content) = response.into_parts();
+    let ignores_range = faults.iter().any(|fault| matches!(fault, Fault::IgnoreRange));
+    let blob = parts.headers.contains_key(header::ACCEPT_RANGES);
+    let range = range_of(seen, content.len()).filter(|_| blob && !ignores_range && parts.status == StatusCode::OK);
+    let whole = content.len();
+    let range = match range {
+        Some(range) if range.is_empty() => {
+            parts.status = StatusCode::RANGE_NOT_SATISFIABLE;
+            parts.headers.insert(header::CONTENT_RANGE, value(&format!("bytes */{whole}")));
+            whole..whole
+        }
+        Some(range) => {
+            parts.status = StatusCode::PARTIAL_CONTENT;
+            let text = format!("bytes {}-{}/{whole}", range.start, range.end - 1);
+            parts.headers.insert(header::CONTENT_RANGE, value(&text));
+            range
+        }
+        None => 0..whole,
+    };
+    let mut body = ScriptedBody::new(&seen.path, state.clone(), content.slice(..range.end), range.start);
+    parts.headers.insert(header::CONTENT_LENGTH, body.remaining().into());
+    for fault in faults {
+        match fault {
+            Fault::Header(name, Some(text)) => drop(parts.headers.insert(*name, value(text))),
+            Fault::Header(name, None) => drop(parts.headers.remove(*name)),
+            Fault::StallAt(offset) => body.happen(*offset, Event::Stall),
+            Fault::HoldAt(offset, gate) => body.happen(*offset, Event::Hold(gate.clone())),
+            Fault::BreakAt(offset) => body.happen(*offset, Event::Break),
+            Fault::Flip(offset) if (*offset as usize) < range.end => body.flip(*offset),
+            Fault::Slow { chunk, pause } => body.slow(*chunk, *pause),
+            _ => {}
+        }
+    }
+    if seen.method == "HEAD" {
+        body = ScriptedBody::new(&seen.path, state, Bytes::new(), 0);
+    }
+    Response::from_parts(parts, body)
+}
+
+/// `bytes=a-b`, `bytes=a-` and `bytes=-n`; empty when it cannot be satisfied.
+fn range_of(seen: &Seen, length: usize) -> Option<Range<usize>> {
+    let text = seen.headers.get(header::RANGE)?.to_str().ok()?.strip_prefix("bytes=")?;
+    let (first, last) = text.split_once('-')?;
+    Some(match (first.parse::<usize>(), last.parse::<usize>()) {
+        (Ok(first), Ok(last)) => first.min(length)..length.min(last.saturating_add(1)).max(first.min(length)),
+        (Ok(first), Err(_)) => first.min(length)..length,
+        (Err(_), Ok(suffix)) => length.saturating_sub(suffix)..length,
+        (Err(_), Err(_)) => return None,
+    })
+}
+
+impl State {
+    fn look_up(&self, seen: &Seen) -> Response<Bytes> {
+        if seen.path == "/v2/" || seen.path == "/v2" {
+            return found("application/json", None, Bytes::from_static(b"{}"));
+        }
+        let Some(route) = Route::parse(&seen.path) else { return unknown("UNSUPPORTED") };
+        let Some(repository) = self.repositories.get(route.repository) else { return unknown("NAME_UNKNOWN") };
+        match route.kind {
+            "manifests" => repository.manifest(route.reference),
+            "blobs" => repository.blob(route.reference),
+            _ => repository.tags(route.repository, &seen.query),
+        }
+    }
+}
+
+impl Repository {
+    fn manifest(&self, reference: &str) -> Response<Bytes> {
+        let digest = reference.parse::<Digest>().ok().or_else(|| self.tags.get(reference).copied());
+        match digest.and_then(|digest| self.manifests.get(&digest)) {
+            Some(document) => found(&document.media_type, Some(&document.digest), document.bytes.clone()),
+            None => unknown("MANIFEST_UNKNOWN"),
+        }
+    }
+
+    fn blob(&self, reference: &str) -> Response<Bytes> {
+        let digest = reference.parse::<Digest>().ok();
+        let Some((digest, bytes)) = digest.and_then(|digest| self.blobs.get_key_value(&digest)) else {
+            return unknown("BLOB_UNKNOWN");
+        };
+        let mut response = found("application/octet-stream", Some(digest), bytes.clone());
+        response.headers_mut().insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+        response
+    }
+
+    fn tags(&self, name: &str, query: &str) -> Response<Bytes> {
+        let parameters: Vec<_> = url::form_urlencoded::parse(query.as_bytes()).collect();
+        let parameter = |wanted| parameters.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.as_ref());
+        let after = parameter("last").unwrap_or_default();
+        let limit = parameter("n").and_then(|n| n.parse().ok()).unwrap_or(usize::MAX);
+        let rest: Vec<_> = self.tags.keys().filter(|tag| tag.as_str() > after).collect();
+        let page = &rest[..rest.len().min(limit)];
+        let list = json!({"name": name, "tags": page});
+        let mut response = found("application/json", None, serde_json::to_vec(&list).expect("JSON").into());
+        if let Some(last) = page.last().filter(|_| page.len() < rest.len()) {
+            let link = format!("</v2/{name}/tags/list?last={last}&n={limit}>; rel=\"next\"");
+            response.headers_mut().insert(header::LINK, value(&link));
+        }
+        response
+    }
+}
+
+struct Route<'a> {
+    repository: &'a str,
+    kind: &'a str,
+    reference: &'a str,
+}
+
+impl<'a> Route<'a> {
+    fn parse(path: &'a str) -> Option<Self> {
+        let (rest, reference) = path.strip_prefix("/v2/")?.rsplit_once('/')?;
+        let (repository, kind) = rest.rsplit_once('/')?;
+        let known = matches!(kind, "manifests" | "blobs") || (kind == "tags" && reference == "list");
+        known.then_some(Self { repository, kind, reference })
+    }
+}
+
+fn found(content_type: &str, digest: Option<&Digest>, body: Bytes) -> Response<Bytes> {
+    let mut response = Response::new(body);
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, value(content_type));
+    headers.insert("docker-distribution-api-version", HeaderValue::from_static("registry/2.0"));
+    if let Some(digest) = digest {
+        headers.insert("docker-content-digest", value(&digest.to_string()));
+    }
+    response
+}
+
+fn unknown(code: &str) -> Response<Bytes> {
+    let body = json!({"errors": [{"code": code, "message": "the scripted upstream does not have it"}]});
+    let mut response = found("application/json", None, serde_json::to_vec(&body).expect("JSON").into());
+    *response.status_mut() = StatusCode::NOT_FOUND;
+    response
+}
+
+fn value(text: &str) -> HeaderValue {
+    text.parse().expect("a header value")
+}

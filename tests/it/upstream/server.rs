@@ -1,0 +1,225 @@
+//! A server that answers as a closure says, and remembers what it was asked.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
+use http_body::{Body, Frame};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto::Builder;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_rustls::TlsAcceptor;
+use url::Url;
+
+/// A request that came.
+#[derive(Clone, Debug)]
+pub(super) struct Seen {
+    pub(super) method: Method,
+    pub(super) path: String,
+    pub(super) query: String,
+    pub(super) headers: HeaderMap,
+    pub(super) version: Version,
+}
+
+impl Seen {
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(|value| value.to_str().unwrap())
+    }
+}
+
+/// An answer to give.
+pub(super) struct Reply {
+    status: u16,
+    headers: Vec<(&'static str, String)>,
+    body: Bytes,
+    delay: Duration,
+    end: End,
+}
+
+/// How a body ends.
+#[derive(Clone, Copy, PartialEq)]
+enum End {
+    Clean,
+    /// Never: nothing more comes.
+    Stall,
+    /// In the middle.
+    Break,
+}
+
+impl Reply {
+    pub(super) fn new(status: u16) -> Self {
+        Self { status, headers: Vec::new(), body: Bytes::new(), delay: Duration::ZERO, end: End::Clean }
+    }
+
+    pub(super) fn ok(body: impl Into<Bytes>) -> Self {
+        Self::new(200).body(body)
+    }
+
+    /// `Content-Type`.
+    pub(super) fn kind(self, media_type: &str) -> Self {
+        self.with("content-type", media_type)
+    }
+
+    pub(super) fn with(mut self, name: &'static str, value: impl ToString) -> Self {
+        self.headers.push((name, value.to_string()));
+        self
+    }
+
+    pub(super) fn body(mut self, body: impl Into<Bytes>) -> Self {
+        self.body = body.into();
+        self
+    }
+
+    pub(super) fn after(mut self, delay: Duration) -> Self {
+        self.delay = delay;
+        self
+    }
+
+    pub(super) fn stalling(mut self) -> Self {
+        self.end = End::Stall;
+        self
+    }
+
+    pub(super) fn breaking(mut self) -> Self {
+        self.end = End::Break;
+        self
+    }
+}
+
+pub(super) struct Server {
+    port: u16,
+    scheme: &'static str,
+    seen: Arc<Mutex<Vec<Seen>>>,
+    connections: Arc<AtomicUsize>,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Server {
+    pub(super) async fn start(script: impl Fn(&Seen) -> Reply + Send + Sync + 'static) -> Self {
+        Self::launch(None, script).await
+    }
+
+    pub(super) async fn launch(
+        tls: Option<TlsAcceptor>,
+        script: impl Fn(&Seen) -> Reply + Send + Sync + 'static,
+    ) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let (seen, connections) = (Arc::<Mutex<Vec<Seen>>>::default(), Arc::<AtomicUsize>::default());
+        let (log, count, script) = (Arc::clone(&seen), Arc::clone(&connections), Arc::new(script));
+        let task = tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                count.fetch_add(1, Ordering::SeqCst);
+                let (tls, log, script) = (tls.clone(), Arc::clone(&log), Arc::clone(&script));
+                tokio::spawn(async move {
+                    match tls {
+                        None => converse(stream, log, script).await,
+                        Some(tls) => {
+                            if let Ok(stream) = tls.accept(stream).await {
+                                converse(stream, log, script).await;
+                            }
+                        }
+                    }
+                });
+            }
+        });
+        Self { port, scheme, seen, connections, task }
+    }
+
+    pub(super) fn url(&self, path: &str) -> Url {
+        format!("{}://127.0.0.1:{}{path}", self.scheme, self.port).parse().unwrap()
+    }
+
+    /// The same server by another name for the same address, which to a client is another host.
+    pub(super) fn alias(&self, path: &str) -> Url {
+        format!("{}://localhost:{}{path}", self.scheme, self.port).parse().unwrap()
+    }
+
+    pub(super) fn seen(&self) -> Vec<Seen> {
+        self.seen.lock().unwrap().clone()
+    }
+
+    pub(super) fn count(&self, path: &str) -> usize {
+        self.seen().iter().filter(|seen| seen.path == path).count()
+    }
+
+    pub(super) fn connections(&self) -> usize {
+        self.connections.load(Ordering::SeqCst)
+    }
+}
+
+async fn converse<S, F>(stream: S, log: Arc<Mutex<Vec<Seen>>>, script: Arc<F>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    F: Fn(&Seen) -> Reply + Send + Sync + 'static,
+{
+    let service = service_fn(move |request: Request<Incoming>| {
+        let seen = Seen {
+            method: request.method().clone(),
+            path: request.uri().path().to_owned(),
+            query: request.uri().query().unwrap_or_default().to_owned(),
+            headers: request.headers().clone(),
+            version: request.version(),
+        };
+        log.lock().unwrap().push(seen.clone());
+        let reply = script(&seen);
+        async move {
+            tokio::time::sleep(reply.delay).await;
+            Ok::<_, Infallible>(respond(reply))
+        }
+    });
+    // A client that hangs up is part of many tests.
+    drop(Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service).await);
+}
+
+fn respond(reply: Reply) -> Response<Script> {
+    let mut response = Response::new(Script { body: Some(reply.body), end: reply.end });
+    *response.status_mut() = StatusCode::from_u16(reply.status).unwrap();
+    for (name, value) in reply.headers {
+        response.headers_mut().append(HeaderName::from_static(name), HeaderValue::from_str(&value).unwrap());
+    }
+    response
+}
+
+struct Script {
+    body: Option<Bytes>,
+    end: End,
+}
+
+impl Body for Script {
+    type Data = Bytes;
+    type Error = std::io::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<std::io::Result<Frame<Bytes>>>> {
+        match (self.body.take(), self.end) {
+            (Some(body), _) => Poll::Ready(Some(Ok(Frame::data(body)))),
+            (None, End::Clean) => Poll::Ready(None),
+            (None, End::Stall) => Poll::Pending,
+            (None, End::Break) => Poll::Ready(Some(Err(std::io::Error::other("as the script says")))),
+        }
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        match (&self.body, self.end) {
+            (Some(body), End::Clean) => http_body::SizeHint::with_exact(body.len() as u64),
+            (None, End::Clean) => http_body::SizeHint::with_exact(0),
+            _ => http_body::SizeHint::default(),
+        }
+    }
+}
