@@ -57,8 +57,8 @@ fn measure(name: &str, layout: &Layout) {
     let mut inflate = Vec::new();
     let mut splice = Vec::new();
     for _ in 0..ROUNDS {
-        inflate.push(timed(|| drop(inflate_and_hash(layer))));
-        splice.push(timed(|| drop(spliced(layer))));
+        inflate.push(timed(|| _ = inflate_and_hash(layer)));
+        splice.push(timed(|| _ = spliced(layer)));
     }
     let recompress = timed(|| recompressed(layer));
     let (inflate, splice) = (median(inflate), median(splice));
@@ -85,8 +85,8 @@ fn measure(name: &str, layout: &Layout) {
 /// One pass in a process of its own, which tells its peak memory.
 fn only(pass: &str, layer: &Path) {
     match pass {
-        "inflate" => drop(inflate_and_hash(layer)),
-        "splice" => drop(spliced(layer)),
+        "inflate" => _ = inflate_and_hash(layer),
+        "splice" => _ = spliced(layer),
         _ => {}
     }
     let status = std::fs::read_to_string("/proc/self/status").expect("a Linux process");
@@ -141,7 +141,7 @@ fn recompressed(layer: &Path) {
             }
         }
     }
-    drop((diff.finish(), encoder.finish().expect("in memory").0.finish()));
+    let _ = (diff.finish(), encoder.finish().expect("in memory").0.finish());
 }
 
 struct Counter(Hasher);
@@ -242,7 +242,7 @@ impl Layout {
     fn write(folder: &Path, size: u64) -> Self {
         std::fs::create_dir_all(folder.join("blobs/sha256")).expect("creatable");
         let mut index = Vec::new();
-        let mut put = |bytes: &[u8]| {
+        let put = |bytes: &[u8]| {
             let digest = Digest::of(bytes);
             std::fs::write(folder.join("blobs/sha256").join(digest.hex()), bytes).expect("writable");
             digest

@@ -8,7 +8,8 @@ use crate::body::{self, Body};
 
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 /// What `prometheus-client` writes.
-const OPEN_METRICS: HeaderValue = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
+const OPEN_METRICS: HeaderValue =
+    HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
 
 /// hyper leaves out the body of an answer to HEAD and keeps its length.
 pub(super) fn answer<B>(request: &Request<B>, state: &State) -> Response<Body> {

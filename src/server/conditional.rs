@@ -55,7 +55,9 @@ mod tests {
             }
             client_has(&headers, &digest)
         };
-        for yes in [&[own.as_str()][..], &["*"], &[&format!("W/{own}")], &["\"a,b\"", &own], &[&format!("\"a\" ,{own}")]] {
+        for yes in
+            [&[own.as_str()][..], &["*"], &[&format!("W/{own}")], &["\"a,b\"", &own], &[&format!("\"a\" ,{own}")]]
+        {
             assert!(has(yes), "{yes:?}");
         }
         for no in [&[][..], &["\"a\""], &["W/\"*\""], &[""], &[&own[..own.len() - 1]]] {

@@ -7,5 +7,7 @@
 //! upstream with a certificate of its own is trusted by naming its CA.
 
 mod client;
+mod server;
 
 pub use client::{TlsError, client_config, read_certificates};
+pub use server::acceptor;

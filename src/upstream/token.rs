@@ -82,14 +82,14 @@ mod tests {
     #[test]
     fn scopes_are_for_reading_this_repository() {
         let scopes = |challenged| scopes(&"acme/app".parse().expect("a name"), challenged);
-        let own = "repository:acme/app:pull".to_owned();
-        assert_eq!(scopes(None), [own.clone()]);
-        assert_eq!(scopes(Some("repository:acme/app:pull,push")), [own.clone()]);
-        assert_eq!(scopes(Some("registry:catalog:* repository:other:pull")), [own.clone()]);
-        assert_eq!(scopes(Some("repository:evilacme/app:pull")), [own.clone()]);
-        let prefixed = "repository:docker-remote/acme/app:pull".to_owned();
-        assert_eq!(scopes(Some("repository:docker-remote/acme/app:*")), [own.clone(), prefixed]);
-        assert_eq!(scopes(Some("repository:app:pull")), [own, "repository:app:pull".to_owned()]);
+        let own = "repository:acme/app:pull";
+        assert_eq!(scopes(None), [own]);
+        assert_eq!(scopes(Some("repository:acme/app:pull,push")), [own]);
+        assert_eq!(scopes(Some("registry:catalog:* repository:other:pull")), [own]);
+        assert_eq!(scopes(Some("repository:evilacme/app:pull")), [own]);
+        let prefixed = "repository:docker-remote/acme/app:pull";
+        assert_eq!(scopes(Some("repository:docker-remote/acme/app:*")), [own, prefixed]);
+        assert_eq!(scopes(Some("repository:app:pull")), [own, "repository:app:pull"]);
     }
 
     #[test]

@@ -205,3 +205,8 @@ async fn until_it_stalls(body: &mut Body) -> Vec<u8> {
     }
     got
 }
+
+fn truncate(path: &Path, to: impl Fn(u64) -> u64) {
+    let file = fs::OpenOptions::new().write(true).open(path).unwrap();
+    file.set_len(to(file.metadata().unwrap().len())).unwrap();
+}

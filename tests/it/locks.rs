@@ -283,6 +283,29 @@ fn hostile_input_is_refused_in_bounded_time() {
 }
 
 #[test]
+fn the_largest_lock_is_read_and_written_in_reasonable_time() {
+    let image = format!(
+        "- image: ghcr.io/acme/web@{DIGEST}\n  annotations:\n    kbld.carvel.dev/id: ghcr.io/acme/web:1.2.3\n    \
+         kbld.carvel.dev/origins: |\n      - resolved:\n          tag: 1.2.3\n          url: ghcr.io/acme/web:1.2.3\n"
+    );
+    let head = "apiVersion: imgpkg.carvel.dev/v1alpha1\nkind: ImagesLock\nimages:\n";
+    let images = (MAX_LOCK_BYTES - head.len()) / image.len();
+    let start = Instant::now();
+    let lock = ImagesLock::parse((head.to_owned() + &image.repeat(images)).as_bytes()).expect("a lock");
+    assert_eq!(lock.images().len(), images);
+    let written = lock.relocate(&target_named("proxy.example/acme/app")).expect("a change");
+    assert!(written.len() > MAX_LOCK_BYTES / 2);
+    assert!(start.elapsed() < Duration::from_secs(20), "took {:?}", start.elapsed());
+
+    // And where the last of many lines is at fault, that line is named.
+    let wrong = head.to_owned() + &image.repeat(1000) + "  extra: 1\n";
+    let line = wrong.lines().count();
+    assert!(
+        matches!(ImagesLock::parse(wrong.as_bytes()), Err(LockError::UnknownField { line: Some(at), .. }) if at == line)
+    );
+}
+
+#[test]
 fn locations_are_written_as_imgpkg_does() {
     let locations =
         ImageLocations::new([("b", true), ("a", false), ("a", false)].map(|(name, is_bundle)| ImageLocation {

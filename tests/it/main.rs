@@ -5,6 +5,7 @@ mod config;
 mod e2e;
 mod gzip;
 mod locks;
+mod relocation;
 mod rewrite;
 mod rooms;
 mod support;

@@ -1,5 +1,7 @@
 //! Upstreams against servers that follow a script, on loopback sockets, and against golden layouts.
 
+#![expect(clippy::unwrap_used, reason = "the panic is the failure, and its place says enough")]
+
 mod answers;
 mod auth;
 mod layout;

@@ -111,7 +111,11 @@ fn tell(address: SocketAddr, repository: &RepositoryName, tag: &Tag, before: &Pu
     {
         let _ = writeln!(story, "  {what:<9}{digest}");
     }
-    let _ = writeln!(story, "The bundle as it was pushed, still there by its digest:\n  {:<9}{}\n", "manifest", before.manifest);
+    let _ = writeln!(
+        story,
+        "The bundle as it was pushed, still there by its digest:\n  {:<9}{}\n",
+        "manifest", before.manifest
+    );
     story.push_str(&show::side_by_side(
         ("as pushed", &before.lock),
         (&format!("as pulled from {address}"), &after.lock),

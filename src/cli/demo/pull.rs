@@ -14,7 +14,9 @@ use serde_json::Value;
 
 use crate::body::{self, Body, CollectError};
 use crate::imgpkg::{ImagesLock, LOCK_PATH, LockError};
-use crate::oci::{Digest, ErrorDocument, MANIFEST_ACCEPT, Manifest, ManifestError, ManifestView, Reference, RepositoryName};
+use crate::oci::{
+    Digest, ErrorDocument, MANIFEST_ACCEPT, Manifest, ManifestError, ManifestView, Reference, RepositoryName,
+};
 use crate::tar::{Scanner, Step, TarError};
 
 /// The sample's parts are a few hundred bytes each.

@@ -201,11 +201,6 @@ const DAMAGES: [(&str, Damage); 8] = [
     }),
 ];
 
-fn truncate(path: &Path, to: impl Fn(u64) -> u64) {
-    let file = fs::OpenOptions::new().write(true).open(path).unwrap();
-    file.set_len(to(file.metadata().unwrap().len())).unwrap();
-}
-
 #[tokio::test(start_paused = true)]
 async fn damaged_files_are_a_miss_and_a_repair() {
     let (small, large) = (sample(5_000), sample(LARGE));

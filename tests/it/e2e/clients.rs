@@ -33,6 +33,25 @@ async fn skopeo_finds_the_lock_that_imgpkg_would_have_written() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn skopeo_lists_the_tags_that_the_registry_has() {
+    if !require(&["docker-registry", "skopeo"]) {
+        return;
+    }
+    let registry = golden_registry().await;
+    let colocate = Colocate::start(Settings::new(&registry.url())).await;
+    for golden in Golden::all() {
+        let reference = format!("docker://{}/{}", colocate.authority(), golden.repository);
+        let listed = succeed("skopeo", &["list-tags", "--tls-verify=false", &reference]).await;
+        let listed: Value = serde_json::from_str(&listed).expect("JSON");
+        let mut listed: Vec<_> = listed["Tags"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        listed.sort_unstable();
+        let mut wanted: Vec<_> = golden.colocated.tags.iter().map(|(tag, _)| tag.as_str()).collect();
+        wanted.sort_unstable();
+        assert_eq!(listed, wanted);
+    }
+}
+
 /// GNU gzip takes the spliced layer without a warning, and GNU tar finds the lock in it.
 async fn gnu_tools_read(layer: &str, lock: &[u8]) {
     // gzip wants a suffix it knows for `--test`, and warns of trailing bytes with status 2.

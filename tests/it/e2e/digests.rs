@@ -1,7 +1,7 @@
 //! A tag gives the relocated bundle, a digest exactly that digest, and both outlive the registry.
 
 use super::golden_registry;
-use crate::support::colocate::{Colocate, Settings};
+use crate::support::colocate::{Colocate, Settings, colocate as run_colocate};
 use crate::support::layout::Golden;
 use crate::support::require;
 
@@ -77,13 +77,36 @@ async fn what_was_relocated_is_served_after_a_restart_without_the_registry() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn explain_tells_both_digests() {
+    if !require(&["docker-registry"]) {
+        return;
+    }
+    let registry = golden_registry().await;
+    let colocate = Colocate::start(Settings::new(&registry.url())).await;
+    for golden in Golden::all() {
+        let relocated = colocate.manifest_head(&golden.repository, Golden::TAG).await.expect(200).digest();
+        let reference = format!("{}:{}", golden.repository, Golden::TAG);
+        let arguments = ["explain", "--upstream", &registry.url(), "--endpoint", Golden::ENDPOINT];
+        for form in [&[][..], &["--json"]] {
+            let told = run_colocate(&[&arguments[..], form, &[&reference]].concat()).await;
+            assert!(told.status.success(), "{told:?}");
+            assert!(told.stdout.contains(&golden.digest.to_string()), "{told:?}");
+            assert!(told.stdout.contains(&relocated.to_string()), "{told:?}");
+        }
+    }
+    let arguments = ["explain", "--upstream", &registry.url(), "--endpoint", Golden::ENDPOINT, "mirror2/absent:v1"];
+    let told = run_colocate(&arguments).await;
+    assert!(!told.status.success() && !told.stderr.is_empty() && told.stdout.is_empty(), "{told:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_command_line_alone_is_enough_to_start() {
     if !require(&["docker-registry"]) {
         return;
     }
     let registry = golden_registry().await;
     let url = registry.url();
-    let arguments = ["serve", "--upstream", &url, "--listen", "{listen}", "--cache", "{cache}"];
+    let arguments = ["serve", "--upstream", &url, "--listen", "{listen}", "--cache", "{cache}", "--admin", "none"];
     let golden = Golden::read("simple-app");
     let colocate = Colocate::start_with(&[&arguments[..], &["--endpoint", Golden::ENDPOINT]].concat()).await;
     assert_eq!(colocate.pull(&golden.repository, Golden::TAG).await.lock(), golden.pulled);

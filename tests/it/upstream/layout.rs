@@ -26,7 +26,7 @@ async fn golden_bundles_with_everything_they_name() {
     for bundle in ["simple-app", "nested-app", "multi-app", "wide-app"] {
         let layout = LayoutUpstream::open(&golden(bundle)).unwrap();
         let repository = name(&format!("mirror2/{bundle}"));
-        assert_eq!(layout.repositories(), [repository.clone()]);
+        assert_eq!(layout.repositories(), std::slice::from_ref(&repository));
         let manifest = layout.manifest(&repository, &tag("v1.0.0")).await.unwrap();
         assert_eq!(manifest.digest.to_string(), text(&golden(bundle), "digest"));
         let head = layout.manifest_head(&repository, &Reference::Digest(manifest.digest)).await.unwrap();

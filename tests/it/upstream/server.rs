@@ -17,8 +17,12 @@ use hyper_util::server::conn::auto::Builder;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
+use tokio::time::Sleep;
 use tokio_rustls::TlsAcceptor;
 use url::Url;
+
+/// What a body waits before it breaks, so that what was before is sent.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// A request that came.
 #[derive(Clone, Debug)]
@@ -189,7 +193,8 @@ where
 }
 
 fn respond(reply: Reply) -> Response<Script> {
-    let mut response = Response::new(Script { body: Some(reply.body), end: reply.end });
+    let pause = Box::pin(tokio::time::sleep(reply.delay + PAUSE));
+    let mut response = Response::new(Script { body: Some(reply.body), end: reply.end, pause });
     *response.status_mut() = StatusCode::from_u16(reply.status).unwrap();
     for (name, value) in reply.headers {
         response.headers_mut().append(HeaderName::from_static(name), HeaderValue::from_str(&value).unwrap());
@@ -200,18 +205,21 @@ fn respond(reply: Reply) -> Response<Script> {
 struct Script {
     body: Option<Bytes>,
     end: End,
+    pause: Pin<Box<Sleep>>,
 }
 
 impl Body for Script {
     type Data = Bytes;
     type Error = std::io::Error;
 
-    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<std::io::Result<Frame<Bytes>>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<std::io::Result<Frame<Bytes>>>> {
         match (self.body.take(), self.end) {
             (Some(body), _) => Poll::Ready(Some(Ok(Frame::data(body)))),
             (None, End::Clean) => Poll::Ready(None),
             (None, End::Stall) => Poll::Pending,
-            (None, End::Break) => Poll::Ready(Some(Err(std::io::Error::other("as the script says")))),
+            (None, End::Break) => {
+                self.pause.as_mut().poll(cx).map(|()| Some(Err(std::io::Error::other("as the script says"))))
+            }
         }
     }
 

@@ -1,0 +1,639 @@
+//! Relocation through the proxy, in one process, in front of an upstream that misbehaves as it is told.
+
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
+
+use colocate::body::{self, BoxFuture, Clock, SystemClock};
+use colocate::cache::{Cache, CacheLimits, MemoryStore, Store};
+use colocate::imgpkg::{ImageLocation, ImageLocations, locations_tag};
+use colocate::oci::{Digest, MAX_MANIFEST_BYTES, Manifest, Reference, RepositoryName};
+use colocate::proxy::{Outcome, Proxy, ProxyError, ProxyParts, RelocationLimits, View};
+use colocate::telemetry::Metrics;
+use colocate::upstream::{RegistryConfig, RegistryUpstream, Timeouts};
+use http::StatusCode;
+
+use crate::support::bundle::{Bundle, BundleBuilder, gunzip, lock_in, lock_of};
+use crate::support::layout::Golden;
+use crate::support::scripted::{Fault, Gate, ScriptedUpstream};
+
+const REPOSITORY: &str = "acme/app";
+const ENDPOINT: &str = "proxy.example:5000";
+const NEGATIVE_TTL: Duration = Duration::from_secs(60);
+
+#[tokio::test]
+async fn a_tag_gives_the_relocated_bundle_and_a_digest_exactly_that_digest() {
+    for builder in [BundleBuilder::new(), BundleBuilder::new().oci()] {
+        let world = World::new().await;
+        let (bundle, images) = world.bundle_of(builder, 3);
+        let relocated = world.pull("v1").await.expect("relocated");
+        assert_eq!(relocated.outcome, Outcome::Relocated);
+        let served = relocated.manifest;
+        assert_ne!(served.digest, bundle.digest());
+        assert_eq!(served.digest, Digest::of(&served.bytes));
+        assert_eq!(served.media_type.as_ref(), bundle.manifest.media_type);
+
+        let parts = Parts::of(&served);
+        let config = world.blob(&parts.config).await.expect("the config");
+        let layer = world.blob(&parts.layer).await.expect("the layer");
+        assert_eq!((Digest::of(&config), Digest::of(&layer)), (parts.config, parts.layer));
+        assert_eq!(layer.len() as u64, parts.layer_size);
+        let tar = gunzip(&layer);
+        let config: serde_json::Value = serde_json::from_slice(&config).expect("JSON");
+        assert_eq!(config["rootfs"]["diff_ids"][0], Digest::of(&tar).to_string());
+        let lock = String::from_utf8(lock_in(&tar)).expect("text");
+        for image in &images {
+            assert!(lock.contains(&format!("- image: {ENDPOINT}/{REPOSITORY}@{}\n", image.digest())), "{lock}");
+        }
+
+        for digest in [bundle.digest(), served.digest] {
+            let exact = world.manifest(&digest.to_string()).await.expect("by digest").manifest;
+            assert_eq!(Digest::of(&exact.bytes), digest);
+        }
+        let original = world.blob(&bundle.layer_digest()).await.expect("the original's layer");
+        assert_eq!(original, bundle.layers[0]);
+
+        let open = world.open_blob(&parts.layer).await.expect("the layer");
+        for range in [0..1, 5..layer.len() as u64 - 5, 100..300, open.size - 1..open.size, 7..7] {
+            let part = body::collect(open.body(range.clone()), usize::MAX).await.expect("in range");
+            assert_eq!(part, layer[range.start as usize..range.end as usize]);
+        }
+    }
+}
+
+/// What a digest is made of must never change by accident: clients have it in their lock files. A change here is a
+/// breaking one, to be said in the changelog.
+#[tokio::test]
+async fn the_relocated_digests_of_the_golden_bundles() {
+    let pinned =
+        [("simple-app", "sha256:0"), ("nested-app", "sha256:0"), ("multi-app", "sha256:0"), ("wide-app", "sha256:0")];
+    for (name, digest) in pinned {
+        let golden = Golden::read(name);
+        let world = World::new().await;
+        world.upstream.put(&golden.repository, &golden.colocated);
+        let repository: RepositoryName = golden.repository.parse().expect("a name");
+        let view = View::relocated(Golden::ENDPOINT);
+        let tag = Golden::TAG.parse().expect("a tag");
+        let served = world.proxy.manifest(&view, &repository, &tag).await.expect("relocated").manifest;
+        assert_eq!(served.digest.to_string(), digest, "{name}");
+        let layer = world.proxy.blob(&view, &repository, &Parts::of(&served).layer).await.expect("the layer");
+        let layer = body::collect(layer.body(0..layer.size), usize::MAX).await.expect("whole");
+        assert_eq!(lock_in(&gunzip(&layer)), golden.pulled, "{name}: as imgpkg pull writes it");
+    }
+}
+
+#[tokio::test]
+async fn with_a_locations_image_no_image_is_asked_for() {
+    let world = World::new().await;
+    let images = world.images(5);
+    let references: Vec<String> = images.iter().map(|image| reference(image)).collect();
+    let bundle = BundleBuilder::with_lock(&lock_of(&references)).build();
+    world.put(&bundle, Some("v1"));
+    let located = references.iter().map(|image| ImageLocation { image: image.clone(), is_bundle: false });
+    let list = ImageLocations::new(located).to_yaml();
+    let locations = BundleBuilder::new().label(None).file("image-locations.yml", list).build();
+    world.put(&locations, Some(&locations_tag(&bundle.digest())));
+    // The images themselves are not there at all: as imgpkg does, the list is believed.
+    assert_eq!(world.pull("v1").await.expect("relocated").outcome, Outcome::Relocated);
+    for image in &images {
+        assert_eq!(world.upstream.count("HEAD", &manifest_path(&image.digest().to_string())), 0);
+    }
+}
+
+#[tokio::test]
+async fn a_missing_image_means_the_original_until_it_is_there() {
+    let world = World::new().await;
+    let (bundle, images) = world.bundle(3);
+    world.upstream.remove(REPOSITORY, &images[1].digest().to_string());
+    assert_eq!(world.pulled("v1").await, bundle.digest());
+
+    world.put(&images[1], None);
+    assert_eq!(world.pulled("v1").await, bundle.digest(), "believed for negative_ttl");
+    world.clock.advance(NEGATIVE_TTL);
+    assert_ne!(world.pulled("v1").await, bundle.digest(), "relocated");
+}
+
+#[tokio::test]
+async fn an_image_nobody_can_say_anything_of_is_no_reason_for_the_original() {
+    let faults = [
+        ("500", Fault::status(500)),
+        ("503", Fault::status(503).with("retry-after", "7")),
+        ("401", Fault::status(401)),
+        ("429", Fault::status(429).with("retry-after", "7")),
+        ("stall", Fault::Stall),
+        ("HTML", Fault::html()),
+    ];
+    for (name, fault) in faults {
+        let world = World::new().await;
+        let (bundle, images) = world.bundle(4);
+        world.upstream.on(&manifest_path(&images[2].digest().to_string())).fails(fault);
+        let error = world.pull("v1").await.expect_err(name);
+        assert!(matches!(error, ProxyError::Undecided(_)), "{name}: {error}");
+        assert_eq!(error.answer().0, StatusCode::SERVICE_UNAVAILABLE, "{name}");
+        let retry_after = error.retry_after().expect("a wait").as_secs();
+        assert!(if name.starts_with('5') && name != "500" || name == "429" {
+            retry_after == 7
+        } else {
+            retry_after > 0
+        });
+        // The original is there for those who ask for exactly that.
+        assert_eq!(world.manifest(&bundle.digest().to_string()).await.expect("there").manifest.digest, bundle.digest());
+
+        world.upstream.heal();
+        assert_ne!(world.pulled("v1").await, bundle.digest(), "{name}: relocated once it can be said");
+    }
+}
+
+#[tokio::test]
+async fn forbidden_is_missing_only_to_those_who_may_read_the_bundle() {
+    let world = World::new().await;
+    let (bundle, images) = world.bundle(2);
+    let forbidden = manifest_path(&images[0].digest().to_string());
+    world.upstream.on(&forbidden).fails(Fault::status(403));
+    assert_eq!(world.pulled("v1").await, bundle.digest());
+
+    let world = World::new().await;
+    let (bundle, images) = world.bundle(2);
+    world.upstream.on(&manifest_path(&images[0].digest().to_string())).fails(Fault::status(403));
+    world.upstream.on(&manifest_path(&bundle.digest().to_string())).fails(Fault::status(403));
+    assert!(matches!(world.pull("v1").await, Err(ProxyError::Undecided(_))));
+}
+
+#[tokio::test]
+async fn undecided_gives_the_original_to_those_who_configured_it() {
+    let world = World::with(|limits| limits.undecided_original = true).await;
+    let (bundle, images) = world.bundle(2);
+    world.upstream.on(&manifest_path(&images[0].digest().to_string())).fails(Fault::status(500));
+    assert_eq!(world.pulled("v1").await, bundle.digest());
+}
+
+#[tokio::test]
+async fn an_answer_stays_until_an_image_is_confirmed_gone() {
+    let world = World::new().await;
+    let (bundle, images) = world.bundle(3);
+    let relocated = world.pulled("v1").await;
+    assert_ne!(relocated, bundle.digest());
+
+    let image = manifest_path(&images[1].digest().to_string());
+    for fault in [Fault::status(500), Fault::status(401), Fault::status(429)] {
+        world.upstream.on(&image).fails(fault);
+        world.clock.advance(Duration::from_secs(3600));
+        let before = world.upstream.count("HEAD", &image);
+        assert_eq!(world.pulled("v1").await, relocated);
+        eventually(|| world.upstream.count("HEAD", &image) > before).await;
+        assert_eq!(world.pulled("v1").await, relocated);
+        world.upstream.heal();
+    }
+
+    world.upstream.remove(REPOSITORY, &images[1].digest().to_string());
+    world.clock.advance(Duration::from_secs(3600));
+    assert_eq!(world.pulled("v1").await, relocated, "looked at again behind this answer");
+    for _ in 0..500 {
+        if world.pulled("v1").await == bundle.digest() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(world.pulled("v1").await, bundle.digest(), "an image is gone");
+    assert_eq!(world.manifest(&relocated.to_string()).await.expect("still there").manifest.digest, relocated);
+}
+
+#[tokio::test]
+async fn concurrent_pulls_share_one_pass() {
+    let world = World::new().await;
+    let (bundle, images) = world.bundle(3);
+    let gate = Gate::new();
+    world.upstream.on(&blob_path(&bundle.layer_digest())).fails(Fault::Hold(gate.clone()));
+    let pulls: Vec<_> = (0..20)
+        .map(|_| {
+            let proxy = world.proxy.clone();
+            tokio::spawn(async move {
+                proxy.manifest(&View::relocated(ENDPOINT), &repository(), &"v1".parse().expect("a tag")).await
+            })
+        })
+        .collect();
+    eventually(|| world.upstream.count("GET", &blob_path(&bundle.layer_digest())) > 0).await;
+    gate.open();
+    for pull in pulls {
+        assert_eq!(pull.await.expect("runs").expect("relocated").outcome, Outcome::Relocated);
+    }
+    assert_eq!(world.upstream.count("GET", &blob_path(&bundle.layer_digest())), 1);
+    for image in &images {
+        assert_eq!(world.upstream.count("HEAD", &manifest_path(&image.digest().to_string())), 1);
+    }
+}
+
+#[tokio::test]
+async fn too_slow_is_undecided_and_the_work_goes_on() {
+    let world = World::with(|limits| limits.deadline = Duration::from_millis(200)).await;
+    let (bundle, _) = world.bundle(2);
+    let gate = Gate::new();
+    world.upstream.on(&blob_path(&bundle.layer_digest())).fails(Fault::Hold(gate.clone()));
+    let error = world.pull("v1").await.expect_err("too slow");
+    assert_eq!(error.answer().0, StatusCode::SERVICE_UNAVAILABLE);
+    gate.open();
+    for _ in 0..500 {
+        if let Ok(served) = world.pull("v1").await {
+            assert_ne!(served.manifest.digest, bundle.digest());
+            assert_eq!(world.upstream.count("GET", &blob_path(&bundle.layer_digest())), 1);
+            return;
+        }
+    }
+    panic!("never relocated");
+}
+
+#[tokio::test]
+async fn a_restart_needs_no_upstream_and_replicas_agree() {
+    let world = World::new().await;
+    let (bundle, _) = world.bundle(3);
+    let relocated = world.pull("v1").await.expect("relocated").manifest;
+    let layer = world.blob(&Parts::of(&relocated).layer).await.expect("the layer");
+
+    // Another replica, with an empty cache, is asked for what only the first has told of.
+    let replica = world.proxy_over(Arc::new(MemoryStore::default()));
+    let by_digest = |proxy: Proxy, digest: Digest| async move {
+        proxy.manifest(&View::relocated(ENDPOINT), &repository(), &Reference::Digest(digest)).await
+    };
+    let same = by_digest(replica.clone(), relocated.digest).await.expect("made again").manifest;
+    assert_eq!(same.bytes, relocated.bytes);
+    let replica = world.proxy_over(Arc::new(MemoryStore::default()));
+    let part = replica.blob(&View::relocated(ENDPOINT), &repository(), &Parts::of(&relocated).layer).await;
+    let part = part.expect("made again");
+    assert_eq!(body::collect(part.body(0..part.size), usize::MAX).await.expect("whole"), layer);
+
+    // What was never made here is not there, and one look at the repository is enough for a while.
+    let unknown = Digest::of(b"unknown");
+    assert!(matches!(by_digest(replica.clone(), unknown).await, Err(ProxyError::NotFound { .. })));
+    let asked = world.upstream.requests().len();
+    assert!(matches!(by_digest(replica, Digest::of(b"another")).await, Err(ProxyError::NotFound { .. })));
+    assert_eq!(world.upstream.requests().len(), asked + 1, "the digest itself, and no search");
+
+    world.upstream.on("/*").fails(Fault::status(500));
+    world.clock.advance(Duration::from_secs(3600));
+    let restarted = world.proxy_over(Arc::clone(&world.store));
+    let served = by_digest(restarted.clone(), relocated.digest).await.expect("from the cache").manifest;
+    assert_eq!(served.bytes, relocated.bytes);
+    for digest in [Parts::of(&relocated).config, Parts::of(&relocated).layer] {
+        let blob = restarted.blob(&View::exact(), &repository(), &digest).await.expect("from the cache");
+        let bytes = body::collect(blob.body(0..blob.size), usize::MAX).await.expect("whole");
+        assert_eq!(Digest::of(&bytes), digest);
+    }
+    let tag = "v1".parse().expect("a tag");
+    let stale = restarted.manifest(&View::relocated(ENDPOINT), &repository(), &tag).await.expect("stale");
+    assert_eq!(stale.manifest.digest, relocated.digest);
+    let original = restarted.manifest(&View::exact(), &repository(), &tag).await.expect("stale");
+    assert_eq!((original.manifest.digest, original.outcome), (bundle.digest(), Outcome::Stale));
+}
+
+#[tokio::test]
+async fn views_differ() {
+    let world = World::new().await;
+    let (bundle, images) = world.bundle(3);
+    let pull = |view: View| {
+        let proxy = world.proxy.clone();
+        async move { proxy.manifest(&view, &repository(), &"v1".parse().expect("a tag")).await.expect("there").manifest }
+    };
+    assert_eq!(pull(View::exact()).await.digest, bundle.digest());
+    let here = pull(View::relocated(ENDPOINT)).await.digest;
+    assert_ne!(here, pull(View::relocated("other.example")).await.digest);
+    assert_eq!(here, pull(View::each(ENDPOINT)).await.digest, "all are there");
+
+    world.upstream.remove(REPOSITORY, &images[0].digest().to_string());
+    let other = World::over(world.upstream, world.clock).await;
+    let each = View::each(ENDPOINT);
+    let some = other.proxy.manifest(&each, &repository(), &"v1".parse().expect("a tag")).await.expect("there").manifest;
+    let layer = other.blob(&Parts::of(&some).layer).await.expect("the layer");
+    let lock = String::from_utf8(lock_in(&gunzip(&layer))).expect("text");
+    assert!(lock.contains(&reference(&images[0])), "{lock}");
+    assert!(lock.contains(&format!("{ENDPOINT}/{REPOSITORY}@{}", images[1].digest())), "{lock}");
+}
+
+#[tokio::test]
+async fn a_bundle_for_too_many_targets_is_served_as_it_stands() {
+    let world = World::with(|limits| limits.max_targets = 2).await;
+    let (bundle, _) = world.bundle(1);
+    let mut digests = Vec::new();
+    for endpoint in ["a.example", "b.example", "c.example", "a.example"] {
+        let view = View::relocated(endpoint);
+        let served = world.proxy.manifest(&view, &repository(), &"v1".parse().expect("a tag")).await.expect("there");
+        digests.push(served.manifest.digest);
+    }
+    assert_eq!(digests[2], bundle.digest());
+    assert_eq!(digests[0], digests[3]);
+    assert_ne!(digests[0], bundle.digest());
+}
+
+#[tokio::test]
+async fn what_is_no_plain_bundle_passes_byte_for_byte() {
+    let world = World::new().await;
+    let image = world.images(1).remove(0);
+    world.put(&image, None);
+    let lock = lock_of(&[reference(&image)]);
+    let with_lock = || BundleBuilder::with_lock(&lock);
+    let at_target = lock_of(&[format!("{ENDPOINT}/{REPOSITORY}@{}", image.digest())]);
+    let truncated = {
+        let whole = with_lock().build();
+        whole.layers[0].slice(..whole.layers[0].len() - 20)
+    };
+    let cases = [
+        ("no label", with_lock().label(None).build()),
+        ("two layers", with_lock().extra_layer(image.layers[0].clone()).build()),
+        ("no lock", BundleBuilder::new().file("config.yml", "a: b").build()),
+        (
+            "an empty list",
+            BundleBuilder::with_lock("apiVersion: imgpkg.carvel.dev/v1alpha1\nkind: ImagesLock\n").build(),
+        ),
+        ("already there", BundleBuilder::with_lock(&at_target).build()),
+        ("a refused lock", BundleBuilder::with_lock("kind: Other\n").build()),
+        ("not YAML", BundleBuilder::with_lock("{{{").build()),
+        ("a tag in the lock", BundleBuilder::with_lock(&lock_of(&["ghcr.io/acme/web:1.0"])).build()),
+        ("a link", BundleBuilder::new().symlink(".imgpkg/images.yml", "../x").build()),
+        ("a whiteout", with_lock().file(".imgpkg/.wh.images.yml", "").build()),
+        ("two locks", with_lock().lock(&lock).build()),
+        ("damaged gzip", with_lock().raw_layer(truncated).build()),
+        ("no gzip at all", with_lock().raw_layer(&b"<html>not a layer at all</html>"[..]).build()),
+        ("zstd", with_lock().raw_layer(&[0x28, 0xb5, 0x2f, 0xfd, 4, 0, 1, 0][..]).build()),
+        ("eStargz", with_lock().layer_annotation("containerd.io/snapshot/stargz/toc.digest", "sha256:0").build()),
+        ("names that escape", BundleBuilder::new().file("../../etc/passwd", "x").file("/etc/shadow", "y").build()),
+    ];
+    for (name, case) in cases {
+        world.put(&case, Some("odd"));
+        world.clock.advance(Duration::from_secs(3600));
+        let served = world.pull("odd").await.unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_eq!(served.manifest.bytes, case.manifest.bytes, "{name}");
+        assert_eq!(world.blob(&case.layer_digest()).await.expect("the layer"), case.layers[0], "{name}");
+        let explanation = world
+            .proxy
+            .explain(&View::relocated(ENDPOINT), &repository(), &"odd".parse().expect("a tag"))
+            .await
+            .expect("explains");
+        assert!(explanation.outcome == "original" && explanation.reason.is_some(), "{name}: {explanation}");
+    }
+}
+
+#[tokio::test]
+async fn an_upstream_that_answers_nonsense_is_told_apart() {
+    let world = World::new().await;
+    let (bundle, _) = world.bundle(1);
+    let tag = manifest_path("v1");
+    let other = world.images(1).remove(0);
+
+    world.upstream.on(&tag).fails(Fault::html());
+    assert_eq!(world.pull("v1").await.expect_err("HTML").answer().0, StatusCode::BAD_GATEWAY);
+    world.upstream.heal();
+
+    let lie = Some(other.digest().to_string());
+    world.upstream.on(&tag).fails(Fault::Header("docker-content-digest", lie));
+    assert_eq!(world.pull("v1").await.expect_err("another digest").answer().0, StatusCode::BAD_GATEWAY);
+    world.upstream.heal();
+
+    let by_digest = manifest_path(&bundle.digest().to_string());
+    let type_of = other.manifest.media_type.clone();
+    world.upstream.on(&by_digest).fails(Fault::body(200, &type_of, other.manifest.bytes.clone()));
+    let error = world.manifest(&bundle.digest().to_string()).await.expect_err("other bytes");
+    assert_eq!(error.answer().0, StatusCode::BAD_GATEWAY);
+    world.upstream.heal();
+
+    let huge = format!("{{\"schemaVersion\":2,\"config\":\"{}\"}}", "x".repeat(MAX_MANIFEST_BYTES));
+    world.upstream.put_manifest(REPOSITORY, "application/vnd.oci.image.manifest.v1+json", huge.clone());
+    let error = world.manifest(&Digest::of(huge.as_bytes()).to_string()).await.expect_err("too large");
+    assert_eq!(error.answer().0, StatusCode::BAD_GATEWAY);
+
+    let schema1 = r#"{"schemaVersion":1,"name":"acme/app","tag":"old","fsLayers":[]}"#;
+    let digest =
+        world.upstream.put_manifest(REPOSITORY, "application/vnd.docker.distribution.manifest.v1+prettyjws", schema1);
+    world.upstream.tag(REPOSITORY, "old", &digest);
+    for _ in 0..2 {
+        let served = world.pull("old").await.expect("passes");
+        assert_eq!((&served.manifest.bytes[..], served.outcome), (schema1.as_bytes(), Outcome::Bypass));
+    }
+
+    world.upstream.on(&tag).fails(Fault::nested_unknown());
+    assert_eq!(world.pull("v1").await.expect_err("nested").answer().0, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn a_layer_that_lies_is_never_served_whole() {
+    let world = World::new().await;
+    let (bundle, _) = world.bundle(1);
+    world.upstream.on(&blob_path(&bundle.layer_digest())).times(1).fails(Fault::Flip(20));
+    assert!(matches!(world.pull("v1").await, Err(ProxyError::Undecided(_))));
+    assert_ne!(world.pulled("v1").await, bundle.digest(), "nothing of it was kept");
+}
+
+#[tokio::test]
+async fn a_cached_blob_is_shown_only_where_it_is() {
+    let world = World::new().await;
+    let (bundle, _) = world.bundle(1);
+    let layer = bundle.layer_digest();
+    world.blob(&layer).await.expect("there");
+    let elsewhere: RepositoryName = "other/app".parse().expect("a name");
+    world.upstream.put("other/app", &Bundle::image("other").layout(Some("v1")));
+    let denied = world.proxy.blob(&View::exact(), &elsewhere, &layer).await;
+    assert!(matches!(denied, Err(ProxyError::NotFound { .. })));
+
+    world.upstream.put("other/app", &bundle.layout(None));
+    let asked = world.upstream.count("GET", "/v2/other/app/blobs/*");
+    let blob = world.proxy.blob(&View::exact(), &elsewhere, &layer).await.expect("confirmed");
+    assert_eq!(blob.outcome, Outcome::Revalidated);
+    assert_eq!(world.upstream.count("GET", "/v2/other/app/blobs/*"), asked, "not fetched twice");
+}
+
+#[tokio::test]
+async fn explain_tells_of_every_image() {
+    let world = World::new().await;
+    let (bundle, images) = world.bundle(3);
+    world.upstream.remove(REPOSITORY, &images[2].digest().to_string());
+    let missing = world.explain().await;
+    assert_eq!((missing.outcome, missing.is_bundle, missing.original), ("original", true, bundle.digest()));
+    let found: Vec<&str> = missing.images.iter().map(|image| image.found).collect();
+    assert_eq!(found, ["repository", "repository", "missing"]);
+
+    world.put(&images[2], None);
+    let whole = world.explain().await;
+    let relocated = whole.relocated.as_ref().expect("relocated");
+    assert_eq!(world.pulled("v1").await, relocated.manifest);
+    assert!(whole.to_string().contains(&relocated.manifest.to_string()));
+    assert!(serde_json::to_string(&whole).expect("JSON").contains("\"found\":\"repository\""));
+}
+
+/// An upstream, and a proxy in front of it.
+struct World {
+    upstream: ScriptedUpstream,
+    clock: Arc<TestClock>,
+    store: Arc<dyn Store>,
+    limits: RelocationLimits,
+    proxy: Proxy,
+}
+
+impl World {
+    async fn new() -> Self {
+        Self::with(|_| ()).await
+    }
+
+    async fn with(change: impl FnOnce(&mut RelocationLimits)) -> Self {
+        Self::build(ScriptedUpstream::start().await, Arc::default(), change)
+    }
+
+    async fn over(upstream: ScriptedUpstream, clock: Arc<TestClock>) -> Self {
+        Self::build(upstream, clock, |_| ())
+    }
+
+    fn build(upstream: ScriptedUpstream, clock: Arc<TestClock>, change: impl FnOnce(&mut RelocationLimits)) -> Self {
+        let mut limits = RelocationLimits {
+            deadline: Duration::from_secs(20),
+            undecided_original: false,
+            negative_ttl: NEGATIVE_TTL,
+            max_layer_bytes: 1 << 30,
+            concurrency: 4,
+            max_passes: 2,
+            max_targets: 8,
+        };
+        change(&mut limits);
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
+        let proxy = proxy(&upstream, Arc::clone(&store), Arc::clone(&clock), limits.clone());
+        Self { upstream, clock, store, limits, proxy }
+    }
+
+    fn proxy_over(&self, store: Arc<dyn Store>) -> Proxy {
+        proxy(&self.upstream, store, Arc::clone(&self.clock), self.limits.clone())
+    }
+
+    fn images(&self, count: usize) -> Vec<Bundle> {
+        (0..count).map(|index| Bundle::image(&format!("image {index}"))).collect()
+    }
+
+    fn put(&self, image: &Bundle, tag: Option<&str>) {
+        self.upstream.put(REPOSITORY, &image.layout(tag));
+    }
+
+    /// A bundle of so many images, all in its repository, tagged `v1`.
+    fn bundle(&self, images: usize) -> (Bundle, Vec<Bundle>) {
+        self.bundle_of(BundleBuilder::new(), images)
+    }
+
+    fn bundle_of(&self, builder: BundleBuilder, images: usize) -> (Bundle, Vec<Bundle>) {
+        let images = self.images(images);
+        let references: Vec<String> = images.iter().map(reference).collect();
+        let bundle =
+            builder.directory(".imgpkg").lock(&lock_of(&references)).file("config.yml", "a: b".repeat(9000)).build();
+        self.put(&bundle, Some("v1"));
+        for image in &images {
+            self.put(image, None);
+        }
+        (bundle, images)
+    }
+
+    async fn pull(&self, tag: &str) -> Result<colocate::proxy::ServedManifest, ProxyError> {
+        self.manifest(tag).await
+    }
+
+    /// The digest of what a tag gives.
+    async fn pulled(&self, tag: &str) -> Digest {
+        self.pull(tag).await.expect("a manifest").manifest.digest
+    }
+
+    async fn manifest(&self, reference: &str) -> Result<colocate::proxy::ServedManifest, ProxyError> {
+        let reference = reference.parse().expect("a reference");
+        self.proxy.manifest(&View::relocated(ENDPOINT), &repository(), &reference).await
+    }
+
+    async fn open_blob(&self, digest: &Digest) -> Result<colocate::proxy::ServedBlob, ProxyError> {
+        self.proxy.blob(&View::relocated(ENDPOINT), &repository(), digest).await
+    }
+
+    async fn blob(&self, digest: &Digest) -> Result<bytes::Bytes, ProxyError> {
+        let blob = self.open_blob(digest).await?;
+        Ok(body::collect(blob.body(0..blob.size), usize::MAX).await.expect("whole"))
+    }
+
+    async fn explain(&self) -> colocate::proxy::Explanation {
+        let tag = "v1".parse().expect("a tag");
+        self.proxy.explain(&View::relocated(ENDPOINT), &repository(), &tag).await.expect("explains")
+    }
+}
+
+fn proxy(
+    upstream: &ScriptedUpstream,
+    store: Arc<dyn Store>,
+    clock: Arc<TestClock>,
+    relocation: RelocationLimits,
+) -> Proxy {
+    let mut config = RegistryConfig::new(upstream.url().parse().expect("a URL"));
+    let second = Duration::from_secs(1);
+    config.timeouts = Timeouts { connect: second, response: second, progress: second };
+    Proxy::new(ProxyParts {
+        upstream: Arc::new(RegistryUpstream::new(config).expect("a registry")),
+        cache: Cache::new(store, clock.clone(), CacheLimits::default()),
+        clock,
+        relocation,
+        tags_ttl: Duration::ZERO,
+        metrics: Metrics::new(),
+    })
+}
+
+/// The real clock, and what a test has added to it.
+#[derive(Default)]
+struct TestClock(Mutex<Duration>);
+
+impl TestClock {
+    fn advance(&self, by: Duration) {
+        *self.0.lock().expect("no panic holds it") += by;
+    }
+}
+
+impl Clock for TestClock {
+    fn now(&self) -> SystemTime {
+        SystemClock.now() + *self.0.lock().expect("no panic holds it")
+    }
+
+    fn sleep(&self, duration: Duration) -> BoxFuture<'_, ()> {
+        Box::pin(tokio::time::sleep(duration))
+    }
+}
+
+/// What a manifest names.
+struct Parts {
+    config: Digest,
+    layer: Digest,
+    layer_size: u64,
+}
+
+impl Parts {
+    fn of(manifest: &Manifest) -> Self {
+        let document: serde_json::Value = serde_json::from_slice(&manifest.bytes).expect("JSON");
+        let digest = |value: &serde_json::Value| value["digest"].as_str().expect("a digest").parse().expect("a digest");
+        let layer = &document["layers"][0];
+        Self {
+            config: digest(&document["config"]),
+            layer: digest(layer),
+            layer_size: layer["size"].as_u64().expect("a size"),
+        }
+    }
+}
+
+/// Where a lock says that an image is: nowhere that anybody ever asks.
+fn reference(image: &Bundle) -> String {
+    format!("registry.invalid/apps/app@{}", image.digest())
+}
+
+fn repository() -> RepositoryName {
+    REPOSITORY.parse().expect("a name")
+}
+
+fn manifest_path(reference: &str) -> String {
+    format!("/v2/{REPOSITORY}/manifests/{reference}")
+}
+
+fn blob_path(digest: &Digest) -> String {
+    format!("/v2/{REPOSITORY}/blobs/{digest}")
+}
+
+async fn eventually(mut holds: impl FnMut() -> bool) {
+    for _ in 0..1000 {
+        if holds() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("it never came to hold");
+}
