@@ -12,7 +12,7 @@ use url::Url;
 
 use super::error::Problem;
 use super::glob::Glob;
-use super::raw::{self, Raw, Text};
+use super::raw::{self, Raw};
 use super::values::{self, Secret};
 use super::{
     CacheConfig, Config, Credentials, Endpoint, LogConfig, LogFormat, RelocationConfig, Rule, Rules, ServerConfig,
@@ -209,12 +209,12 @@ impl Checker {
     }
 
     fn tls(&mut self, raw: raw::Tls) -> Option<TlsConfig> {
-        let (Some(Text(cert)), Some(Text(key))) = (raw.cert, raw.key) else {
+        let (Some(cert), Some(key)) = (raw.cert, raw.key) else {
             self.problem("server.tls", "needs both `cert` and `key`, the paths of PEM files");
             return None;
         };
-        let chain = self.optional("server.tls.cert", Some(Text(cert)), |path| certificates(Path::new(path)));
-        let key = self.optional("server.tls.key", Some(Text(key)), |path| {
+        let chain = self.optional("server.tls.cert", Some(cert), |path| certificates(Path::new(path)));
+        let key = self.optional("server.tls.key", Some(key), |path| {
             let text = values::read_file(Path::new(path), MAX_FILE_BYTES)?;
             PrivateKeyDer::from_pem_slice(text.as_bytes()).map_err(|err| format!("{path} has no private key: {err}"))
         });
@@ -239,11 +239,11 @@ impl Checker {
     fn setting<T>(
         &mut self,
         path: &str,
-        raw: Option<Text>,
+        raw: Option<String>,
         default: &str,
         read: impl Fn(&str) -> Result<T, String>,
     ) -> T {
-        let text = raw.map_or_else(|| default.to_owned(), |Text(text)| text);
+        let text = raw.unwrap_or_else(|| default.to_owned());
         read(&text).unwrap_or_else(|message| {
             self.problem(path, message);
             #[expect(clippy::expect_used, reason = "defaults are literals of this file, held by a test")]
@@ -251,12 +251,12 @@ impl Checker {
         })
     }
 
-    fn optional<T>(&mut self, path: &str, raw: Option<Text>, read: impl Fn(&str) -> Result<T, String>) -> Option<T> {
-        let Text(text) = raw?;
+    fn optional<T>(&mut self, path: &str, raw: Option<String>, read: impl Fn(&str) -> Result<T, String>) -> Option<T> {
+        let text = raw?;
         read(&text).map_err(|message| self.problem(path, message)).ok()
     }
 
-    fn list<T>(&mut self, path: &str, raw: Option<Vec<Text>>, read: impl Fn(&str) -> Result<T, String>) -> Vec<T> {
+    fn list<T>(&mut self, path: &str, raw: Option<Vec<String>>, read: impl Fn(&str) -> Result<T, String>) -> Vec<T> {
         let items = raw.unwrap_or_default().into_iter().enumerate();
         items.filter_map(|(index, item)| self.optional(&format!("{path}[{index}]"), Some(item), &read)).collect()
     }

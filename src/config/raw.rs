@@ -1,50 +1,16 @@
 //! The file's shape: every section and key, nothing checked yet.
 //!
-//! Settings are texts, whatever YAML took them for, so that [`super::check`] can say of each what it should
-//! read like, and all problems come at once. Only secrets insist on being strings: YAML would turn an unquoted
-//! `1e3` into another password.
+//! Settings are texts, whatever YAML would take them for, so that [`super::check`] can say of each what it should
+//! read like, and all problems come at once. `serde_yaml` gives a `String` the scalar as it is written: `1e3` is
+//! no number, and a password stays what it was. A test holds its successor to that.
 
 use std::fmt;
 
 use serde::Deserialize;
-use serde::de::{Deserializer, Error, Visitor};
 
 use super::CommandLine;
 
-/// A scalar of any YAML type, as text.
-#[derive(Clone, Debug)]
-pub(super) struct Text(pub(super) String);
-
-impl<'de> Deserialize<'de> for Text {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct AnyScalar;
-        impl Visitor<'_> for AnyScalar {
-            type Value = Text;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a single value")
-            }
-            fn visit_str<E: Error>(self, value: &str) -> Result<Text, E> {
-                Ok(Text(value.to_owned()))
-            }
-            fn visit_bool<E: Error>(self, value: bool) -> Result<Text, E> {
-                Ok(Text(value.to_string()))
-            }
-            fn visit_u64<E: Error>(self, value: u64) -> Result<Text, E> {
-                Ok(Text(value.to_string()))
-            }
-            fn visit_i64<E: Error>(self, value: i64) -> Result<Text, E> {
-                Ok(Text(value.to_string()))
-            }
-            fn visit_f64<E: Error>(self, value: f64) -> Result<Text, E> {
-                Ok(Text(value.to_string()))
-            }
-        }
-        deserializer.deserialize_any(AnyScalar)
-    }
-}
-
-type Setting = Option<Text>;
+type Setting = Option<String>;
 type Section<T> = Option<T>;
 
 #[derive(Debug, Default, Deserialize)]
@@ -53,7 +19,7 @@ pub(super) struct Raw {
     pub(super) listen: Setting,
     pub(super) admin: Section<Admin>,
     pub(super) endpoint: Setting,
-    pub(super) endpoints: Option<Vec<Text>>,
+    pub(super) endpoints: Option<Vec<String>>,
     pub(super) upstream: Section<Upstream>,
     pub(super) access: Section<Access>,
     pub(super) cache: Section<Cache>,
@@ -99,7 +65,7 @@ impl fmt::Debug for Credentials {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Auth {
-    pub(super) realms: Option<Vec<Text>>,
+    pub(super) realms: Option<Vec<String>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -184,13 +150,12 @@ pub(super) struct Log {
 
 impl From<CommandLine> for Raw {
     fn from(arguments: CommandLine) -> Self {
-        let text = |argument: Option<String>| argument.map(Text);
         Self {
-            listen: text(arguments.listen),
-            endpoint: text(arguments.endpoint),
-            admin: Some(Admin { listen: text(arguments.admin) }),
-            upstream: Some(Upstream { url: text(arguments.upstream), ..Upstream::default() }),
-            cache: Some(Cache { dir: text(arguments.cache), ..Cache::default() }),
+            listen: arguments.listen,
+            endpoint: arguments.endpoint,
+            admin: Some(Admin { listen: arguments.admin }),
+            upstream: Some(Upstream { url: arguments.upstream, ..Upstream::default() }),
+            cache: Some(Cache { dir: arguments.cache, ..Cache::default() }),
             ..Self::default()
         }
     }

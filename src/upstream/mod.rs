@@ -8,7 +8,8 @@
 //! The way of a request to a registry: [`RegistryUpstream`] builds the URL and takes a permit ·
 //! `auth` adds the repository's token, if there is one · `transport` sends it, retries a stale connection,
 //! follows redirects, and watches every wait with a timeout · a 401 goes back to `auth`, which reads it
-//! (`challenge`), judges where it leads (`realm`) and fetches a new `token`, once · `answer` turns any other status into an [`UpstreamError`].
+//! (`challenge`), judges where it leads (`realm`) and fetches a new `token`, once · `answer` turns any other
+//! status into an [`UpstreamError`].
 //! [`LayoutUpstream`] reads files in blocking threads; `layout_index` knows which repository may show which
 //! digest.
 //!

@@ -114,11 +114,13 @@ fn credentials_need_one_password_and_a_word_on_who_reads_with_them() {
         ("password: a", "true", "upstream.credentials.username: is needed"),
         ("username: me, password_env: COLOCATE_TEST_UNSET", "true", "upstream.credentials.password_env: the environ"),
         ("username: me, password_file: /nowhere/p", "true", "upstream.credentials.password_file: cannot read"),
-        // YAML would make 1000.0 of it.
-        ("username: me, password: 1e3", "true", "upstream.credentials.password: invalid type"),
     ] {
         let said = problems(&text(credentials, access));
         assert!(said.contains(expected), "{credentials}\nsaid\n{said}");
+    }
+    for literal in ["1e3", "0123", "yes", "0x10", "1_000"] {
+        let config = Config::parse("c", &text(&format!("username: me, password: {literal}"), "true")).unwrap();
+        assert_eq!(config.upstream.credentials.unwrap().password.expose(), literal, "YAML made another password of it");
     }
     let said = problems("upstream: {url: 'https://me:hunter2@a.b'}");
     assert!(said.contains("under `upstream.credentials`") && !said.contains("hunter2"), "{said}");

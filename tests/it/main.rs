@@ -3,6 +3,7 @@
 mod cache;
 mod config;
 mod e2e;
+mod fuzz;
 mod gzip;
 mod locks;
 mod relocation;

@@ -64,9 +64,14 @@ async fn a_tag_gives_the_relocated_bundle_and_a_digest_exactly_that_digest() {
 /// breaking one, to be said in the changelog.
 #[tokio::test]
 async fn the_relocated_digests_of_the_golden_bundles() {
-    let pinned =
-        [("simple-app", "sha256:0"), ("nested-app", "sha256:0"), ("multi-app", "sha256:0"), ("wide-app", "sha256:0")];
-    for (name, digest) in pinned {
+    let pinned = [
+        ("simple-app", "sha256:0"),
+        ("nested-app", "sha256:0"),
+        ("multi-app", "sha256:0"),
+        ("wide-app", "sha256:0"),
+    ];
+    let mut made = Vec::new();
+    for (name, _) in pinned {
         let golden = Golden::read(name);
         let world = World::new().await;
         world.upstream.put(&golden.repository, &golden.colocated);
@@ -74,11 +79,12 @@ async fn the_relocated_digests_of_the_golden_bundles() {
         let view = View::relocated(Golden::ENDPOINT);
         let tag = Golden::TAG.parse().expect("a tag");
         let served = world.proxy.manifest(&view, &repository, &tag).await.expect("relocated").manifest;
-        assert_eq!(served.digest.to_string(), digest, "{name}");
+        made.push((name, served.digest.to_string()));
         let layer = world.proxy.blob(&view, &repository, &Parts::of(&served).layer).await.expect("the layer");
         let layer = body::collect(layer.body(0..layer.size), usize::MAX).await.expect("whole");
         assert_eq!(lock_in(&gunzip(&layer)), golden.pulled, "{name}: as imgpkg pull writes it");
     }
+    assert_eq!(made, pinned.map(|(name, digest)| (name, digest.to_owned())));
 }
 
 #[tokio::test]

@@ -152,12 +152,12 @@ fn uncompressed_tars() {
 fn long_names_and_odd_names() {
     type Build = fn(&mut Tarball);
     let cases: [(&str, Build); 6] = [
-        ("./", |tar| drop(tar.lock_named("./.imgpkg/images.yml", &lock_text(3)))),
-        ("backslashes", |tar| drop(tar.lock_named(".imgpkg\\images.yml", &lock_text(3)))),
-        ("dot dot", |tar| drop(tar.lock_named("x/../.imgpkg/images.yml", &lock_text(3)))),
-        ("PAX path", |tar| drop(tar.pax(&[("path", LOCK_PATH), ("mtime", "1.5")]).lock_named("short", &lock_text(3)))),
-        ("GNU long name", |tar| drop(tar.gnu_long_name(LOCK_PATH).lock_named("short", &lock_text(3)))),
-        ("prefix", |tar| drop(tar.lock_with_prefix(".imgpkg", "images.yml", &lock_text(3)))),
+        ("./", |tar| _ = tar.lock_named("./.imgpkg/images.yml", &lock_text(3))),
+        ("backslashes", |tar| _ = tar.lock_named(".imgpkg\\images.yml", &lock_text(3))),
+        ("dot dot", |tar| _ = tar.lock_named("x/../.imgpkg/images.yml", &lock_text(3))),
+        ("PAX path", |tar| _ = tar.pax(&[("path", LOCK_PATH), ("mtime", "1.5")]).lock_named("short", &lock_text(3))),
+        ("GNU long name", |tar| _ = tar.gnu_long_name(LOCK_PATH).lock_named("short", &lock_text(3))),
+        ("prefix", |tar| _ = tar.lock_with_prefix(".imgpkg", "images.yml", &lock_text(3))),
     ];
     for (name, build) in cases {
         let mut tar = Tarball::new();
@@ -207,18 +207,18 @@ fn what_is_passed_through_says_why() {
         assert_eq!(reason(&gzip(&tar.bytes, 6)), plain);
         plain
     };
-    assert_eq!(tar_reason(&|tar| drop(tar.file("a", b"a"))), "no_lock");
-    assert_eq!(tar_reason(&|tar| drop(tar.lock(&lock_text(1)).lock(&lock_text(1)))), "second_lock");
-    assert_eq!(tar_reason(&|tar| drop(tar.symlink(LOCK_PATH, "../elsewhere"))), "lock_not_a_file");
-    assert_eq!(tar_reason(&|tar| drop(tar.hard_link(LOCK_PATH, "elsewhere"))), "lock_not_a_file");
-    assert_eq!(tar_reason(&|tar| drop(tar.lock(&lock_text(1)).symlink(LOCK_PATH, "x"))), "second_lock");
-    assert_eq!(tar_reason(&|tar| drop(tar.symlink(".imgpkg", "x").lock(&lock_text(1)))), "lock_not_a_file");
-    assert_eq!(tar_reason(&|tar| drop(tar.lock(&lock_text(1)).file(".imgpkg/.wh.images.yml", b""))), "lock_whited_out");
-    assert_eq!(tar_reason(&|tar| drop(tar.lock("not: a lock"))), "lock_refused");
-    assert_eq!(tar_reason(&|tar| drop(tar.lock(&"#".repeat((8 << 20) + 1)))), "lock_too_large");
-    assert_eq!(tar_reason(&|tar| drop(tar.pax(&[("size", "5")]).lock(&lock_text(1)))), "lock_sized_by_pax");
-    assert_eq!(tar_reason(&|tar| drop(tar.global_pax(&[("path", "x")]).lock(&lock_text(1)))), "tar");
-    assert_eq!(tar_reason(&|tar| drop(tar.file("nul\0.txt", b"").damage_checksum())), "tar");
+    assert_eq!(tar_reason(&|tar| _ = tar.file("a", b"a")), "no_lock");
+    assert_eq!(tar_reason(&|tar| _ = tar.lock(&lock_text(1)).lock(&lock_text(1))), "second_lock");
+    assert_eq!(tar_reason(&|tar| _ = tar.symlink(LOCK_PATH, "../elsewhere")), "lock_not_a_file");
+    assert_eq!(tar_reason(&|tar| _ = tar.hard_link(LOCK_PATH, "elsewhere")), "lock_not_a_file");
+    assert_eq!(tar_reason(&|tar| _ = tar.lock(&lock_text(1)).symlink(LOCK_PATH, "x")), "second_lock");
+    assert_eq!(tar_reason(&|tar| _ = tar.symlink(".imgpkg", "x").lock(&lock_text(1))), "lock_not_a_file");
+    assert_eq!(tar_reason(&|tar| _ = tar.lock(&lock_text(1)).file(".imgpkg/.wh.images.yml", b"")), "lock_whited_out");
+    assert_eq!(tar_reason(&|tar| _ = tar.lock("not: a lock")), "lock_refused");
+    assert_eq!(tar_reason(&|tar| _ = tar.lock(&"#".repeat((8 << 20) + 1))), "lock_too_large");
+    assert_eq!(tar_reason(&|tar| _ = tar.pax(&[("size", "5")]).lock(&lock_text(1))), "lock_sized_by_pax");
+    assert_eq!(tar_reason(&|tar| _ = tar.global_pax(&[("path", "x")]).lock(&lock_text(1))), "tar");
+    assert_eq!(tar_reason(&|tar| _ = tar.file("nul\0.txt", b"").damage_checksum()), "tar");
 }
 
 #[test]

@@ -1,16 +1,17 @@
-//! The listener as clients meet it: routes, conditions, ranges, views, limits and draining, on real sockets in front
-//! of an image layout.
+//! The listener as clients meet it: routes, conditions, ranges and views, on real sockets in front of an image layout.
+//! What it bears and how it ends is in `limits`, the program around it in `binary`.
+
+mod binary;
+mod limits;
 
 use std::collections::HashMap;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use colocate::cli::{Running, start};
 use colocate::config::Config;
 use colocate::oci::Digest;
-use colocate::server::Drained;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -110,7 +111,9 @@ async fn a_manifest_comes_with_what_clients_and_caches_need() {
     let exact = get(&proxy, &format!("/v2/{NAME}/manifests/{original}"), &[]).await;
     assert_eq!(exact.body, fs::read(sample().join("blobs/sha256").join(&original[7..])).unwrap());
 
-    for (target, answer, digest) in [(by_tag, relocated, digest), (format!("/v2/{NAME}/manifests/{original}"), exact, original)] {
+    for (target, answer, digest) in
+        [(by_tag, relocated, digest), (format!("/v2/{NAME}/manifests/{original}"), exact, original)]
+    {
         let tag = format!("\"{digest}\"");
         assert_eq!(answer.status, 200);
         assert_eq!(answer.header("docker-content-digest"), Some(digest.as_str()));
@@ -219,7 +222,8 @@ async fn refusals_say_which_and_what_to_do() {
             assert_eq!((head.status, head.body.len()), (status, 0), "{target}");
         }
     }
-    let twice = get(&proxy, &format!("/v2/{NAME}/manifests/v1.0.0"), &[("Host", "a.example"), ("Host", "b.example")]).await;
+    let twice =
+        get(&proxy, &format!("/v2/{NAME}/manifests/v1.0.0"), &[("Host", "a.example"), ("Host", "b.example")]).await;
     assert_eq!(twice.status, 400);
 }
 
@@ -237,7 +241,8 @@ async fn tags_come_in_pages_that_lead_to_the_next() {
         let page = get(&proxy, &target, &[]).await;
         assert_eq!(page.status, 200);
         walked.extend(list(&page)["tags"].as_array().unwrap().clone());
-        let link = page.header("link").map(|link| link.strip_prefix('<').unwrap().strip_suffix(">; rel=\"next\"").unwrap());
+        let link =
+            page.header("link").map(|link| link.strip_prefix('<').unwrap().strip_suffix(">; rel=\"next\"").unwrap());
         next = link.map(str::to_owned);
     }
     assert_eq!(walked, tags);
@@ -313,119 +318,6 @@ async fn http2_is_spoken_with_and_without_tls() {
     pull(stream, format!("https://localhost/v2/{NAME}/manifests/v1.0.0")).await;
 }
 
-/// A layout with one blob of `size` bytes, larger than what sockets buffer; gives the blob's path on the proxy.
-fn large_layout(size: usize) -> (TempDir, String) {
-    let dir = tempfile::tempdir().unwrap();
-    let blobs = dir.path().join("blobs/sha256");
-    fs::create_dir_all(&blobs).unwrap();
-    let write = |bytes: &[u8]| {
-        let digest = Digest::of(bytes);
-        fs::write(blobs.join(digest.hex()), bytes).unwrap();
-        (digest.to_string(), bytes.len())
-    };
-    let (layer, layer_size) = write(&vec![7; size]);
-    let (config, config_size) = write(b"{}");
-    let manifest = json!({
-        "schemaVersion": 2,
-        "mediaType": "application/vnd.oci.image.manifest.v1+json",
-        "config": {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": config, "size": config_size},
-        "layers": [{"mediaType": "application/octet-stream", "digest": layer, "size": layer_size}],
-    });
-    let (manifest, manifest_size) = write(manifest.to_string().as_bytes());
-    let index = json!({"schemaVersion": 2, "manifests": [{
-        "mediaType": "application/vnd.oci.image.manifest.v1+json", "digest": manifest, "size": manifest_size,
-        "annotations": {"org.opencontainers.image.ref.name": "large/blob:v1"},
-    }]});
-    fs::write(dir.path().join("index.json"), index.to_string()).unwrap();
-    fs::write(dir.path().join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#).unwrap();
-    (dir, format!("/v2/large/blob/blobs/{layer}"))
-}
-
-const LARGE: usize = 48 << 20;
-
-/// Asks for `path` and reads only the first bytes of the answer.
-async fn begin(address: SocketAddr, path: &str) -> TcpStream {
-    let mut stream = TcpStream::connect(address).await.unwrap();
-    stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: a.example\r\n\r\n").as_bytes()).await.unwrap();
-    let mut start = [0; 12];
-    stream.read_exact(&mut start).await.unwrap();
-    assert_eq!(&start, b"HTTP/1.1 200");
-    stream
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn draining_lets_running_responses_end_and_takes_no_new_ones() {
-    let (layout, path) = large_layout(LARGE);
-    let proxy = proxy(layout.path(), "").await;
-    let (address, admin) = (proxy.running.address(), proxy.running.admin().unwrap());
-    assert_eq!(ask(admin, "GET", "/readyz", &[]).await.status, 200);
-    let mut stream = begin(address, &path).await;
-    let mut idle = TcpStream::connect(address).await.unwrap();
-    idle.write_all(b"GET /v2/ HTTP/1.1\r\nHost: a.example\r\n\r\n").await.unwrap();
-    idle.read_exact(&mut [0; 12]).await.unwrap();
-
-    let stopping = tokio::spawn(proxy.running.stop());
-    // An idle connection is closed at once, which also tells that draining has begun.
-    tokio::time::timeout(Duration::from_secs(10), idle.read_to_end(&mut Vec::new())).await.unwrap().unwrap();
-    assert!(TcpStream::connect(address).await.is_err());
-    assert_eq!(ask(admin, "GET", "/readyz", &[]).await.status, 503);
-    assert_eq!(ask(admin, "GET", "/healthz", &[]).await.status, 200);
-
-    let mut rest = Vec::new();
-    stream.read_to_end(&mut rest).await.unwrap();
-    assert!(rest.len() > LARGE && rest[rest.len() - LARGE..].iter().all(|&byte| byte == 7));
-    assert_eq!(stopping.await.unwrap(), Drained::Complete);
-    assert!(TcpStream::connect(admin).await.is_err());
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn draining_has_an_end() {
-    let (layout, path) = large_layout(LARGE);
-    let proxy = proxy(layout.path(), "server: {drain_timeout: 200ms}").await;
-    let _stream = begin(proxy.running.address(), &path).await;
-    assert_eq!(proxy.running.stop().await, Drained::Cut(1));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_client_that_stops_reading_is_cut() {
-    let (layout, path) = large_layout(LARGE);
-    let proxy = proxy(layout.path(), "server: {idle_body_timeout: 300ms}").await;
-    let mut stream = begin(proxy.running.address(), &path).await;
-    tokio::time::sleep(Duration::from_secs(2)).await;
-    let mut rest = Vec::new();
-    let broken = stream.read_to_end(&mut rest).await;
-    assert!(rest.len() < LARGE, "cut before the end: {broken:?}");
-    let metrics = ask(proxy.running.admin().unwrap(), "GET", "/metrics", &[]).await;
-    let metrics = String::from_utf8(metrics.body).unwrap();
-    assert!(metrics.contains("colocate_requests_in_flight 0"), "{metrics}");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_client_that_sends_no_request_is_cut() {
-    let proxy = proxy(&sample(), "server: {header_read_timeout: 200ms}").await;
-    for start in ["", "P", "PRI * HTTP/2.0\r\n", "GET /v2/ HTTP/1.1\r\nHost: a"] {
-        let mut stream = TcpStream::connect(proxy.running.address()).await.unwrap();
-        stream.write_all(start.as_bytes()).await.unwrap();
-        let begun = Instant::now();
-        let _ = stream.read_to_end(&mut Vec::new()).await;
-        assert!(begun.elapsed() < Duration::from_secs(5), "{start:?}");
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn connections_beyond_the_limit_wait_for_room() {
-    let proxy = proxy(&sample(), "server: {max_connections: 1}").await;
-    let mut first = TcpStream::connect(proxy.running.address()).await.unwrap();
-    first.write_all(b"GET /v2/ HTTP/1.1\r\nHost: a.example\r\n\r\n").await.unwrap();
-    first.read_exact(&mut [0; 12]).await.unwrap();
-    let second = get(&proxy, "/v2/", &[]);
-    tokio::pin!(second);
-    assert!(tokio::time::timeout(Duration::from_millis(300), &mut second).await.is_err());
-    drop(first);
-    let second = tokio::time::timeout(Duration::from_secs(10), second).await.unwrap();
-    assert_eq!(second.status, 200);
-}
-
 #[tokio::test]
 async fn requests_are_counted_by_route_and_outcome() {
     let proxy = proxy(&sample(), "").await;
@@ -443,78 +335,5 @@ async fn requests_are_counted_by_route_and_outcome() {
         r#"colocate_relocations_total{outcome="relocated",reason="colocated"} 1"#,
     ] {
         assert!(text.contains(line), "{line}\nnot in\n{text}");
-    }
-}
-
-/// The binary itself, with its log.
-#[test]
-fn the_binary_serves_says_what_it_did_and_drains_on_sigterm() {
-    use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-    use std::process::{Command, Stdio};
-
-    let scratch = tempfile::tempdir().unwrap();
-    let config = scratch.path().join("colocate.yaml");
-    let text = format!(
-        "listen: 127.0.0.1:0\nadmin: {{listen: none}}\nupstream: {{url: 'layout:{}'}}\ncache: {{dir: '{}'}}\n\
-         log: {{format: json}}\n",
-        sample().display(),
-        scratch.path().join("cache").display()
-    );
-    fs::write(&config, text).unwrap();
-    let mut child = Command::new(env!("CARGO_BIN_EXE_colocate"))
-        .args(["serve", "--config"])
-        .arg(&config)
-        .env_remove("RUST_LOG")
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(|line| {
-        let line = line.unwrap();
-        serde_json::from_str::<Value>(&line).unwrap_or_else(|_| panic!("not JSON: {line}"))
-    });
-    let mut until = |message: &str| lines.find(|line| line["message"] == message).unwrap();
-    let address = until("serving")["address"].as_str().unwrap().to_owned();
-
-    let mut stream = std::net::TcpStream::connect(&address).unwrap();
-    let request = format!("GET /v2/{NAME}/tags/list?secret=hunter2 HTTP/1.1\r\nHost: {address}\r\n\
-                           Authorization: Bearer hunter2\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).unwrap();
-    stream.read_to_end(&mut Vec::new()).unwrap();
-    let line = until("request");
-    let expected = json!({"method": "GET", "path": format!("/v2/{NAME}/tags/list"), "status": 200, "ended": "complete"});
-    for (key, value) in expected.as_object().unwrap() {
-        assert_eq!(&line[key], value, "{line}");
-    }
-    assert!(line["bytes"].as_u64().unwrap() > 0 && line["client"].as_str().unwrap().starts_with("127.0.0.1:"));
-    assert!(!line.to_string().contains("hunter2"));
-
-    assert!(Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap().success());
-    until("stopped");
-    assert!(child.wait().unwrap().success());
-}
-
-#[test]
-fn the_demo_relocates_and_mistakes_have_their_exit_codes() {
-    use std::process::Command;
-
-    let colocate = |arguments: &[&str]| {
-        let output = Command::new(env!("CARGO_BIN_EXE_colocate")).args(arguments).env("COLUMNS", "200").output().unwrap();
-        let text = |bytes| String::from_utf8(bytes).unwrap();
-        (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
-    };
-    let (code, shown, errors) = colocate(&["demo", "--once"]);
-    assert_eq!((code, errors.as_str()), (0, ""));
-    assert!(shown.contains("127.0.0.1:5900/apps/two@sha256") && shown.contains("/samples/guestbook@sha256"), "{shown}");
-
-    for (arguments, code, expected) in [
-        (&["check", "--config", "/nowhere"][..], 2, "cannot read /nowhere"),
-        (&["serve", "--upstream", "nowhere"], 2, "upstream.url: `nowhere` is neither"),
-        (&["serve", "--upstream", "layout:/nowhere", "--cache", "/tmp/unused"], 1, "layout cannot be opened"),
-        (&["explain", "--upstream", "https://a.b", "c.d/e:f"], 2, "leave the host out"),
-        (&["serve"], 2, "--config"),
-    ] {
-        let (actual, _, errors) = colocate(arguments);
-        assert_eq!(actual, code, "{arguments:?}: {errors}");
-        assert!(errors.contains(expected), "{arguments:?}: {errors}");
     }
 }

@@ -1,0 +1,80 @@
+//! The binary itself, with its log and its exit codes.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::process::{Command, Stdio};
+
+use serde_json::{Value, json};
+
+use super::{NAME, sample};
+
+#[test]
+fn the_binary_serves_says_what_it_did_and_drains_on_sigterm() {
+    let scratch = tempfile::tempdir().unwrap();
+    let config = scratch.path().join("colocate.yaml");
+    let text = format!(
+        "listen: 127.0.0.1:0\nadmin: {{listen: none}}\nupstream: {{url: 'layout:{}'}}\ncache: {{dir: '{}'}}\n\
+         log: {{format: json}}\n",
+        sample().display(),
+        scratch.path().join("cache").display()
+    );
+    fs::write(&config, text).unwrap();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_colocate"))
+        .args(["serve", "--config"])
+        .arg(&config)
+        .env_remove("RUST_LOG")
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(|line| {
+        let line = line.unwrap();
+        serde_json::from_str::<Value>(&line).unwrap_or_else(|_| panic!("not JSON: {line}"))
+    });
+    let mut until = |message: &str| lines.find(|line| line["message"] == message).unwrap();
+    let address = until("serving")["address"].as_str().unwrap().to_owned();
+
+    let mut stream = std::net::TcpStream::connect(&address).unwrap();
+    let request = format!(
+        "GET /v2/{NAME}/tags/list?secret=hunter2 HTTP/1.1\r\nHost: {address}\r\n\
+                           Authorization: Bearer hunter2\r\nConnection: close\r\n\r\n"
+    );
+    stream.write_all(request.as_bytes()).unwrap();
+    stream.read_to_end(&mut Vec::new()).unwrap();
+    let line = until("request");
+    let expected =
+        json!({"method": "GET", "path": format!("/v2/{NAME}/tags/list"), "status": 200, "ended": "complete"});
+    for (key, value) in expected.as_object().unwrap() {
+        assert_eq!(&line[key], value, "{line}");
+    }
+    assert!(line["bytes"].as_u64().unwrap() > 0 && line["client"].as_str().unwrap().starts_with("127.0.0.1:"));
+    assert!(!line.to_string().contains("hunter2"));
+
+    assert!(Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap().success());
+    until("stopped");
+    assert!(child.wait().unwrap().success());
+}
+
+#[test]
+fn the_demo_relocates_and_mistakes_have_their_exit_codes() {
+    let colocate = |arguments: &[&str]| {
+        let output =
+            Command::new(env!("CARGO_BIN_EXE_colocate")).args(arguments).env("COLUMNS", "240").output().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+    };
+    let (code, shown, errors) = colocate(&["demo", "--once"]);
+    assert_eq!((code, errors.as_str()), (0, ""));
+    assert!(shown.contains("127.0.0.1:5900/apps/two@sha256") && shown.contains("/samples/guestbook@sha256"), "{shown}");
+
+    for (arguments, code, expected) in [
+        (&["check", "--config", "/nowhere"][..], 2, "cannot read /nowhere"),
+        (&["serve", "--upstream", "nowhere"], 2, "upstream.url: `nowhere` is neither"),
+        (&["serve", "--upstream", "layout:/nowhere", "--cache", "/tmp/unused"], 1, "layout cannot be opened"),
+        (&["explain", "--upstream", "https://a.b", "c.d/e:f"], 2, "leave the host out"),
+        (&["serve"], 2, "--config"),
+    ] {
+        let (actual, _, errors) = colocate(arguments);
+        assert_eq!(actual, code, "{arguments:?}: {errors}");
+        assert!(errors.contains(expected), "{arguments:?}: {errors}");
+    }
+}
