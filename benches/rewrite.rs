@@ -27,7 +27,7 @@ use flate2::write::GzEncoder;
 use http_body_util::BodyExt;
 
 #[path = "../tests/it/support/tarball.rs"]
-#[allow(dead_code, unreachable_pub, reason = "a helper of the tests, of which little is used here")]
+#[expect(dead_code, reason = "a helper of the tests, of which little is used here")]
 mod tarball;
 
 use tarball::{Tarball, noise, prose};

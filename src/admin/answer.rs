@@ -42,6 +42,7 @@ fn text(status: StatusCode, text: &'static str) -> Response<Body> {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test that fails panics")]
 mod tests {
     use super::super::Readiness;
     use super::*;

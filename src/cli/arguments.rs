@@ -64,8 +64,8 @@ pub(super) struct ExplainArguments {
     /// As JSON.
     #[arg(long)]
     pub(super) json: bool,
-    /// [HOST/]REPOSITORY[:TAG|@DIGEST]; the tag is latest if there is none.
-    #[arg(value_name = "REFERENCE")]
+    // Not a doc comment: rustdoc would take the brackets for links.
+    #[arg(value_name = "REFERENCE", help = "[HOST/]REPOSITORY[:TAG|@DIGEST]; the tag is latest if there is none")]
     pub(super) reference: String,
 }
 
@@ -75,7 +75,7 @@ struct Source {
     /// The configuration; config/default.yaml documents it.
     #[arg(long, value_name = "FILE", required_unless_present = "upstream")]
     config: Option<PathBuf>,
-    /// The registry behind: https://HOST[:PORT], or layout:DIR for an OCI image layout.
+    /// The registry behind: https://HOST, with a port if need be, or layout:DIR for an OCI image layout.
     #[arg(long, value_name = "URL", conflicts_with = "config")]
     upstream: Option<String>,
     /// What is written into locks: how clients reach this proxy [default: the address listened on].

@@ -83,6 +83,7 @@ fn is_upstream(host: &str, place: &UpstreamPlace) -> bool {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test that fails panics")]
 mod tests {
     use super::*;
 

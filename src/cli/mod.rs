@@ -1,6 +1,6 @@
 //! The command line: what each command does with the rooms below.
 //!
-//! [`wire`] makes a running proxy of a configuration, and is the only place that knows every room. `serve` runs it
+//! `wire` makes a running proxy of a configuration, and is the only place that knows every room. `serve` runs it
 //! until a signal, `demo` pulls through it, `explain` asks it without a listener, and `check` stops before it.
 //! What a command has to say goes to stdout, errors to stderr with all their causes. A mistake in arguments or
 //! configuration exits with 2, anything that went wrong later with 1.

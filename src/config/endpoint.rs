@@ -88,6 +88,7 @@ impl fmt::Debug for Endpoint {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test that fails panics")]
 mod tests {
     use super::*;
 

@@ -67,6 +67,7 @@ impl fmt::Debug for Glob {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test that fails panics")]
 mod tests {
     use super::*;
 

@@ -125,6 +125,7 @@ fn keys_of<T: for<'de> Deserialize<'de>>() -> &'static [&'static str] {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test that fails panics")]
 mod tests {
     use super::*;
 

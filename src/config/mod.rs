@@ -1,13 +1,13 @@
 //! The configuration: a YAML file in, a checked [`Config`] out.
 //!
-//! Two stages. [`raw`] is the file's shape as serde sees it, every setting an optional text; [`check`] turns
+//! Two stages. `raw` is the file's shape as serde sees it, every setting an optional text; `check` turns
 //! that into types the rest of the program takes without looking again. Everything that can be wrong is found
 //! here, before the first socket is bound: passwords and certificates are read, patterns compiled, addresses
 //! parsed. All problems are reported at once, each with the path of its key and what to do about it.
 //!
 //! Unknown keys are refused, because a misspelt limit that is silently ignored is a limit that does not hold;
 //! the nearest known key is offered. `config/default.yaml` documents every key, and a test holds it to the
-//! defaults in [`check`].
+//! defaults in `check`.
 //!
 //! What is left out: opening anything. Rooms above take the parts they need; none of them sees YAML.
 

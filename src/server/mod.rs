@@ -1,10 +1,10 @@
 //! The clients' side: listeners, routes, HTTP.
 //!
-//! A connection is accepted while there is room ([`listener`]), perhaps speaks TLS, and is served as HTTP/1.1
-//! or HTTP/2 by hyper. A request's path becomes a [`route::Route`] of checked names or an error; its Host and
+//! A connection is accepted while there is room (`listener`), perhaps speaks TLS, and is served as HTTP/1.1
+//! or HTTP/2 by hyper. A request's path becomes a `Route` of checked names or an error; its Host and
 //! the rules choose the [`View`](crate::proxy::View) ([`Views`]); the proxy answers in its own words; and
-//! [`manifest`], [`blob`] and [`tags`] put that into HTTP with the conditional and range requests of RFC 9110.
-//! [`error`] is the one place where errors become responses, [`access`] the one that sees every request end:
+//! `manifest`, `blob` and `tags` put that into HTTP with the conditional and range requests of RFC 9110.
+//! `error` is the one place where errors become responses, `access` the one that sees every request end:
 //! its line and its metrics are written when the *body* has ended, however it ended.
 //!
 //! What is left out: anything about registries behind, the cache or bundles. Nothing here buffers a body.

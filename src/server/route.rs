@@ -148,6 +148,7 @@ pub(super) fn decode(segment: &str) -> Option<Cow<'_, str>> {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test that fails panics")]
 mod tests {
     use super::*;
 

@@ -61,6 +61,7 @@ pub(super) fn respond(list: &TagList, page: &TagPage, repository: &RepositoryNam
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test that fails panics")]
 mod tests {
     use super::*;
 

@@ -111,6 +111,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for TimedIo<S> {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test that fails panics")]
 mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
 

@@ -44,6 +44,7 @@ impl Views {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test that fails panics")]
 mod tests {
     use super::*;
     use crate::config::Config;

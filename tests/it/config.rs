@@ -1,5 +1,7 @@
 //! The configuration file: its documented defaults, and every way to be refused.
 
+#![expect(clippy::unwrap_used, reason = "a test that fails panics")]
+
 use std::fs;
 
 use colocate::config::{CommandLine, Config, UpstreamPlace, When};

@@ -5,9 +5,11 @@ mod checks;
 
 use std::path::Path;
 
+type Check = fn(&[u8]);
+
 #[test]
 fn the_corpus_holds() {
-    let targets: [(&str, fn(&[u8]), usize); 5] = [
+    let targets: [(&str, Check, usize); 5] = [
         ("walker", checks::walker, 8),
         ("splice", checks::splice, 8),
         ("tar", checks::tar, 5),

@@ -9,5 +9,6 @@ mod locks;
 mod relocation;
 mod rewrite;
 mod rooms;
+mod server;
 mod support;
 mod upstream;

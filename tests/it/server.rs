@@ -1,6 +1,8 @@
 //! The listener as clients meet it: routes, conditions, ranges and views, on real sockets in front of an image layout.
 //! What it bears and how it ends is in `limits`, the program around it in `binary`.
 
+#![expect(clippy::unwrap_used, reason = "a test that fails panics")]
+
 mod binary;
 mod limits;
 

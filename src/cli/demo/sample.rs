@@ -65,6 +65,7 @@ pub(super) fn bundle() -> Option<(RepositoryName, Tag, Digest)> {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test that fails panics")]
 mod tests {
     use std::collections::BTreeSet;
 

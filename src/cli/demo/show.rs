@@ -123,6 +123,7 @@ pub(super) fn what_next(
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test that fails panics")]
 mod tests {
     use super::*;
 

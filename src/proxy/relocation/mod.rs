@@ -100,6 +100,10 @@ impl Relocator {
 
     /// What becomes of the image `manifest` for the clients of `key`.
     pub(super) async fn answer(self: &Arc<Self>, key: &RelocationKey, manifest: &Manifest) -> Settled {
+        // Most images have several layers; that needs no work, no record and no mention.
+        if let Err(reason) = work::glance(manifest) {
+            return Ok(Answer::Original(Why::Unchanged(reason)));
+        }
         match self.memory.answer(key).await {
             Ok(Some(Remembered::Relocated { relocation, seen })) => {
                 if self.clock.now().duration_since(seen).is_ok_and(|age| age > SEEN_FOR) {

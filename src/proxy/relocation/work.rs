@@ -23,6 +23,15 @@ pub(in crate::proxy) struct Bundle {
     pub(in crate::proxy) config: Bytes,
 }
 
+/// What the manifest alone tells: an image that may be a bundle, and what is in its way if it is one.
+///
+/// # Errors
+/// When it is no bundle, or cannot be read as an image.
+pub(super) fn glance(manifest: &Manifest) -> Result<(Candidate, Option<Unchanged>), Unchanged> {
+    let view = manifest.view();
+    candidate(view.map_err(|_| Unchanged::Document { document: "manifest", problem: "does not parse" })?)
+}
+
 /// Finds out whether an image is a bundle that can be relocated.
 pub(in crate::proxy) async fn inspect(
     contents: &Contents,
@@ -30,14 +39,7 @@ pub(in crate::proxy) async fn inspect(
     manifest: &Manifest,
     max_layer_bytes: u64,
 ) -> Result<Result<Bundle, Unchanged>, Undecided> {
-    let view = match manifest.view() {
-        Ok(view) => view,
-        Err(_) => {
-            let problem = "does not parse";
-            return Ok(Err(Unchanged::Document { document: "manifest", problem }));
-        }
-    };
-    let (Candidate { config, layer }, obstacle) = match candidate(view) {
+    let (Candidate { config, layer }, obstacle) = match glance(manifest) {
         Ok(found) => found,
         Err(reason) => return Ok(Err(reason)),
     };

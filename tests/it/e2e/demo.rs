@@ -17,8 +17,8 @@ async fn demo_shows_both_locks_and_ends() {
     let (target, _) = pulled.rsplit_once(":v").expect("a tag");
     for ((was, digest), (is, same_digest)) in before.iter().zip(&after) {
         assert_eq!(digest, same_digest);
-        assert_eq!(is, target);
-        assert_ne!(was, target);
+        assert_eq!(*is, target);
+        assert_ne!(*was, target);
     }
 }
 

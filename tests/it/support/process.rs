@@ -67,8 +67,9 @@ impl Process {
 
     /// Asks it to end (SIGTERM) and waits until it has.
     pub(crate) async fn stop(&mut self) -> ExitStatus {
-        let pid = self.child.id().to_string();
-        let sent = Command::new("kill").args(["-TERM", &pid]).status().expect("kill(1) runs");
+        // The shell has one built in; kill(1) is not on every machine.
+        let kill = format!("kill -TERM {}", self.child.id());
+        let sent = Command::new("/bin/sh").args(["-c", &kill]).status().expect("a shell");
         assert!(sent.success(), "{} is not there to be stopped", self.name);
         self.wait().await
     }
