@@ -42,6 +42,8 @@ pub(super) struct Progress {
     written: u64,
     /// Where to read it.
     pub(super) data: Option<Arc<dyn ReadAt>>,
+    /// Whether it was in the store after all, and the source was never asked.
+    pub(super) was_stored: bool,
     pub(super) phase: Phase,
 }
 
@@ -62,7 +64,7 @@ pub(super) enum Phase {
 
 impl Progress {
     pub(super) fn start() -> Self {
-        Self { size: None, written: 0, data: None, phase: Phase::Filling }
+        Self { size: None, written: 0, data: None, was_stored: false, phase: Phase::Filling }
     }
 
     /// How many bytes from the start on a reader may have.
@@ -149,6 +151,7 @@ impl Filler {
                 progress.size = Some(content.size());
                 progress.written = content.size();
                 progress.data = Some(content);
+                progress.was_stored = true;
             });
             return Ok(None);
         }

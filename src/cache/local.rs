@@ -12,14 +12,14 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::disk::{blocking, ensure_directory, remove_anything, replace, sync_directory};
+use super::disk::{blocking, ensure_directory, remove_anything, sync_directory};
 use super::key::RecordKey;
 use super::local_content::{LocalPartial, open_content};
+use super::local_directory::Directory;
 use super::local_record;
 use super::store::{Content, PartialContent, Store};
 use crate::body::BoxFuture;
@@ -77,18 +77,6 @@ pub enum OpenError {
 #[derive(Clone)]
 pub struct LocalStore(Arc<Directory>);
 
-/// The directory, locked for this process.
-pub(super) struct Directory {
-    root: PathBuf,
-    // Its lock goes when it is closed.
-    _lock: File,
-    // Held between the look at a damaged file and its removal, and while a new one takes its place, so that a
-    // late finder of the damage does not remove the repair.
-    repair: Mutex<()>,
-    // Numbers the files in `partial`.
-    next: AtomicU64,
-}
-
 /// What the file `version` says. The number changes with the layout.
 const STAMP: &str = "colocate cache 1\n";
 
@@ -127,7 +115,7 @@ impl LocalStore {
         if swept > 0 {
             tracing::info!(directory = %root.display(), swept, "removed downloads that were not finished");
         }
-        Ok(Self(Arc::new(Directory { root, _lock: lock, repair: Mutex::new(()), next: AtomicU64::new(0) })))
+        Ok(Self(Arc::new(Directory::new(root, lock))))
     }
 }
 
@@ -172,46 +160,6 @@ fn sweep(partial: &Path) -> io::Result<usize> {
         swept += 1;
     }
     Ok(swept)
-}
-
-impl Directory {
-    pub(super) fn records(&self) -> PathBuf {
-        self.root.join("records")
-    }
-
-    /// A new name in `partial`.
-    pub(super) fn partial(&self) -> PathBuf {
-        let number = self.next.fetch_add(1, Ordering::Relaxed);
-        self.root.join("partial").join(number.to_string())
-    }
-
-    /// See [`Directory::repair`].
-    pub(super) fn repairing(&self) -> MutexGuard<'_, ()> {
-        self.repair.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Moves a synced file from `partial` to its place, durably.
-    pub(super) fn place(&self, from: &Path, to: &Path) -> io::Result<()> {
-        let parent = to.parent().unwrap_or(&self.root);
-        ensure_directory(&self.root, parent)?;
-        {
-            let _repairing = self.repairing();
-            replace(from, to)?;
-        }
-        sync_directory(parent)
-    }
-
-    /// Makes a file in `partial`, and `partial` if somebody removed it.
-    pub(super) fn create_partial(&self, path: &Path) -> io::Result<File> {
-        ensure_directory(&self.root, &self.root.join("partial"))?;
-        OpenOptions::new().read(true).append(true).create_new(true).open(path)
-    }
-
-    fn blob(&self, digest: &Digest) -> PathBuf {
-        let hex = digest.hex();
-        // Two levels, since some file systems slow down at many entries in one directory.
-        self.root.join("blobs").join(digest.algorithm().name()).join(&hex[..2]).join(&hex)
-    }
 }
 
 impl Store for LocalStore {

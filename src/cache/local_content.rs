@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 
 use super::disk::{self, Opened, blocking, open_regular, remove_anything};
-use super::local::Directory;
+use super::local_directory::Directory;
 use super::store::{Content, PartialContent, ReadAt};
 use crate::body::BoxFuture;
 

@@ -11,7 +11,7 @@ use bytes::Bytes;
 
 use super::disk::{self, Opened, open_regular, remove_anything};
 use super::key::RecordKey;
-use super::local::Directory;
+use super::local_directory::Directory;
 use crate::oci::Digest;
 
 /// What a record's file name ends in. An encoded component has no dot, so no directory is called so.

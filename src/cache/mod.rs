@@ -16,6 +16,7 @@ mod hot;
 mod key;
 mod local;
 mod local_content;
+mod local_directory;
 mod local_record;
 mod memory;
 mod reader;
@@ -194,7 +195,11 @@ impl Cache {
                 (None, Some(actual), Some(expected)) if actual != expected => {
                     return Err(FillError::SizeMismatch { expected, actual });
                 }
-                (None, Some(size), _) => return Ok(Reader::following(*digest, size, lookup, progress)),
+                (None, Some(size), _) => {
+                    // Whoever filled it before is who gave it; this caller's source was not asked.
+                    let lookup = if ready.was_stored { Lookup::Hit } else { lookup };
+                    return Ok(Reader::following(*digest, size, lookup, progress));
+                }
                 (None, None, _) => return Err(FillError::Stopped),
             }
         }

@@ -26,7 +26,12 @@ pub struct ServedBlob {
 enum Content {
     Stored(Reader),
     Inline(Bytes),
-    Spliced { original: Reader, recipe: Recipe },
+    Spliced {
+        original: Reader,
+        recipe: Recipe,
+    },
+    /// Asked for its length alone.
+    Unopened,
 }
 
 impl ServedBlob {
@@ -43,7 +48,12 @@ impl ServedBlob {
         Self { digest, size, outcome: Outcome::Relocated, content: Content::Spliced { original, recipe } }
     }
 
-    /// The bytes of `range`, which must lie within the blob.
+    pub(super) fn unopened(digest: Digest, size: u64, outcome: Outcome) -> Self {
+        Self { digest, size, outcome, content: Content::Unopened }
+    }
+
+    /// The bytes of `range`, which must lie within the blob. One that was asked for its length alone has none: its
+    /// body breaks.
     pub fn body(&self, range: Range<u64>) -> Body {
         match &self.content {
             Content::Stored(reader) => reader.body(range),
@@ -54,30 +64,38 @@ impl ServedBlob {
                 let original = original.clone();
                 body::sized(range.end - range.start, segments, move |segments| next(original.clone(), segments))
             }
+            Content::Unopened => body::sized(range.end - range.start, (), |()| async { Ok(None) }),
         }
     }
 }
 
 /// The next piece of a spliced blob, at most one chunk, and the segments after it.
+///
+/// The last piece waits until the original is verified, wherever in it the piece is from: what is spliced from
+/// wrong bytes must not end cleanly.
 async fn next(
     original: Reader,
     mut segments: VecDeque<Segment>,
 ) -> Result<Option<(Bytes, VecDeque<Segment>)>, body::BoxError> {
-    Ok(match segments.pop_front() {
-        None => None,
-        Some(Segment::Inline(bytes)) => Some((bytes, segments)),
-        Some(Segment::Original(range)) => {
+    let Some(segment) = segments.pop_front() else { return Ok(None) };
+    let bytes = match segment {
+        Segment::Inline(bytes) => bytes,
+        Segment::Original(range) => {
             let wanted = usize::try_from(range.end - range.start).unwrap_or(usize::MAX).min(CHUNK_BYTES);
             let bytes = original.read_at(range.start, wanted).await?;
-            let read = range.start + bytes.len() as u64;
             // Nothing to read where the recipe says there is: the body ends short, which is an error.
             if bytes.is_empty() {
                 return Ok(None);
             }
+            let read = range.start + bytes.len() as u64;
             if read < range.end {
                 segments.push_front(Segment::Original(read..range.end));
             }
-            Some((bytes, segments))
+            bytes
         }
-    })
+    };
+    if segments.is_empty() {
+        original.verified().await?;
+    }
+    Ok(Some((bytes, segments)))
 }

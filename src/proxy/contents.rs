@@ -104,6 +104,21 @@ impl Contents {
         Ok((reader, outcome))
     }
 
+    /// A blob's length, without fetching it.
+    pub(super) async fn blob_head(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+    ) -> Result<(u64, Outcome), ProxyError> {
+        if let Some(member) = self.cache.member(repository, digest).await?
+            && self.cache.content(digest).await?.is_some()
+        {
+            return Ok((member.size, Outcome::Hit));
+        }
+        let size = self.upstream.blob_head(repository, digest).await;
+        size.map(|size| (size, Outcome::Miss)).map_err(|error| ProxyError::upstream(error, Subject::Blob, repository))
+    }
+
     /// A whole blob of at most `cap` bytes, verified.
     pub(super) async fn small_blob(
         &self,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use super::relocation::Undecided;
+use super::undecided::Undecided;
 use crate::oci::{ErrorCode, ErrorDocument, RepositoryName};
 use crate::upstream::UpstreamError;
 
@@ -82,7 +82,11 @@ impl ProxyError {
             Self::Cache(_) => return (StatusCode::INTERNAL_SERVER_ERROR, ErrorDocument::unknown(self.to_string())),
             Self::Upstream(error) => error,
         };
-        let message = format!("{self}: {upstream}");
+        let message = match upstream {
+            // What it says names a file of this machine's.
+            U::Io { .. } => self.to_string(),
+            upstream => format!("{self}: {upstream}"),
+        };
         match upstream {
             U::Unauthorized => (StatusCode::UNAUTHORIZED, ErrorDocument::new(&ErrorCode::Unauthorized, message)),
             U::Denied => (StatusCode::FORBIDDEN, ErrorDocument::new(&ErrorCode::Denied, message)),
@@ -99,6 +103,9 @@ impl ProxyError {
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Undecided(cause) => Some(cause.retry_after()),
+            Self::Upstream(error @ UpstreamError::Unavailable { .. }) => {
+                Some(error.retry_after().unwrap_or(Duration::from_secs(5)))
+            }
             Self::Upstream(error) => error.retry_after(),
             Self::NotFound { .. } | Self::Cache(_) => None,
         }

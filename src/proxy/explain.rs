@@ -8,9 +8,9 @@ use serde::Serialize;
 use super::Proxy;
 use super::error::ProxyError;
 use super::relocation::{
-    Answer, Bundle, Extent, Found, RelocationKey, Undecided, Verdict, Why, Worked, assemble, inspect, rewrite_layer,
-    verdict,
+    Answer, Bundle, Extent, Found, RelocationKey, Verdict, Why, Worked, assemble, inspect, rewrite_layer, verdict,
 };
+use super::undecided::Undecided;
 use super::view::View;
 use crate::imgpkg::{ImagesLock, LockedImage};
 use crate::oci::{Digest, Manifest, Reference, RepositoryName};

@@ -15,6 +15,7 @@ mod explain;
 mod outcome;
 mod relocation;
 mod tag;
+mod undecided;
 mod view;
 
 use std::sync::Arc;
@@ -27,9 +28,10 @@ use contents::Contents;
 pub use error::{ProxyError, Side, Subject};
 pub use explain::{ExplainedImage, Explanation, Relocated};
 pub use outcome::Outcome;
+pub use relocation::RelocationLimits;
 use relocation::{Answer, Relocation, RelocationKey, Relocator};
-pub use relocation::{RelocationLimits, Undecided};
 use tag::Resolved;
+pub use undecided::Undecided;
 pub use view::View;
 
 use crate::body::Clock;
@@ -130,6 +132,30 @@ impl Proxy {
         }
     }
 
+    /// A blob's length alone: what a HEAD asks, and a client that has it already. Nothing is fetched for it.
+    ///
+    /// # Errors
+    /// As [`blob`](Self::blob).
+    pub async fn blob_head(
+        &self,
+        view: &View,
+        repository: &RepositoryName,
+        digest: &Digest,
+    ) -> Result<ServedBlob, ProxyError> {
+        let relocator = &self.0.relocator;
+        if let Some(relocation) = relocator.by_part(repository, digest).await {
+            return Ok(part_head(digest, &relocation));
+        }
+        let absent = match self.0.contents.blob_head(repository, digest).await {
+            Ok((size, outcome)) => return Ok(ServedBlob::unopened(*digest, size, outcome)),
+            Err(error @ ProxyError::NotFound { .. }) => error,
+            Err(error) => return Err(error),
+        };
+        let undecided = self.search(view, repository).await;
+        let relocation = relocator.by_part(repository, digest).await;
+        relocation.map(|relocation| part_head(digest, &relocation)).ok_or_else(|| undecided.unwrap_or(absent))
+    }
+
     /// One page of a repository's tags.
     ///
     /// # Errors
@@ -225,6 +251,12 @@ impl Proxy {
         };
         relocator.search(repository, &target, search).await.map(ProxyError::from)
     }
+}
+
+fn part_head(digest: &Digest, relocation: &Relocation) -> ServedBlob {
+    let is_config = *digest == relocation.config.digest;
+    let size = if is_config { relocation.config.text.len() as u64 } else { relocation.recipe.size() };
+    ServedBlob::unopened(*digest, size, Outcome::Relocated)
 }
 
 fn relocated_manifest(relocation: &Relocation) -> ServedManifest {

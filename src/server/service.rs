@@ -8,6 +8,7 @@ use http::header::{HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use http::{Method, Request, Response};
 
 use super::access::{Entry, Logged};
+use super::conditional::client_has;
 use super::error::RequestError;
 use super::host::host;
 use super::route::Route;
@@ -66,7 +67,12 @@ impl Service {
             }
             Route::Blob { repository, digest } => {
                 let view = self.views.select(host, repository);
-                let served = self.proxy.blob(&view, repository, digest).await?;
+                // A client that wants no bytes is no reason to fetch any.
+                let served = if *method == Method::HEAD || client_has(headers, digest) {
+                    self.proxy.blob_head(&view, repository, digest).await?
+                } else {
+                    self.proxy.blob(&view, repository, digest).await?
+                };
                 Ok((blob::respond(&served, method, headers, self.idle_body_timeout), served.outcome.as_str()))
             }
             Route::Tags { repository } => {

@@ -1,6 +1,6 @@
 //! One header block: POSIX 1003.1 `pax` interchange format, with GNU tar's and star's variations.
 
-use super::scanner::TarError;
+use super::error::TarError;
 
 /// Everything in a tar is a multiple of this many bytes.
 pub const BLOCK: usize = 512;

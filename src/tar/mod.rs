@@ -7,9 +7,11 @@
 //!
 //! Pure and sans-IO. It unpacks nothing and has no opinion about paths.
 
+mod error;
 mod header;
 mod pax;
 mod scanner;
 
+pub use error::TarError;
 pub use header::{BLOCK, Kind, padded, resize};
-pub use scanner::{Entry, Scanner, Step, TarError};
+pub use scanner::{Entry, Scanner, Step};

@@ -1,6 +1,6 @@
 //! PAX extended header records: `LENGTH key=value\n`.
 
-use super::scanner::TarError;
+use super::error::TarError;
 
 /// What the records of one extended header say about the next entry.
 #[derive(Debug, Default)]

@@ -16,6 +16,7 @@ use http::StatusCode;
 use crate::support::bundle::{Bundle, BundleBuilder, gunzip, lock_in, lock_of};
 use crate::support::layout::Golden;
 use crate::support::scripted::{Fault, Gate};
+use crate::support::tarball::noise;
 use world::{
     ENDPOINT, NEGATIVE_TTL, Parts, REPOSITORY, World, blob_path, eventually, manifest_path, reference, repository,
 };
@@ -344,6 +345,37 @@ async fn a_cached_blob_is_shown_only_where_it_is() {
     let blob = world.proxy.blob(&View::exact(), &elsewhere, &layer).await.expect("confirmed");
     assert_eq!(blob.outcome, Outcome::Revalidated);
     assert_eq!(world.upstream.count("GET", "/v2/other/app/blobs/*"), asked, "not fetched twice");
+}
+
+#[tokio::test]
+async fn asking_for_a_length_fetches_nothing() {
+    let world = World::new().await;
+    let (bundle, _) = world.bundle(1);
+    let head = |digest: Digest| {
+        let proxy = world.proxy.clone();
+        async move { proxy.blob_head(&View::relocated(ENDPOINT), &repository(), &digest).await }
+    };
+    let original = head(bundle.layer_digest()).await.expect("there");
+    assert_eq!((original.size, original.outcome), (bundle.layers[0].len() as u64, Outcome::Miss));
+    assert_eq!(world.upstream.count("GET", "/v2/acme/app/blobs/*"), 0);
+    let parts = Parts::of(&world.pull("v1").await.expect("relocated").manifest);
+    assert_eq!(head(parts.layer).await.expect("made here").size, parts.layer_size);
+    assert_eq!(head(bundle.layer_digest()).await.expect("cached").outcome, Outcome::Hit);
+    assert!(matches!(head(Digest::of(b"none")).await, Err(ProxyError::NotFound { .. })));
+}
+
+#[tokio::test]
+async fn a_spliced_layer_never_ends_cleanly_on_bytes_that_were_not_verified() {
+    let world = World::new().await;
+    let (bundle, _) = world.bundle_of(BundleBuilder::new().file("noise", noise(1, 600_000)), 1);
+    let parts = Parts::of(&world.pull("v1").await.expect("relocated").manifest);
+    world.store.remove(&bundle.layer_digest()).await.expect("removed");
+    world.upstream.on(&blob_path(&bundle.layer_digest())).times(1).fails(Fault::Flip(1000));
+    let layer = world.open_blob(&parts.layer).await.expect("begins");
+    assert!(body::collect(layer.body(0..100_000), usize::MAX).await.is_err(), "a range of it");
+    let layer = world.open_blob(&parts.layer).await.expect("again");
+    let bytes = body::collect(layer.body(0..layer.size), usize::MAX).await.expect("whole");
+    assert_eq!(Digest::of(&bytes), parts.layer);
 }
 
 #[tokio::test]

@@ -24,7 +24,6 @@ use std::time::Duration;
 
 use tokio::sync::{Semaphore, watch};
 
-pub use answer::Undecided;
 pub(super) use answer::{Answer, Why};
 use memory::{Memory, Remembered};
 pub(super) use record::{Relocation, RelocationKey};
@@ -33,6 +32,7 @@ pub(super) use work::{Bundle, Worked, assemble, inspect, rewrite_layer};
 use work::{Stopped, work};
 
 use super::contents::Contents;
+use super::undecided::Undecided;
 use crate::body::Clock;
 use crate::imgpkg::Target;
 use crate::oci::{Digest, Manifest, RepositoryName, Tag};

@@ -3,11 +3,11 @@
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
-use super::answer::Undecided;
 use crate::cache::Reader;
 use crate::oci::{Algorithm, Descriptor};
 use crate::proxy::contents::{CHUNK_BYTES, read_cause};
 use crate::proxy::error::ProxyError;
+use crate::proxy::undecided::Undecided;
 use crate::rewrite::{LayerRewriter, LockChange, RelocatedLayer, Unchanged};
 
 /// Chunks between the reader and the rewriter: one being worked on, one ready.

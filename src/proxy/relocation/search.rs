@@ -10,10 +10,10 @@ use std::time::{Duration, SystemTime};
 
 use tokio::sync::Mutex as AsyncMutex;
 
-use super::answer::Undecided;
 use crate::imgpkg::Target;
 use crate::oci::{RepositoryName, Tag};
 use crate::proxy::contents::Contents;
+use crate::proxy::undecided::Undecided;
 use crate::upstream::TagPage;
 
 /// How many tags of a repository are looked at.

@@ -10,10 +10,10 @@ use std::sync::Arc;
 
 use tokio::task::JoinSet;
 
-use super::answer::Undecided;
 use super::locations;
 use crate::oci::{Digest, Reference, RepositoryName};
 use crate::proxy::contents::Contents;
+use crate::proxy::undecided::Undecided;
 use crate::upstream::UpstreamError;
 
 /// Where an image was found, or why not.

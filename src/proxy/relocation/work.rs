@@ -5,13 +5,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
-use super::answer::{Answer, Undecided, Why};
+use super::answer::{Answer, Why};
 use super::pass::{self, unreadable};
 use super::record::{Document, Relocation, RelocationKey};
 use super::verdict::{Extent, Verdict, verdict};
 use crate::imgpkg::{ImagesLock, has_bundle_label};
 use crate::oci::{Descriptor, Digest, Manifest, RepositoryName};
 use crate::proxy::contents::Contents;
+use crate::proxy::undecided::Undecided;
 use crate::rewrite::{
     Candidate, LockChange, MAX_CONFIG_BYTES, RelocatedLayer, Replacement, Unchanged, candidate, diff_id,
     relocate_config, relocate_manifest,
