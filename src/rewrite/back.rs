@@ -1,6 +1,6 @@
 //! The back of a splice: the original's bytes, with one trailer made anew.
 
-use flate2::Crc;
+use crc32fast::Hasher as Crc;
 
 use super::recipe::Recipe;
 use crate::gzip::{TRAILER_LENGTH, trailer};
@@ -18,16 +18,29 @@ pub(super) struct Back {
     member: Option<OpenMember>,
 }
 
+/// A member whose output differs from the original's up to some place and is the same behind it.
+///
+/// The reader computes the original's checksum in any case, and CRC-32 is linear: what the two differ by at that
+/// place, carried on over the bytes that follow, is what they differ by at the end. So the new output is not run
+/// through a checksum of its own.
 struct OpenMember {
-    crc: Crc,
+    difference: u32,
+    /// Bytes of output since that place.
+    since: u64,
+    /// Bytes of new output in all.
     size: u64,
 }
 
 impl Back {
-    /// Behind a patch: `crc` and `size` are of the member's output so far, and the original is copied from
-    /// `copy_from` on.
-    pub(super) fn new(recipe: Recipe, hasher: Hasher, copy_from: u64, crc: Crc, size: u64) -> Self {
-        Self { recipe, hasher, copy_from, copied_to: copy_from, skip: 0, member: Some(OpenMember { crc, size }) }
+    /// Behind a patch, with the original copied from `copy_from` on.
+    pub(super) fn new(recipe: Recipe, hasher: Hasher, copy_from: u64) -> Self {
+        Self { recipe, hasher, copy_from, copied_to: copy_from, skip: 0, member: None }
+    }
+
+    /// The patched member goes on: up to here its new output has `size` bytes and the checksum `new`, the
+    /// original's the checksum `old`.
+    pub(super) fn continue_member(&mut self, new: u32, old: u32, size: u64) {
+        self.member = Some(OpenMember { difference: new ^ old, since: 0, size });
     }
 
     /// Takes in compressed bytes of whatever kind.
@@ -42,21 +55,29 @@ impl Back {
     /// Takes in inflated bytes.
     pub(super) fn push_output(&mut self, bytes: &[u8]) {
         if let Some(member) = &mut self.member {
-            member.crc.update(bytes);
+            member.since += bytes.len() as u64;
             member.size += bytes.len() as u64;
         }
     }
 
-    /// The inflate's member ended: if it is the patched one, its trailer is replaced.
-    pub(super) fn end_member(&mut self) {
+    /// The inflate's member ended, its original output with the checksum `old`: if it is the patched one, its
+    /// trailer is replaced.
+    pub(super) fn end_member(&mut self, old: u32) {
         if let Some(member) = self.member.take() {
-            self.recipe.original(self.copy_from..self.copied_to);
-            self.copy_from = self.copied_to;
-            let trailer = trailer(member.crc.sum(), member.size);
-            self.hasher.update(&trailer);
-            self.recipe.inline(trailer.to_vec());
-            self.skip = TRAILER_LENGTH as u64;
+            let mut carried = Crc::new_with_initial_len(member.difference, 0);
+            carried.combine(&Crc::new_with_initial_len(0, member.since));
+            self.replace_trailer(carried.finalize() ^ old, member.size);
         }
+    }
+
+    /// The next bytes are the patched member's trailer, which becomes another.
+    pub(super) fn replace_trailer(&mut self, crc: u32, size: u64) {
+        self.recipe.original(self.copy_from..self.copied_to);
+        self.copy_from = self.copied_to;
+        let trailer = trailer(crc, size);
+        self.hasher.update(&trailer);
+        self.recipe.inline(trailer.to_vec());
+        self.skip = TRAILER_LENGTH as u64;
     }
 
     /// The layer; there are no more bytes.

@@ -32,6 +32,8 @@ pub struct LayerRewriter {
     algorithm: Algorithm,
     input: u64,
     output: u64,
+    /// Over the output of the gzip member that is being read.
+    member_crc: u32,
 }
 
 enum Format {
@@ -62,6 +64,7 @@ impl LayerRewriter {
             algorithm: layer,
             input: 0,
             output: 0,
+            member_crc: 0,
         }
     }
 
@@ -129,10 +132,14 @@ impl LayerRewriter {
             splice.push_compressed(compressed)?;
             full = false;
             match part {
-                Part::Header { whole: true } => splice.begin_member(),
+                Part::Header { whole: true } => {
+                    self.member_crc = 0;
+                    splice.begin_member();
+                }
                 Part::Header { whole: false } | Part::Trailer => {}
-                Part::Deflate { output, full: more, ended } => {
+                Part::Deflate { output, full: more, ended, crc } => {
                     full = more;
+                    self.member_crc = crc;
                     self.output += output.len() as u64;
                     let limit = FREE_OUTPUT_BYTES.max(self.input.saturating_mul(MAX_RATIO));
                     if self.output > limit {
@@ -141,11 +148,11 @@ impl LayerRewriter {
                     self.editor.push(output)?;
                     splice.push_output(output);
                     if ended {
-                        splice.end_member();
+                        splice.end_member(crc);
                     }
                 }
             }
-            splice.settle(&self.editor, self.output)?;
+            splice.settle(&self.editor, self.output, self.member_crc)?;
         }
         Ok(())
     }
@@ -198,17 +205,18 @@ impl Splice {
         }
     }
 
-    fn end_member(&mut self) {
+    fn end_member(&mut self, old_crc: u32) {
         match self {
             Self::Front(front) => front.stretch.end_member(),
             Self::Patch(patch) => patch.stretch.end_member(),
-            Self::Back(back) => back.end_member(),
+            Self::Back(back) => back.end_member(old_crc),
             Self::Broken => {}
         }
     }
 
-    /// Goes on as far as the bytes that are there allow; `output` is how far the inflate is.
-    fn settle(&mut self, editor: &LockEditor, output: u64) -> Result<(), Unchanged> {
+    /// Goes on as far as the bytes that are there allow; `output` is how far the inflate is, and `old_crc` of its
+    /// member's output.
+    fn settle(&mut self, editor: &LockEditor, output: u64, old_crc: u32) -> Result<(), Unchanged> {
         if let Self::Front(front) = self {
             let Some(edit) = editor.edit() else { return front.follow(editor.frontier().min(output)) };
             let Self::Front(front) = std::mem::replace(self, Self::Broken) else { return Ok(()) };
@@ -217,7 +225,7 @@ impl Splice {
         if let (Self::Patch(patch), Some(edit)) = (&mut *self, editor.edit()) {
             let Some((resume, member)) = patch.resume(edit)? else { return Ok(()) };
             let Self::Patch(patch) = std::mem::replace(self, Self::Broken) else { return Ok(()) };
-            *self = Self::Back(Box::new(patch.build(edit, &resume, member)));
+            *self = Self::Back(Box::new(patch.build(edit, &resume, member, old_crc)));
         }
         Ok(())
     }

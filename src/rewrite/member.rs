@@ -33,8 +33,9 @@ enum State {
 pub(super) enum Part<'a> {
     /// Part of a header; it ended with these bytes if `whole`.
     Header { whole: bool },
-    /// Deflate data, and what it inflates to. `full`: there may be more output for the same input.
-    Deflate { output: &'a [u8], full: bool, ended: bool },
+    /// Deflate data, and what it inflates to. `full`: there may be more output for the same input. `crc`: over the
+    /// member's output so far.
+    Deflate { output: &'a [u8], full: bool, ended: bool, crc: u32 },
     /// Part of a trailer, which holds as far as it goes.
     Trailer,
 }
@@ -107,6 +108,9 @@ impl MemberReader {
             return Err(Unchanged::Inflate);
         }
         self.crc.update(output);
-        Ok((consumed, Part::Deflate { output, full: output.len() == OUTPUT_BYTES && !ended, ended }))
+        Ok((
+            consumed,
+            Part::Deflate { output, full: output.len() == OUTPUT_BYTES && !ended, ended, crc: self.crc.sum() },
+        ))
     }
 }

@@ -138,8 +138,9 @@ impl Patch {
         Ok(None)
     }
 
-    /// Builds the patch, up to `resume` in `member`.
-    pub(super) fn build(mut self, edit: &Edit, resume: &Resume, member: Member) -> Back {
+    /// Builds the patch, up to `resume` in `member`. `old_crc` is of the original output of the member that the
+    /// inflate is in, as far as it is.
+    pub(super) fn build(mut self, edit: &Edit, resume: &Resume, member: Member, old_crc: u32) -> Back {
         let resumed = member.output_start + resume.output;
         let tail = &self.stretch.tail;
         let before = tail.slice(self.cut_output..edit.start);
@@ -157,17 +158,19 @@ impl Patch {
         hasher.update(&patch);
         recipe.inline(patch);
 
-        let mut back = Back::new(recipe, hasher, copy_from, self.crc, self.member_size + stretch.len() as u64);
+        let mut back = Back::new(recipe, hasher, copy_from);
+        let rest = tail.slice(resumed..member.end.map_or(tail.end(), |end| end.output));
+        self.crc.update(rest);
+        let size = self.member_size + (stretch.len() + rest.len()) as u64;
         match member.end {
             Some(end) => {
-                back.push_output(tail.slice(resumed..end.output));
                 back.push_compressed(pending.slice(copy_from..end.deflate));
-                back.end_member();
+                back.replace_trailer(self.crc.sum(), size);
                 back.push_compressed(pending.from(end.deflate));
             }
             None => {
-                back.push_output(tail.from(resumed));
                 back.push_compressed(pending.from(copy_from));
+                back.continue_member(self.crc.sum(), old_crc, size);
             }
         }
         back
