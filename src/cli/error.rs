@@ -4,7 +4,7 @@ use std::error::Error;
 use std::io;
 use std::process::ExitCode;
 
-use super::demo::DemoError;
+use super::demo::error::DemoError;
 use super::wire::StartError;
 use crate::config::ConfigError;
 use crate::proxy::ProxyError;
@@ -29,6 +29,8 @@ pub(super) enum CliError {
     Proxy(#[from] ProxyError),
     #[error(transparent)]
     Demo(#[from] DemoError),
+    #[error("stopped by {0}")]
+    Stopped(&'static str),
     #[error("the answer cannot be written")]
     Output(#[source] io::Error),
 }
@@ -45,6 +47,8 @@ impl CliError {
         }
         match self {
             Self::Config(_) | Self::Log(_) | Self::Usage(_) => ExitCode::from(2),
+            // Settings that are well-formed but cannot be used, as a key that is not the certificate's.
+            Self::Start(StartError::Registry(_) | StartError::Tls(_)) => ExitCode::from(2),
             _ => ExitCode::FAILURE,
         }
     }

@@ -4,6 +4,7 @@ use std::io::Write as _;
 
 use super::arguments::ExplainArguments;
 use super::error::CliError;
+use super::serve::Signals;
 use super::wire;
 use crate::config::{Config, Endpoint, UpstreamPlace};
 use crate::oci::{Reference, RepositoryName};
@@ -12,7 +13,18 @@ use crate::telemetry::Metrics;
 
 /// Looks at a reference as a proxy that has seen nothing yet would: with a cache of its own, so that a running
 /// proxy's is neither needed nor disturbed.
+///
+/// A signal ends it early, and not by the default action, which would leave that cache behind.
 pub(super) async fn explain(arguments: &ExplainArguments) -> Result<(), CliError> {
+    let mut signals = Signals::new()?;
+    let text = tokio::select! {
+        text = answer(arguments) => text?,
+        name = signals.next() => return Err(CliError::Stopped(name)),
+    };
+    std::io::stdout().write_all(text.as_bytes()).map_err(CliError::Output)
+}
+
+async fn answer(arguments: &ExplainArguments) -> Result<String, CliError> {
     let mut config = arguments.config()?;
     let scratch = tempfile::tempdir().map_err(CliError::Output)?;
     config.cache.dir = scratch.path().join("cache");
@@ -31,7 +43,7 @@ pub(super) async fn explain(arguments: &ExplainArguments) -> Result<(), CliError
     if !text.ends_with('\n') {
         text.push('\n');
     }
-    std::io::stdout().write_all(text.as_bytes()).map_err(CliError::Output)
+    Ok(text)
 }
 
 #[derive(Debug, PartialEq, Eq)]

@@ -63,6 +63,7 @@ fn start_log(config: &Config) -> Result<(), CliError> {
 #[expect(clippy::print_stdout, reason = "what the command has to say")]
 fn check(config: &Config) -> Result<(), CliError> {
     use crate::config::UpstreamPlace;
+    wire::check(config)?;
     let upstream = match &config.upstream.place {
         UpstreamPlace::Registry(url) => url.to_string(),
         UpstreamPlace::Layout(dir) => format!("the layout in {}", dir.display()),

@@ -43,7 +43,8 @@ impl Signals {
         Ok(Self { terminate: receive(SignalKind::terminate())?, interrupt: receive(SignalKind::interrupt())? })
     }
 
-    async fn next(&mut self) -> &'static str {
+    /// The next one's name.
+    pub(super) async fn next(&mut self) -> &'static str {
         tokio::select! {
             _ = self.terminate.recv() => "SIGTERM",
             _ = self.interrupt.recv() => "SIGINT",

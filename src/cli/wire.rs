@@ -6,11 +6,13 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio_rustls::TlsAcceptor;
+use url::Url;
 
 use crate::admin::{Admin, Readiness};
 use crate::body::{Clock, SystemClock};
 use crate::cache::{Cache, CacheLimits, LocalStore, OpenError};
-use crate::config::{CacheConfig, Config, RelocationConfig, Undecided, UpstreamConfig, UpstreamPlace};
+use crate::config::{CacheConfig, Config, RelocationConfig, ServerConfig, Undecided, UpstreamConfig, UpstreamPlace};
 use crate::proxy::{Proxy, ProxyParts, RelocationLimits};
 use crate::server::{Drained, Server, ServerLimits, ServerParts};
 use crate::telemetry::Metrics;
@@ -75,7 +77,7 @@ enum Stage {
 pub async fn start(config: Config) -> Result<Running, StartError> {
     let metrics = Metrics::new();
     let proxy = proxy(&config, metrics.clone()).await?;
-    let tls = config.server.tls.map(|tls| tls::acceptor(tls.chain, tls.key)).transpose()?;
+    let tls = acceptor(&config.server)?;
     let parts = ServerParts {
         proxy,
         metrics: metrics.clone(),
@@ -129,25 +131,40 @@ async fn upstream(config: &UpstreamConfig) -> Result<Arc<dyn Upstream>, StartErr
             let dir = dir.clone();
             Ok(Arc::new(tokio::task::spawn_blocking(move || LayoutUpstream::open(&dir)).await??))
         }
-        UpstreamPlace::Registry(url) => {
-            let credentials = config.credentials.as_ref().map(|credentials| Credentials {
-                user: credentials.username.clone(),
-                password: credentials.password.expose().to_owned(),
-            });
-            Ok(Arc::new(RegistryUpstream::new(RegistryConfig {
-                url: url.clone(),
-                credentials,
-                realm_hosts: config.realms.iter().map(ToString::to_string).collect(),
-                extra_ca: config.extra_ca.clone(),
-                timeouts: Timeouts {
-                    connect: config.connect_timeout,
-                    response: config.response_timeout,
-                    progress: config.progress_timeout,
-                },
-                concurrency: config.concurrency,
-            })?))
-        }
+        UpstreamPlace::Registry(url) => Ok(Arc::new(registry(url, config)?)),
     }
+}
+
+fn registry(url: &Url, config: &UpstreamConfig) -> Result<RegistryUpstream, RegistryConfigError> {
+    let credentials = config.credentials.as_ref().map(|credentials| Credentials {
+        user: credentials.username.clone(),
+        password: credentials.password.expose().to_owned(),
+    });
+    RegistryUpstream::new(RegistryConfig {
+        url: url.clone(),
+        credentials,
+        realm_hosts: config.realms.iter().map(ToString::to_string).collect(),
+        extra_ca: config.extra_ca.clone(),
+        timeouts: Timeouts {
+            connect: config.connect_timeout,
+            response: config.response_timeout,
+            progress: config.progress_timeout,
+        },
+        concurrency: config.concurrency,
+    })
+}
+
+fn acceptor(config: &ServerConfig) -> Result<Option<TlsAcceptor>, rustls::Error> {
+    config.tls.as_ref().map(|tls| tls::acceptor(tls.chain.clone(), tls.key.clone_key())).transpose()
+}
+
+/// Refuses what [`start`] would for the configuration alone: it looks at no layout, cache or address.
+pub(super) fn check(config: &Config) -> Result<(), StartError> {
+    acceptor(&config.server)?;
+    if let UpstreamPlace::Registry(url) = &config.upstream.place {
+        registry(url, &config.upstream)?;
+    }
+    Ok(())
 }
 
 async fn cache(config: &CacheConfig, clock: Arc<dyn Clock>) -> Result<Cache, StartError> {

@@ -307,20 +307,21 @@ fn place(text: &str) -> Result<UpstreamPlace, String> {
     if let Some(dir) = text.strip_prefix("layout:") {
         return directory(dir).map(UpstreamPlace::Layout);
     }
-    let bad = || format!("`{text}` is neither https://HOST[:PORT] nor layout:DIRECTORY");
+    // Before an `@` there may be a password, however malformed the rest is.
+    let shown = if text.contains('@') { "this (not shown, it may hold a password)" } else { &format!("`{text}`") };
+    let bad = || format!("{shown} is neither https://HOST[:PORT] nor layout:DIRECTORY");
     let url = Url::parse(text).map_err(|_| bad())?;
     if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
         return Err(bad());
     }
-    // Not shown back: this is where a password would be.
     if !url.username().is_empty() || url.password().is_some() {
         return Err("holds a user name or password; write them under `upstream.credentials`".to_owned());
     }
     if url.query().is_some() || url.fragment().is_some() {
-        return Err(format!("`{text}` has a query or fragment; write https://HOST[:PORT] only"));
+        return Err(format!("{shown} has a query or fragment; write https://HOST[:PORT] only"));
     }
     if url.path().trim_end_matches('/').ends_with("/v2") {
-        return Err(format!("`{text}` ends in /v2; leave that out, every request adds it"));
+        return Err(format!("{shown} ends in /v2; leave that out, every request adds it"));
     }
     Ok(UpstreamPlace::Registry(url))
 }

@@ -65,6 +65,10 @@ fn walk(value: &Value, section: &str, shown: &str, problems: &mut Vec<Problem>) 
 
 fn complaint(key: &str, shown: &str, keys: &[&str], sections: &[(&str, &[&str])]) -> String {
     let place = if shown.is_empty() { "at the top level".to_owned() } else { format!("in `{shown}`") };
+    // `{user:password}` is a mapping too, from that very text to nothing.
+    if key.contains([':', '@']) {
+        return format!("a key (not shown, it may hold a password) {place} is unknown; it knows {}", keys.join(", "));
+    }
     let unknown = format!("unknown key `{key}` {place}");
     if let Some((outer, inner)) = key.split_once('.').filter(|(outer, _)| keys.contains(outer)) {
         return format!("{unknown}; write `{outer}:` and `{inner}:` indented below it");

@@ -10,6 +10,7 @@
 
 mod blob;
 mod contents;
+mod counted;
 mod error;
 mod explain;
 mod outcome;
@@ -25,6 +26,7 @@ use bytes::Bytes;
 
 pub use blob::ServedBlob;
 use contents::Contents;
+use counted::Counted;
 pub use error::{ProxyError, Side, Subject};
 pub use explain::{ExplainedImage, Explanation, Relocated};
 pub use outcome::Outcome;
@@ -80,6 +82,7 @@ impl Proxy {
     /// A proxy of these parts. Nothing is asked of the upstream before the first request.
     pub fn new(parts: ProxyParts) -> Self {
         let ProxyParts { upstream, cache, clock, relocation, tags_ttl, metrics } = parts;
+        let upstream = Arc::new(Counted { upstream, metrics: metrics.clone() });
         let contents = Arc::new(Contents { upstream, cache });
         let relocator = Relocator::new(Arc::clone(&contents), Arc::clone(&clock), relocation, metrics);
         Self(Arc::new(Inner { contents, clock, tags_ttl, relocator: Arc::new(relocator) }))

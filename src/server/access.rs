@@ -14,6 +14,7 @@ use bytes::Bytes;
 use http::{Method, Request, Response, Version};
 use http_body::{Body as _, Frame, SizeHint};
 
+use super::activity::Busy;
 use super::error::causes;
 use crate::body::{Body, BoxError};
 use crate::telemetry::{Gauged, Metrics, RequestEnd};
@@ -56,11 +57,12 @@ pub(super) struct Entry {
     bytes: u64,
     ended: Ended,
     _in_flight: Gauged,
+    _busy: Busy,
 }
 
 impl Entry {
-    /// Starts with the request's head. Only the path is kept: a query may hold a signature or a token.
-    pub(super) fn new<B>(metrics: &Metrics, client: SocketAddr, request: &Request<B>) -> Self {
+    /// Starts with the request's head; its connection is busy until the end. Only the path is kept: a query may hold a signature or a token.
+    pub(super) fn new<B>(metrics: &Metrics, client: SocketAddr, request: &Request<B>, busy: Busy) -> Self {
         let path = request.uri().path();
         let cut = path.char_indices().nth(MAX_LOGGED_PATH);
         let path = cut.map_or_else(|| path.to_owned(), |(at, _)| format!("{}…", &path[..at]));
@@ -77,6 +79,7 @@ impl Entry {
             bytes: 0,
             ended: Ended::Cancelled,
             _in_flight: metrics.in_flight(),
+            _busy: busy,
         }
     }
 

@@ -1,23 +1,18 @@
 //! A blob as a response, whole or in part.
 
 use std::ops::Range;
-use std::time::Duration;
 
-use http::header::{ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderValue, RANGE};
+use http::header::{ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderValue, RANGE};
 use http::{HeaderMap, Method, Response, StatusCode};
 
 use super::conditional::{client_has, range_holds, text_value};
 use super::manifest::{IMMUTABLE, about};
 use super::range::{Wanted, wanted};
-use super::stall;
 use crate::body::{self, Body};
 use crate::proxy::ServedBlob;
 
-/// Bodies up to this length hyper takes in without waiting for the client, so nobody can stall them.
-const UNWATCHED_BYTES: u64 = 64 << 10;
-
-/// Answers a GET or HEAD of `blob`. A client that takes nothing for `idle` loses its hold on the content.
-pub(super) fn respond(blob: &ServedBlob, method: &Method, request: &HeaderMap, idle: Duration) -> Response<Body> {
+/// Answers a GET or HEAD of `blob`.
+pub(super) fn respond(blob: &ServedBlob, method: &Method, request: &HeaderMap) -> Response<Body> {
     let size = blob.size;
     let mut response = Response::new(body::empty());
     let headers = response.headers_mut();
@@ -35,6 +30,8 @@ pub(super) fn respond(blob: &ServedBlob, method: &Method, request: &HeaderMap, i
         Some(Wanted::Unsatisfiable) => {
             headers.insert(CONTENT_RANGE, text_value(&format!("bytes */{size}")));
             headers.insert(CONTENT_LENGTH, 0.into());
+            // The content is immutable; that this range is none of it says nothing about the next request.
+            headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
             *response.status_mut() = StatusCode::RANGE_NOT_SATISFIABLE;
             return response;
         }
@@ -50,8 +47,7 @@ pub(super) fn respond(blob: &ServedBlob, method: &Method, request: &HeaderMap, i
     headers.insert(CONTENT_LENGTH, length.into());
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
     if method == Method::GET && length > 0 {
-        let body = blob.body(part);
-        *response.body_mut() = if length > UNWATCHED_BYTES { stall::watch(body, idle) } else { body };
+        *response.body_mut() = blob.body(part);
     }
     response
 }

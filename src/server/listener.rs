@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,17 +13,18 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
+use super::activity::Activity;
 use super::service::Service;
 use super::timed_io::TimedIo;
 use super::views::Views;
+use crate::body::BoxError;
 use crate::config::{Endpoint, Rules};
 use crate::proxy::Proxy;
 use crate::telemetry::{Gauged, Metrics};
@@ -41,13 +43,13 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 /// Limits on connections.
 #[derive(Clone, Copy, Debug)]
 pub struct ServerLimits {
-    /// How long a request's head, a TLS handshake, and idling between requests may each take.
+    /// How long a request's head, a TLS handshake, and a connection without any request may each take.
     pub header_read_timeout: Duration,
     /// Connections at one time.
     pub max_connections: usize,
     /// How long running requests may take to end once draining began.
     pub drain_timeout: Duration,
-    /// How long a client may take nothing of a response.
+    /// How long a client may take nothing of a response, and a connection that is to be closed may last.
     pub idle_body_timeout: Duration,
 }
 
@@ -126,9 +128,9 @@ impl Server {
         let Self { listener, connections, .. } = self;
         let connections = Arc::new(connections);
         let room = Arc::new(Semaphore::new(connections.limits.max_connections));
-        let graceful = GracefulShutdown::new();
+        let (draining, drain) = watch::channel(false);
         let mut tasks = JoinSet::new();
-        let mut shutdown = std::pin::pin!(shutdown);
+        let mut shutdown = pin!(shutdown);
         loop {
             let accepted = tokio::select! {
                 biased;
@@ -139,12 +141,15 @@ impl Server {
             };
             let Some((stream, client, permit)) = accepted else { continue };
             let held = (permit, connections.metrics.connection());
-            tasks.spawn(Arc::clone(&connections).serve(stream, client, graceful.watcher(), held));
+            tasks.spawn(Arc::clone(&connections).serve(stream, client, drain.clone(), held));
         }
         drop(listener);
         tracing::info!(connections = tasks.len(), "draining");
-        let _ = timeout(connections.limits.drain_timeout, graceful.shutdown()).await;
-        while tasks.try_join_next().is_some() {}
+        draining.send_replace(true);
+        // The tasks rather than what they serve: one whose connection is closed may still be on its way out, and
+        // would be taken for one that was cut.
+        let drained = async { while tasks.join_next().await.is_some() {} };
+        let _ = timeout(connections.limits.drain_timeout, drained).await;
         match tasks.len() {
             0 => Drained::Complete,
             cut => {
@@ -205,32 +210,52 @@ impl Connections {
         self: Arc<Self>,
         stream: TcpStream,
         client: SocketAddr,
-        watcher: Watcher,
+        drain: watch::Receiver<bool>,
         _held: (OwnedSemaphorePermit, Gauged),
     ) {
         // A manifest is one small write that should not wait for an acknowledgement.
         let _ = stream.set_nodelay(true);
-        let Some(tls) = &self.tls else { return self.serve_http(stream, client, watcher).await };
+        let Some(tls) = &self.tls else { return self.serve_http(stream, client, drain).await };
         match timeout(self.limits.header_read_timeout, tls.accept(stream)).await {
-            Ok(Ok(stream)) => self.serve_http(stream, client, watcher).await,
+            Ok(Ok(stream)) => self.serve_http(stream, client, drain).await,
             Ok(Err(err)) => tracing::debug!(%client, error = %err, "TLS handshake failed"),
             Err(_) => tracing::debug!(%client, "TLS handshake took too long"),
         }
     }
 
-    async fn serve_http<S>(&self, stream: S, client: SocketAddr, watcher: Watcher)
+    async fn serve_http<S>(&self, stream: S, client: SocketAddr, mut drain: watch::Receiver<bool>)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let io = TimedIo::new(stream, self.limits.header_read_timeout, self.limits.idle_body_timeout);
+        let ServerLimits { header_read_timeout, idle_body_timeout, .. } = self.limits;
+        let io = TimedIo::new(stream, header_read_timeout, idle_body_timeout);
+        let activity = Activity::new();
         let service = service_fn(|request: Request<Incoming>| {
-            let service = Arc::clone(&self.service);
-            async move { Ok::<_, Infallible>(service.answer(client, request).await) }
+            let (service, busy) = (Arc::clone(&self.service), activity.begin());
+            async move { Ok::<_, Infallible>(service.answer(client, request, busy).await) }
         });
-        let connection = self.http.serve_connection(TokioIo::new(io), service);
-        if let Err(err) = watcher.watch(connection).await {
-            // Clients leave, and networks break; the requests concerned have their own lines.
-            tracing::debug!(%client, error = %err, "connection ended");
+        let mut connection = pin!(self.http.serve_connection(TokioIo::new(io), service));
+        let (why, grace) = tokio::select! {
+            ended = connection.as_mut() => return tell(client, ended),
+            // Draining has a time limit of its own, for all connections together.
+            _ = drain.wait_for(|draining| *draining) => ("draining", Duration::MAX),
+            // What has no request may still have the end of a response on its way, and with a response that stalls
+            // there may be others that do not. They get as long as any client that takes nothing.
+            () = activity.idle(header_read_timeout) => ("idle", idle_body_timeout),
+            () = activity.stalled() => ("stalled", idle_body_timeout),
+        };
+        tracing::debug!(%client, why, "closing the connection");
+        connection.as_mut().graceful_shutdown();
+        match timeout(grace, connection).await {
+            Ok(ended) => tell(client, ended),
+            Err(_) => tracing::debug!(%client, why, "connection cut"),
         }
+    }
+}
+
+/// Clients leave, and networks break; the requests concerned have their own lines.
+fn tell(client: SocketAddr, ended: Result<(), BoxError>) {
+    if let Err(err) = ended {
+        tracing::debug!(%client, error = %err, "connection ended");
     }
 }

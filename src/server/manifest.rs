@@ -24,7 +24,8 @@ pub(super) fn respond(
     request: &HeaderMap,
 ) -> Response<Body> {
     let mut response = Response::new(body::empty());
-    let immutable = matches!(reference, Reference::Digest(_));
+    // Docker schema 1 is served under another digest than that of its bytes, which may then differ next time.
+    let immutable = matches!(reference, Reference::Digest(digest) if *digest == manifest.digest);
     about(response.headers_mut(), &manifest.digest, if immutable { IMMUTABLE } else { ASK_AGAIN });
     if conditional::client_has(request, &manifest.digest) {
         *response.status_mut() = StatusCode::NOT_MODIFIED;

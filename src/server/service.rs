@@ -5,18 +5,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{HeaderValue, X_CONTENT_TYPE_OPTIONS};
-use http::{Method, Request, Response};
+use http::{Method, Request, Response, Version};
+use http_body::Body as _;
 
 use super::access::{Entry, Logged};
+use super::activity::Busy;
 use super::conditional::client_has;
 use super::error::RequestError;
 use super::host::host;
 use super::route::Route;
 use super::views::Views;
-use super::{blob, manifest, tags};
+use super::{blob, manifest, stall, tags};
 use crate::body::{self, Body};
 use crate::proxy::Proxy;
 use crate::telemetry::Metrics;
+
+/// Over HTTP/1.1, hyper takes in bodies up to this length without waiting for the client, so nobody can stall them.
+const UNWATCHED_BYTES: u64 = 64 << 10;
 
 /// What every request needs.
 pub(super) struct Service {
@@ -28,8 +33,14 @@ pub(super) struct Service {
 
 impl Service {
     /// Answers one request; errors are answers too. The request's body is never read: nothing served takes one.
-    pub(super) async fn answer<B>(self: Arc<Self>, client: SocketAddr, request: Request<B>) -> Response<Logged> {
-        let mut entry = Entry::new(&self.metrics, client, &request);
+    pub(super) async fn answer<B>(
+        self: Arc<Self>,
+        client: SocketAddr,
+        request: Request<B>,
+        busy: Busy,
+    ) -> Response<Logged> {
+        let activity = busy.activity();
+        let mut entry = Entry::new(&self.metrics, client, &request, busy);
         let (mut response, outcome) = match self.route(&mut entry, &request).await {
             Ok(answered) => answered,
             Err(error) => {
@@ -44,6 +55,13 @@ impl Service {
         if request.method() == Method::HEAD {
             *response.body_mut() = body::empty();
         }
+        // An HTTP/2 client can stall even the shortest body, by a window of nothing.
+        let short = |body: &Body| body.size_hint().upper().is_some_and(|length| length <= UNWATCHED_BYTES);
+        let response = response.map(|body| match request.version() {
+            _ if body.is_end_stream() => body,
+            Version::HTTP_09 | Version::HTTP_10 | Version::HTTP_11 if short(&body) => body,
+            _ => stall::watch(body, self.idle_body_timeout, activity),
+        });
         entry.respond(response, outcome)
     }
 
@@ -73,7 +91,7 @@ impl Service {
                 } else {
                     self.proxy.blob(&view, repository, digest).await?
                 };
-                Ok((blob::respond(&served, method, headers, self.idle_body_timeout), served.outcome.as_str()))
+                Ok((blob::respond(&served, method, headers), served.outcome.as_str()))
             }
             Route::Tags { repository } => {
                 let page = tags::page(request.uri().query())?;

@@ -7,10 +7,7 @@ use url::form_urlencoded;
 use super::conditional::text_value;
 use crate::body::{self, Body};
 use crate::oci::RepositoryName;
-use crate::upstream::{TagList, TagPage};
-
-/// The longest `last`: as long as a tag.
-const MAX_LAST_BYTES: usize = 128;
+use crate::upstream::{MAX_LAST_BYTES, TagList, TagPage};
 
 /// Why a query does not say which page.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -46,7 +43,7 @@ pub(super) fn respond(list: &TagList, page: &TagPage, repository: &RepositoryNam
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(CONTENT_LENGTH, json.len().into());
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    if let Some(last) = list.tags.last().filter(|_| list.more) {
+    if let Some(last) = list.next() {
         let mut query = form_urlencoded::Serializer::new(String::new());
         if let Some(n) = page.n {
             query.append_pair("n", &n.to_string());
@@ -80,7 +77,7 @@ mod tests {
 
     #[test]
     fn the_next_page_is_linked_with_its_tag_escaped() {
-        let list = TagList { tags: vec!["a".into(), "b&c>".into()], more: true };
+        let list = TagList { tags: vec!["a".into(), "b&c>".into()], more: true, after: None };
         let name = "acme/app".parse().unwrap();
         let link = |list: &TagList, n| {
             let response = respond(list, &TagPage { n, last: None }, &name, &Method::HEAD);
@@ -88,7 +85,9 @@ mod tests {
         };
         assert_eq!(link(&list, Some(2)).unwrap(), "</v2/acme/app/tags/list?n=2&last=b%26c%3E>; rel=\"next\"");
         assert_eq!(link(&list, None).unwrap(), "</v2/acme/app/tags/list?last=b%26c%3E>; rel=\"next\"");
+        let said = TagList { after: Some("z".to_owned()), ..list.clone() };
+        assert_eq!(link(&said, None).unwrap(), "</v2/acme/app/tags/list?last=z>; rel=\"next\"");
         assert_eq!(link(&TagList { more: false, ..list }, Some(2)), None);
-        assert_eq!(link(&TagList { tags: vec![], more: true }, Some(0)), None);
+        assert_eq!(link(&TagList { more: true, ..TagList::default() }, Some(0)), None);
     }
 }

@@ -194,7 +194,7 @@ impl Inner {
         let start = page.last.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
         let mut left = entries.tags.range::<str, _>((start, Bound::Unbounded)).map(|(tag, _)| tag.clone());
         let tags: Vec<String> = left.by_ref().take(page.n.unwrap_or(usize::MAX)).collect();
-        Ok(TagList { more: !tags.is_empty() && left.next().is_some(), tags })
+        Ok(TagList { more: !tags.is_empty() && left.next().is_some(), tags, after: None })
     }
 }
 

@@ -109,6 +109,9 @@ pub struct Blob {
     pub body: Body,
 }
 
+/// The longest [`TagPage::last`]: as long as a tag.
+pub const MAX_LAST_BYTES: usize = 128;
+
 /// Which page of a repository's tags.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TagPage {
@@ -123,6 +126,20 @@ pub struct TagPage {
 pub struct TagList {
     /// The names, as the upstream sent them.
     pub tags: Vec<String>,
-    /// Whether there is a next page, to be asked for with the last of these.
+    /// Whether there is a next page, to be asked for with [`next`](Self::next).
     pub more: bool,
+    /// Where the upstream says the next page starts, if it says so by a tag.
+    pub after: Option<String>,
+}
+
+impl TagList {
+    /// The [`TagPage::last`] of the next page, if there is one: what the upstream said, or the last of these tags.
+    ///
+    /// Some registries page by a token of their own (`next_page=`) and not by `last`. Such tokens are not passed
+    /// on: what they mean is the upstream's, and nothing here could compare or remember them. From such a registry
+    /// the list ends early unless it is asked for whole.
+    pub fn next(&self) -> Option<&str> {
+        let last = self.after.as_deref().or(self.tags.last().map(String::as_str));
+        last.filter(|_| self.more)
+    }
 }

@@ -213,7 +213,7 @@ impl RegistryUpstream {
     async fn list_tags(&self, repository: &RepositoryName, page: &TagPage) -> Result<TagList, UpstreamError> {
         let answer = expect(self.ask(Ask::tags(repository, page)).await?, StatusCode::OK).await?.require_identity()?;
         let headers = answer.head.headers.clone();
-        tag_list::read(&headers, &answer.collect(tag_list::MAX_TAGS_BYTES).await?)
+        tag_list::read(&headers, &answer.collect(tag_list::MAX_TAGS_BYTES).await?, page)
     }
 }
 

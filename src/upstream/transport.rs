@@ -97,12 +97,12 @@ impl Transport {
     ) -> Result<Answer, UpstreamError> {
         let mut at = url.clone();
         let mut foreign = false;
-        for _ in 0..=MAX_REDIRECTS {
+        for hop in 0..=MAX_REDIRECTS {
             let mut headers = headers.clone();
             if let Some(authorization) = authorization.filter(|_| !foreign) {
                 headers.insert(AUTHORIZATION, authorization.clone());
             }
-            let (head, body) = self.send(method, &at, &headers, !foreign).await?.into_parts();
+            let (head, body) = self.send(method, &at, &headers, hop == 0).await?.into_parts();
             if !is_redirect(head.status) {
                 return Ok(Answer { head, body, foreign });
             }
@@ -114,7 +114,7 @@ impl Transport {
     }
 
     /// Sends a request to exactly this URL. `own` says that its path may be logged: the path of a URL that a
-    /// redirect gave may hold a signature, as its query does.
+    /// redirect gave may hold a signature, as its query does, also on the upstream's own host.
     pub(super) async fn send(
         &self,
         method: &Method,

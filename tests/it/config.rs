@@ -129,6 +129,24 @@ fn credentials_need_one_password_and_a_word_on_who_reads_with_them() {
 }
 
 #[test]
+fn a_password_in_the_wrong_place_is_not_shown() {
+    for (text, expected) in [
+        ("upstream: {url: 'me:hunter2@a.b'}", "upstream.url: "),
+        ("upstream: {url: 'https://me:hunter2@a b'}", "upstream.url: "),
+        ("upstream: {url: 'https://a.b/?me:hunter2@'}", "upstream.url: "),
+        ("upstream: {url: 'https://a.b/me:hunter2@/v2'}", "upstream.url: "),
+        ("upstream: {url: https://a.b, credentials: 'me:hunter2'}", "upstream.credentials: "),
+        ("upstream: {url: https://a.b, credentials: ['me:hunter2']}", "upstream.credentials: "),
+        ("upstream: {url: https://a.b, credentials: {me:hunter2}}", "upstream.credentials: "),
+        ("upstream: 'https://me:hun\"ter2@a.b'", "upstream: invalid type: a text, expected struct"),
+        ("upstream: 'https://me:hunter2@a.b'", "upstream: invalid type: a text, expected struct"),
+    ] {
+        let said = problems(text);
+        assert!(said.contains(expected) && !said.contains("ter2"), "{text}\nsaid\n{said}");
+    }
+}
+
+#[test]
 fn the_first_rule_that_matches_decides() {
     let config = Config::parse(
         "c",

@@ -1,9 +1,10 @@
 //! The listener as clients meet it: routes, conditions, ranges and views, on real sockets in front of an image layout.
-//! What it bears and how it ends is in `limits`, the program around it in `binary`.
+//! What it bears and how it ends is in `limits` and `idle`, the program around it in `binary`.
 
 #![expect(clippy::unwrap_used, reason = "a test that fails panics")]
 
 mod binary;
+mod idle;
 mod limits;
 
 use std::collections::HashMap;
@@ -179,6 +180,7 @@ async fn blobs_come_whole_or_in_part() {
             let answer = get(&proxy, &target, &[("Range", &range)]).await;
             assert_eq!(answer.status, 416, "{range}");
             assert_eq!(answer.header("content-range"), Some(format!("bytes */{size}").as_str()));
+            assert_eq!(answer.header("cache-control"), Some("no-store"));
         }
         let part = |condition| [("Range", "bytes=0-0"), ("If-Range", condition)];
         assert_eq!(get(&proxy, &target, &part(&own)).await.status, 206);
@@ -335,6 +337,8 @@ async fn requests_are_counted_by_route_and_outcome() {
         r#"colocate_requests_total{route="manifest",method="GET",status="4xx",outcome="not_found"} 1"#,
         r#"colocate_requests_total{route="unknown",method="GET",status="4xx",outcome="refused"} 1"#,
         r#"colocate_relocations_total{outcome="relocated",reason="colocated"} 1"#,
+        r#"colocate_upstream_requests_total{operation="manifest",outcome="ok"}"#,
+        r#"colocate_upstream_requests_total{operation="blob",outcome="ok"}"#,
     ] {
         assert!(text.contains(line), "{line}\nnot in\n{text}");
     }

@@ -1,5 +1,6 @@
 //! `colocate demo`: the real server on a real socket, pulled from as any client would.
 
+pub(super) mod error;
 mod pull;
 mod sample;
 mod show;
@@ -11,30 +12,11 @@ use std::net::SocketAddr;
 use super::arguments::DemoArguments;
 use super::error::CliError;
 use super::serve::{Signals, stop};
-use super::wire;
+use super::wire::{self, StartError};
 use crate::config::{CommandLine, Config};
 use crate::oci::{Digest, Reference, RepositoryName, Tag};
-use pull::{Client, PullError, Pulled};
-
-/// Why the demo is not one.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum DemoError {
-    /// The machine does not let it.
-    #[error("the sample data cannot be written to a temporary directory")]
-    Scratch(#[source] io::Error),
-    /// The sample in the binary has no such bundle.
-    #[error("the sample data in this binary is damaged; build it again")]
-    Sample,
-    /// The pull failed, as a client's would have.
-    #[error("the sample bundle cannot be pulled through the proxy")]
-    Pull(#[from] PullError),
-    /// The pull worked, but what it is all about did not happen.
-    #[error("the pulled lock is not relocated: it still names {0}")]
-    NotRelocated(String),
-    /// An image is not where the relocated lock says.
-    #[error("the relocated lock names an image that cannot be pulled: {0}")]
-    NotThere(String),
-}
+use error::DemoError;
+use pull::{Client, Pulled};
 
 /// Starts on the sample, pulls it, shows what became of it, and serves on unless it is to be done `--once`.
 pub(super) async fn demo(arguments: &DemoArguments) -> Result<(), CliError> {
@@ -43,11 +25,12 @@ pub(super) async fn demo(arguments: &DemoArguments) -> Result<(), CliError> {
     let scratch = tempfile::Builder::new().prefix("colocate-demo-").tempdir().map_err(DemoError::Scratch)?;
     let layout = scratch.path().join("layout");
     sample::write(&layout).map_err(DemoError::Scratch)?;
+    let listen = with_port(arguments.listen)?;
     let config = Config::from_command_line(CommandLine {
         upstream: Some(format!("layout:{}", layout.display())),
-        listen: Some(arguments.listen.to_string()),
+        listen: Some(listen.to_string()),
         cache: Some(scratch.path().join("cache").display().to_string()),
-        endpoint: endpoint(arguments.listen),
+        endpoint: endpoint(listen),
         admin: Some("127.0.0.1:0".to_owned()),
     })?;
     let running = wire::start(config).await?;
@@ -64,10 +47,20 @@ pub(super) async fn demo(arguments: &DemoArguments) -> Result<(), CliError> {
     Ok(())
 }
 
+/// `listen` with a port that is free, where it asks for any on every interface: what locks name has to be known
+/// before the proxy starts. Another program may take the port in between; the demo then says so and ends.
+fn with_port(listen: SocketAddr) -> Result<SocketAddr, StartError> {
+    if !listen.ip().is_unspecified() || listen.port() != 0 {
+        return Ok(listen);
+    }
+    let probe = std::net::TcpListener::bind(listen).and_then(|listener| listener.local_addr());
+    probe.map_err(|source| StartError::Bind { key: "listen", address: listen, source })
+}
+
 /// What locks name when every interface is listened on: this machine's own name for itself, since nobody can pull
 /// from 0.0.0.0.
 fn endpoint(listen: SocketAddr) -> Option<String> {
-    (listen.ip().is_unspecified() && listen.port() != 0).then(|| reachable(listen).to_string())
+    listen.ip().is_unspecified().then(|| reachable(listen).to_string())
 }
 
 /// The address to connect to for a listener on `address`.

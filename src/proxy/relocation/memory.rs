@@ -1,10 +1,11 @@
 //! What the relocator remembers: in records that outlive the process, and the hot part in memory.
 //!
-//! "Not all images are there" is remembered in memory only, and briefly: it may be untrue any moment.
+//! "Not all images are there" is remembered in memory only, and briefly: it may be untrue any moment. So is a bundle
+//! of which only some references were rewritten.
 
 use std::collections::HashMap;
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::answer::{Answer, Why};
@@ -16,15 +17,18 @@ use crate::rewrite::Unchanged;
 
 /// Relocated bundles in memory, in KiB.
 const MEMORY_KIB: u64 = 32 << 10;
-/// How many bundles are remembered in memory as "not now"; over that, all that have expired are forgotten.
+/// How many answers are held for now; over that, all that have expired are forgotten.
 const MAX_HELD: usize = 4096;
 
 pub(super) struct Memory {
     cache: Cache,
     clock: Arc<dyn Clock>,
     relocations: moka::future::Cache<(RepositoryName, Digest), Arc<Relocation>>,
-    held: Mutex<HashMap<RelocationKey, (Why, SystemTime)>>,
+    held: Mutex<Held>,
 }
+
+/// Answers for now, and until when.
+type Held = HashMap<RelocationKey, (Answer, SystemTime)>;
 
 /// An answer that was given before.
 pub(super) enum Remembered {
@@ -43,10 +47,12 @@ impl Memory {
 
     /// What `key` was answered with, if that still stands.
     pub(super) async fn answer(&self, key: &RelocationKey) -> io::Result<Option<Remembered>> {
-        if let Some((why, until)) = self.lock_held().get(key)
-            && *until > self.clock.now()
-        {
-            return Ok(Some(Remembered::Original(why.clone())));
+        let now = self.clock.now();
+        let held = self.lock_held().get(key).filter(|(_, until)| *until > now).map(|(answer, _)| answer.clone());
+        match held {
+            Some(Answer::Relocated(relocation)) => return Ok(Some(Remembered::Relocated { relocation, seen: now })),
+            Some(Answer::Original(why)) => return Ok(Some(Remembered::Original(why))),
+            None => {}
         }
         Ok(match self.cache.get::<AnswerRecord>(&key.record()).await? {
             None => None,
@@ -104,7 +110,10 @@ impl Memory {
     ///
     /// Parts come before the whole, so that a crash leaves nothing that leads nowhere.
     pub(super) async fn record(&self, key: &RelocationKey, answer: &Answer, hold: Duration) -> io::Result<Option<Why>> {
-        let before = self.lock_held().remove(key).map(|(why, _)| why);
+        let before = match self.lock_held().remove(key) {
+            Some((Answer::Original(why), _)) => Some(why),
+            Some((Answer::Relocated(_), _)) | None => None,
+        };
         match answer {
             Answer::Relocated(relocation) => {
                 let (repository, manifest) = (&key.repository, relocation.manifest.digest);
@@ -113,16 +122,17 @@ impl Memory {
                     self.cache.put_record(&Relocation::part_record(repository, &part), &manifest).await?;
                 }
                 self.relocations.insert((repository.clone(), manifest), Arc::clone(relocation)).await;
-                // With images left out, more may be there next time.
                 if relocation.complete {
                     self.seen(key, relocation).await?;
+                } else {
+                    self.hold(key, answer, hold);
                 }
             }
             Answer::Original(why @ Why::Unchanged(reason)) if !(key.each && *reason == Unchanged::NothingChanges) => {
                 let record = AnswerRecord::Unchanged { reason: why.to_string() };
                 self.cache.put_record(&key.record(), &record).await?;
             }
-            Answer::Original(why) => self.hold(key, why, hold),
+            Answer::Original(_) => self.hold(key, answer, hold),
         }
         Ok(before)
     }
@@ -136,22 +146,22 @@ impl Memory {
 
     /// Takes an answer back. What was relocated is still served by digest: clients have written it down.
     pub(super) async fn withdraw(&self, key: &RelocationKey, why: &Why, hold: Duration) -> io::Result<()> {
-        self.hold(key, why, hold);
+        self.hold(key, &Answer::Original(why.clone()), hold);
         self.cache.delete(&key.record()).await
     }
 
-    fn hold(&self, key: &RelocationKey, why: &Why, hold: Duration) {
+    fn hold(&self, key: &RelocationKey, answer: &Answer, hold: Duration) {
         let now = self.clock.now();
         let mut held = self.lock_held();
         if held.len() >= MAX_HELD {
             held.retain(|_, (_, until)| *until > now);
         }
         if held.len() < MAX_HELD {
-            held.insert(key.clone(), (why.clone(), now + hold));
+            held.insert(key.clone(), (answer.clone(), now + hold));
         }
     }
 
-    fn lock_held(&self) -> std::sync::MutexGuard<'_, HashMap<RelocationKey, (Why, SystemTime)>> {
+    fn lock_held(&self) -> MutexGuard<'_, Held> {
         // Nothing panics while it is held, and a map is whole after any panic.
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }

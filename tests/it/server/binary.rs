@@ -66,12 +66,31 @@ fn the_demo_relocates_and_mistakes_have_their_exit_codes() {
     assert_eq!((code, errors.as_str()), (0, ""));
     assert!(shown.contains("127.0.0.1:5900/apps/two@sha256") && shown.contains("/samples/guestbook@sha256"), "{shown}");
 
+    let (code, shown, errors) = colocate(&["demo", "--once", "--listen", "0.0.0.0:0"]);
+    assert_eq!((code, errors.as_str()), (0, ""));
+    assert!(shown.contains("Pulled 127.0.0.1:"), "{shown}");
+
+    let scratch = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        let path = scratch.path().join(name);
+        fs::write(&path, text).unwrap();
+        path
+    };
+    let made = || rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let cert = write("cert.pem", &made().cert.pem());
+    let key = write("key.pem", &made().signing_key.serialize_pem());
+    let junk = write("junk.pem", "-----BEGIN CERTIFICATE-----\nMAMBAgM=\n-----END CERTIFICATE-----\n");
+    let tls = format!("server: {{tls: {{cert: {}, key: {}}}}}", cert.display(), key.display());
+    let mismatched = write("mismatched.yaml", &format!("upstream: {{url: https://a.b}}\n{tls}"));
+    let no_anchor = write("no_anchor.yaml", &format!("upstream: {{url: https://a.b, ca_file: {}}}", junk.display()));
     for (arguments, code, expected) in [
         (&["check", "--config", "/nowhere"][..], 2, "cannot read /nowhere"),
         (&["serve", "--upstream", "nowhere"], 2, "upstream.url: `nowhere` is neither"),
         (&["serve", "--upstream", "layout:/nowhere", "--cache", "/tmp/unused"], 1, "layout cannot be opened"),
         (&["explain", "--upstream", "https://a.b", "c.d/e:f"], 2, "leave the host out"),
         (&["serve"], 2, "--config"),
+        (&["check", "--config", mismatched.to_str().unwrap()], 2, "server.tls cannot be used"),
+        (&["check", "--config", no_anchor.to_str().unwrap()], 2, "a CA certificate cannot be used"),
     ] {
         let (actual, _, errors) = colocate(arguments);
         assert_eq!(actual, code, "{arguments:?}: {errors}");

@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 use super::{ask, get, proxy, sample};
 
 /// A layout with one blob of `size` bytes, larger than what sockets buffer; gives the blob's path on the proxy.
-fn large_layout(size: usize) -> (TempDir, String) {
+pub(super) fn large_layout(size: usize) -> (TempDir, String) {
     let dir = tempfile::tempdir().unwrap();
     let blobs = dir.path().join("blobs/sha256");
     fs::create_dir_all(&blobs).unwrap();

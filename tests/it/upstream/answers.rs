@@ -193,3 +193,21 @@ async fn tags_in_pages() {
     assert_eq!(list(Some(0), None).await.unwrap(), (String::new(), false));
     assert!(matches!(list(Some(1), None).await, Err(UpstreamError::TooLarge { .. })));
 }
+
+#[tokio::test]
+async fn an_upstream_that_ignores_the_page_asked_for_is_not_followed_for_ever() {
+    let server = Server::start(|_| {
+        let link = r#"</v2/acme/app/tags/list?n=2&next_page=opaque>; rel="next""#;
+        Reply::ok(r#"{"name":"acme/app","tags":["a","b"]}"#).with("link", link)
+    })
+    .await;
+    let upstream = upstream(&server);
+    let (mut page, mut pages) = (TagPage { n: Some(2), last: None }, 0);
+    loop {
+        let list = upstream.tags(&repository(), &page).await.unwrap();
+        pages += 1;
+        let Some(next) = list.next() else { break };
+        assert!(pages < 3, "{list:?}");
+        page.last = Some(next.to_owned());
+    }
+}

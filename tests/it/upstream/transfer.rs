@@ -1,7 +1,7 @@
 //! Blobs on their way: ranges, redirects, silence, and broken connections.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use colocate::upstream::{
@@ -45,6 +45,48 @@ async fn a_range_that_is_ignored_is_said_so() {
     let blob = upstream(&server).blob(&repository(), &digest_of(BLOB), 4).await.unwrap();
     assert_eq!((blob.offset, blob.size), (0, Some(10)));
     assert_eq!(bytes(blob).await.unwrap(), BLOB);
+}
+
+// One thread, so that the log of this test is its own.
+#[tokio::test]
+async fn a_signed_url_is_not_logged_wherever_it_leads() {
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+    impl std::io::Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter("colocate=trace")
+        .with_ansi(false)
+        .with_writer(move || writer.clone())
+        .finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+
+    let storage = Server::start(|_| Reply::ok(BLOB)).await;
+    let elsewhere = String::from(storage.url("/hunter2/x?sig=hunter2"));
+    let digest = digest_of(BLOB);
+    let asked = format!("/v2/acme/app/blobs/{digest}");
+    for location in ["/hunter2/x?sig=hunter2".to_owned(), elsewhere] {
+        let path = asked.clone();
+        let server = Server::start(move |seen| match seen.path == path {
+            true => Reply::new(307).with("location", &location),
+            false => Reply::ok(BLOB),
+        })
+        .await;
+        assert_eq!(bytes(upstream(&server).blob(&repository(), &digest, 0).await.unwrap()).await.unwrap(), BLOB);
+    }
+    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    assert!(log.contains(&asked) && log.contains("(redirected)"), "{log}");
+    assert!(!log.contains("hunter2"), "{log}");
 }
 
 #[tokio::test]

@@ -1,0 +1,89 @@
+//! An upstream whose requests are counted, by what was asked and how it went.
+
+use std::sync::Arc;
+
+use http_body_util::BodyExt;
+
+use crate::body::BoxFuture;
+use crate::oci::{Digest, Manifest, Reference, RepositoryName};
+use crate::telemetry::Metrics;
+use crate::upstream::{Blob, ManifestHead, TagList, TagPage, Upstream, UpstreamError};
+
+pub(super) struct Counted {
+    pub(super) upstream: Arc<dyn Upstream>,
+    pub(super) metrics: Metrics,
+}
+
+impl Counted {
+    fn count<T>(&self, operation: &'static str, result: Result<T, UpstreamError>) -> Result<T, UpstreamError> {
+        let outcome = match &result {
+            Ok(_) => "ok",
+            Err(error) if error.is_absent() => "absent",
+            Err(error) if error.is_forbidden() => "forbidden",
+            Err(UpstreamError::RateLimited { .. }) => "limited",
+            Err(_) => "failed",
+        };
+        self.metrics.upstream_request(operation, outcome);
+        result
+    }
+}
+
+impl Upstream for Counted {
+    fn manifest<'a>(
+        &'a self,
+        repository: &'a RepositoryName,
+        reference: &'a Reference,
+    ) -> BoxFuture<'a, Result<Manifest, UpstreamError>> {
+        Box::pin(async move {
+            let manifest = self.count("manifest", self.upstream.manifest(repository, reference).await)?;
+            self.metrics.upstream_bytes(manifest.bytes.len() as u64);
+            Ok(manifest)
+        })
+    }
+
+    fn manifest_head<'a>(
+        &'a self,
+        repository: &'a RepositoryName,
+        reference: &'a Reference,
+    ) -> BoxFuture<'a, Result<ManifestHead, UpstreamError>> {
+        Box::pin(async move { self.count("manifest_head", self.upstream.manifest_head(repository, reference).await) })
+    }
+
+    fn blob<'a>(
+        &'a self,
+        repository: &'a RepositoryName,
+        digest: &'a Digest,
+        offset: u64,
+    ) -> BoxFuture<'a, Result<Blob, UpstreamError>> {
+        Box::pin(async move {
+            let Blob { offset, size, body } =
+                self.count("blob", self.upstream.blob(repository, digest, offset).await)?;
+            let metrics = self.metrics.clone();
+            let body = body.map_frame(move |frame| {
+                metrics.upstream_bytes(frame.data_ref().map_or(0, |data| data.len() as u64));
+                frame
+            });
+            Ok(Blob { offset, size, body: body.boxed() })
+        })
+    }
+
+    fn blob_head<'a>(
+        &'a self,
+        repository: &'a RepositoryName,
+        digest: &'a Digest,
+    ) -> BoxFuture<'a, Result<u64, UpstreamError>> {
+        Box::pin(async move { self.count("blob_head", self.upstream.blob_head(repository, digest).await) })
+    }
+
+    fn tags<'a>(
+        &'a self,
+        repository: &'a RepositoryName,
+        page: &'a TagPage,
+    ) -> BoxFuture<'a, Result<TagList, UpstreamError>> {
+        Box::pin(async move { self.count("tags", self.upstream.tags(repository, page).await) })
+    }
+
+    fn name(&self) -> &str {
+        self.upstream.name()
+    }
+}
