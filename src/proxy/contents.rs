@@ -11,7 +11,7 @@ use bytes::{Bytes, BytesMut};
 use super::error::{ProxyError, Subject};
 use super::outcome::Outcome;
 use crate::body::{BoxError, BoxFuture, find_source};
-use crate::cache::{Cache, FillError, Lookup, Member, ReadError, Reader, Source, SourceBody};
+use crate::cache::{Cache, FillError, Lookup, Member, ReadError, Reader, Source, SourceBody, TAIL_BYTES};
 use crate::oci::{Digest, MAX_MANIFEST_BYTES, Manifest, MediaType, Reference, RepositoryName, is_schema1};
 use crate::upstream::{Upstream, UpstreamError};
 
@@ -96,9 +96,11 @@ impl Contents {
                 self.upstream.blob_head(repository, digest).await.map_err(absent)?;
                 outcome = Outcome::Revalidated;
             }
-            let member = Member { media_type: None, size: reader.size() };
-            if let Err(error) = self.cache.add_member(repository, digest, member).await {
-                tracing::warn!(%repository, %digest, %error, "a blob's repository could not be recorded");
+            let confirmation = confirm_member(self.cache.clone(), repository.clone(), reader.clone());
+            if reader.size() <= TAIL_BYTES {
+                confirmation.await;
+            } else {
+                tokio::spawn(confirmation);
             }
         }
         Ok((reader, outcome))
@@ -110,10 +112,10 @@ impl Contents {
         repository: &RepositoryName,
         digest: &Digest,
     ) -> Result<(u64, Outcome), ProxyError> {
-        if let Some(member) = self.cache.member(repository, digest).await?
-            && self.cache.content(digest).await?.is_some()
+        if self.cache.member(repository, digest).await?.is_some()
+            && let Some(reader) = self.cache.content(digest).await?
         {
-            return Ok((member.size, Outcome::Hit));
+            return Ok((reader.size(), Outcome::Hit));
         }
         let size = self.upstream.blob_head(repository, digest).await;
         size.map(|size| (size, Outcome::Miss)).map_err(|error| ProxyError::upstream(error, Subject::Blob, repository))
@@ -128,6 +130,18 @@ impl Contents {
     ) -> Result<Bytes, ProxyError> {
         let (reader, _) = self.blob(repository, digest).await?;
         read_all(&reader, cap).await
+    }
+}
+
+/// Records that a repository has a blob, once its bytes are known to be the blob's. Small ones are when they are
+/// handed out.
+async fn confirm_member(cache: Cache, repository: RepositoryName, reader: Reader) {
+    let (digest, member) = (*reader.digest(), Member { media_type: None, size: reader.size() });
+    if reader.verified().await.is_err() {
+        return;
+    }
+    if let Err(error) = cache.add_member(&repository, &digest, member).await {
+        tracing::warn!(%repository, %digest, %error, "a blob's repository could not be recorded");
     }
 }
 

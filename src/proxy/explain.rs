@@ -81,7 +81,7 @@ impl Proxy {
         reference: &Reference,
     ) -> Result<Explanation, ProxyError> {
         let (manifest, separator) = match reference {
-            Reference::Tag(tag) => (self.original(repository, tag).await?.0, ':'),
+            Reference::Tag(tag) => (self.original(repository, tag, self.0.tags_ttl).await?.0, ':'),
             Reference::Digest(digest) => (self.0.contents.manifest(repository, digest).await?.0, '@'),
         };
         let target = view.target(repository);

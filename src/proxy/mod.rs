@@ -38,6 +38,7 @@ pub use view::View;
 
 use crate::body::Clock;
 use crate::cache::Cache;
+use crate::imgpkg::Target;
 use crate::oci::{Digest, Manifest, MediaType, Reference, RepositoryName, Tag};
 use crate::telemetry::Metrics;
 use crate::upstream::{TagList, TagPage, Upstream};
@@ -174,7 +175,7 @@ impl Proxy {
         repository: &RepositoryName,
         tag: &Tag,
     ) -> Result<ServedManifest, ProxyError> {
-        let (manifest, outcome) = self.original(repository, tag).await?;
+        let (manifest, outcome) = self.original(repository, tag, self.0.tags_ttl).await?;
         let Some((target, each)) = view.target(repository) else { return Ok(ServedManifest { manifest, outcome }) };
         let key = RelocationKey { repository: repository.clone(), original: manifest.digest, target, each };
         match self.0.relocator.answer(&key, &manifest).await {
@@ -188,10 +189,15 @@ impl Proxy {
         }
     }
 
-    /// The manifest that a tag stands for upstream.
-    async fn original(&self, repository: &RepositoryName, tag: &Tag) -> Result<(Manifest, Outcome), ProxyError> {
-        let Inner { contents, clock, tags_ttl, .. } = &*self.0;
-        match tag::resolve(contents, &**clock, *tags_ttl, repository, tag).await? {
+    /// The manifest that a tag stands for upstream, or stood for at most `ttl` ago.
+    async fn original(
+        &self,
+        repository: &RepositoryName,
+        tag: &Tag,
+        ttl: Duration,
+    ) -> Result<(Manifest, Outcome), ProxyError> {
+        let Inner { contents, clock, .. } = &*self.0;
+        match tag::resolve(contents, &**clock, ttl, repository, tag).await? {
             Resolved::Manifest(manifest, outcome) => Ok((manifest, outcome)),
             Resolved::Digest(digest, resolved) => {
                 let (manifest, fetched) = contents.manifest(repository, &digest).await?;
@@ -243,16 +249,43 @@ impl Proxy {
         let relocator = &self.0.relocator;
         let search = async {
             let mut undecided = None;
-            for tag in relocator.candidate_tags(repository).await {
-                // A tag that cannot be had now is nothing that a digest could be made of now.
-                let Ok((manifest, _)) = self.original(repository, &tag).await else { continue };
-                let (repository, target) = (repository.clone(), target.clone());
-                let key = RelocationKey { repository, original: manifest.digest, target, each };
-                undecided = undecided.or(relocator.answer(&key, &manifest).await.err());
+            for digest in relocator.known_originals(repository).await {
+                let original = self.0.contents.manifest(repository, &digest).await;
+                undecided = undecided.or(self.relocate_found(repository, &target, each, original).await);
+            }
+            let tags = match relocator.candidate_tags(repository).await {
+                Ok(tags) => tags,
+                Err(error) => return Some(Undecided::Upstream { what: "listing the tags".to_owned(), error }),
+            };
+            for tag in tags {
+                // Asked anew: a tag that has moved may be what the digest was made of.
+                let original = self.original(repository, &tag, Duration::ZERO).await;
+                undecided = undecided.or(self.relocate_found(repository, &target, each, original).await);
             }
             undecided
         };
         relocator.search(repository, &target, search).await.map(ProxyError::from)
+    }
+
+    /// Relocates what a search found; gives what kept it from doing so.
+    async fn relocate_found(
+        &self,
+        repository: &RepositoryName,
+        target: &Target,
+        each: bool,
+        original: Result<(Manifest, Outcome), ProxyError>,
+    ) -> Option<Undecided> {
+        let manifest = match original {
+            Ok((manifest, _)) => manifest,
+            Err(ProxyError::NotFound { .. }) => return None,
+            Err(ProxyError::Upstream(error)) => {
+                return Some(Undecided::Upstream { what: "searching the repository".to_owned(), error });
+            }
+            Err(error) => return Some(Undecided::Internal(error.to_string())),
+        };
+        let (repository, target) = (repository.clone(), target.clone());
+        let key = RelocationKey { repository, original: manifest.digest, target, each };
+        self.0.relocator.answer(&key, &manifest).await.err()
     }
 }
 

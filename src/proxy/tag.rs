@@ -46,9 +46,9 @@ pub(super) async fn resolve(
     let Some(known) = contents.cache.get::<TagRecord>(&key).await? else {
         return fetch(contents, clock, repository, tag).await;
     };
-    let checked = UNIX_EPOCH + Duration::from_secs(known.checked);
     // A time in the future is a clock that was set back, and no reason to believe the record for ever.
-    if now.duration_since(checked).is_ok_and(|age| age < ttl) {
+    let checked = UNIX_EPOCH.checked_add(Duration::from_secs(known.checked));
+    if checked.and_then(|checked| now.duration_since(checked).ok()).is_some_and(|age| age < ttl) {
         return Ok(Resolved::Digest(known.digest, Outcome::Hit));
     }
     match contents.upstream.manifest_head(repository, &reference).await {

@@ -13,6 +13,8 @@ use crate::oci::{Algorithm, Digest};
 const FREE_OUTPUT_BYTES: u64 = 1 << 30;
 /// Beyond that, to this many times its size. Deflate reaches 1032; files that people ship reach 100 at most.
 const MAX_RATIO: u64 = 200;
+/// And never to more than this: minutes of work, which one layer may cost for each manifest that names it.
+const MAX_OUTPUT_BYTES: u64 = 64 << 30;
 
 /// The layer with its lock relocated.
 #[derive(Debug)]
@@ -141,7 +143,7 @@ impl LayerRewriter {
                     full = more;
                     self.member_crc = crc;
                     self.output += output.len() as u64;
-                    let limit = FREE_OUTPUT_BYTES.max(self.input.saturating_mul(MAX_RATIO));
+                    let limit = self.input.saturating_mul(MAX_RATIO).clamp(FREE_OUTPUT_BYTES, MAX_OUTPUT_BYTES);
                     if self.output > limit {
                         return Err(Unchanged::Bomb(limit));
                     }

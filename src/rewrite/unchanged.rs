@@ -33,6 +33,9 @@ pub enum Unchanged {
     /// An eStargz or zstd:chunked layer: its table of contents would no longer fit.
     #[error("its layer is annotated with a table of contents ({0})")]
     TableOfContents(String),
+    /// The upstream has the manifest and not what it names.
+    #[error("its {0} is not in the repository")]
+    PartMissing(&'static str),
     /// Over `relocation.max_layer_bytes`.
     #[error("its layer has {size} bytes, more than relocation.max_layer_bytes allows ({limit})")]
     LayerTooLarge {
@@ -105,6 +108,7 @@ impl Unchanged {
             Self::LayerType(_) => "layer_type",
             Self::Zstd => "zstd",
             Self::TableOfContents(_) => "table_of_contents",
+            Self::PartMissing(_) => "part_missing",
             Self::LayerTooLarge { .. } => "layer_too_large",
             Self::LayerMismatch => "layer_mismatch",
             Self::GzipHeader(_) => "gzip_header",
@@ -124,6 +128,15 @@ impl Unchanged {
             Self::Lock(_) => "lock_refused",
             Self::NothingChanges => "nothing_changes",
         }
+    }
+
+    /// Whether it lies in the image's bytes alone, and so will hold for ever: not in a limit of this program's, nor
+    /// in what an upstream has at present.
+    pub fn is_lasting(&self) -> bool {
+        !matches!(
+            self,
+            Self::PartMissing(_) | Self::LayerTooLarge { .. } | Self::Bomb(_) | Self::TooScattered | Self::Zstd
+        )
     }
 
     /// Whether the image was never a bundle, so that passing it on is no event.

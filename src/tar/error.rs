@@ -18,6 +18,10 @@ pub enum TarError {
     /// A global header that names or sizes the entries after it, which readers do not agree about.
     #[error("a global PAX header changes names or sizes")]
     GlobalOverride,
+    /// A header that readers take for different things: with a prefix in a format that has none, a directory with
+    /// data, an extended header whose entry does not follow.
+    #[error("a tar header means different things to different readers")]
+    Ambiguous,
     /// Over one of the scanner's limits.
     #[error("the tar's headers are too many or too large")]
     TooLarge,

@@ -13,6 +13,8 @@ const MAGIC: std::ops::Range<usize> = 257..265;
 const PREFIX: std::ops::Range<usize> = 345..500;
 /// star keeps two times at the end of the prefix, and says so in the block's last four bytes.
 const STAR_PREFIX: std::ops::Range<usize> = 345..476;
+/// GNU tar's access and change times, where others have the prefix.
+const GNU_TIMES: std::ops::Range<usize> = 345..369;
 const STAR_TRAILER: std::ops::Range<usize> = 508..512;
 
 /// `size` rounded up to whole blocks.
@@ -84,8 +86,12 @@ impl Header {
         let header_only = matches!(block[TYPE], b'1'..=b'6');
         let mut name = text(&block[NAME]).to_vec();
         let prefix = match &block[MAGIC] {
-            b"ustar\x0000" if &block[STAR_TRAILER] == b"tar\0" => text(&block[STAR_PREFIX]),
-            b"ustar\x0000" => text(&block[PREFIX]),
+            [b'u', b's', b't', b'a', b'r', 0, ..] if &block[STAR_TRAILER] == b"tar\0" => text(&block[STAR_PREFIX]),
+            [b'u', b's', b't', b'a', b'r', 0, ..] => text(&block[PREFIX]),
+            // GNU keeps times there; Go takes for a prefix what is no time, since old writers put one there.
+            b"ustar  \0" if !block[GNU_TIMES].iter().all(|byte| matches!(byte, b'0'..=b'7' | b' ' | 0)) => {
+                return Err(TarError::Ambiguous);
+            }
             _ => b"",
         };
         if !prefix.is_empty() {

@@ -183,6 +183,8 @@ impl Scanner {
         let kind = match header.flag {
             Flag::GnuSparse => return Err(TarError::Sparse),
             Flag::Entry(kind) => kind,
+            // Go forgets what stood before a global header, others do not.
+            Flag::GlobalPax if self.extensions > 0 => return Err(TarError::Ambiguous),
             flag => {
                 self.extensions += 1;
                 if header.size > MAX_EXTENSION_BYTES || self.extensions > MAX_EXTENSIONS {
@@ -208,6 +210,9 @@ impl Scanner {
         // In Go a GNU long name wins over a PAX path, and both over the header.
         let name = extension.long_name.or(extension.pax.path).unwrap_or(header.name);
         let directory = header.old_style && name.ends_with(b"/");
+        if directory && (header.size > 0 || extension.pax.size.is_some_and(|size| size > 0)) {
+            return Err(TarError::Ambiguous);
+        }
         let kind = if directory { Kind::Directory } else { kind };
         let pax_size = extension.pax.size.filter(|_| !header.header_only);
         let size_from_pax = pax_size.is_some();
@@ -234,7 +239,8 @@ impl Scanner {
             }
             Flag::GnuLongName => {
                 let end = data.iter().position(|&byte| byte == 0).unwrap_or(data.len());
-                self.extension.long_name = Some(data[..end].to_vec());
+                // An empty one changes nothing, as in Go.
+                self.extension.long_name = (end > 0).then(|| data[..end].to_vec());
             }
             // A link's target never decides anything here.
             Flag::GnuLongLink | Flag::GnuSparse | Flag::Entry(_) => {}

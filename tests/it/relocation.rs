@@ -267,6 +267,15 @@ async fn a_restart_needs_no_upstream_and_replicas_agree() {
     let part = part.expect("made again");
     assert_eq!(body::collect(part.body(0..part.size), usize::MAX).await.expect("whole"), layer);
 
+    // Trouble while searching is not "not there".
+    let replica = world.proxy_over(Arc::new(MemoryStore::default()));
+    world.upstream.on("/v2/acme/app/tags/list").fails(Fault::status(503));
+    let trouble = by_digest(replica.clone(), relocated.digest).await.expect_err("the search failed");
+    assert_eq!(trouble.answer().0, StatusCode::SERVICE_UNAVAILABLE);
+    world.upstream.heal();
+    world.clock.advance(Duration::from_secs(6));
+    assert_eq!(by_digest(replica.clone(), relocated.digest).await.expect("made again").manifest.bytes, relocated.bytes);
+
     // What was never made here is not there, and one look at the repository is enough for a while.
     let unknown = Digest::of(b"unknown");
     assert!(matches!(by_digest(replica.clone(), unknown).await, Err(ProxyError::NotFound { .. })));

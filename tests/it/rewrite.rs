@@ -222,6 +222,10 @@ fn what_is_passed_through_says_why() {
     assert_eq!(tar_reason(&|tar| _ = tar.lock(&"#".repeat((8 << 20) + 1))), "lock_too_large");
     assert_eq!(tar_reason(&|tar| _ = tar.pax(&[("size", "5")]).lock(&lock_text(1))), "lock_sized_by_pax");
     assert_eq!(tar_reason(&|tar| _ = tar.global_pax(&[("path", "x")]).lock(&lock_text(1))), "tar");
+    // Go forgets the long name at the global header, other readers do not.
+    let forgotten =
+        |tar: &mut Tarball| _ = tar.gnu_long_name(LOCK_PATH).global_pax(&[("comment", "x")]).file("a", b"a");
+    assert_eq!(tar_reason(&forgotten), "tar");
     assert_eq!(tar_reason(&|tar| _ = tar.file("nul\0.txt", b"").damage_checksum()), "tar");
 }
 

@@ -59,7 +59,8 @@ impl Memory {
             Some(AnswerRecord::Unchanged { reason }) => Some(Remembered::Original(Why::Recorded(reason))),
             Some(AnswerRecord::Relocated { manifest, seen }) => {
                 let relocation = self.relocation(&key.repository, &manifest).await?;
-                let seen = UNIX_EPOCH + Duration::from_secs(seen);
+                // A time beyond all times is no time at which anything was seen.
+                let seen = UNIX_EPOCH.checked_add(Duration::from_secs(seen)).unwrap_or(UNIX_EPOCH);
                 relocation.map(|relocation| Remembered::Relocated { relocation, seen })
             }
         })
@@ -100,6 +101,15 @@ impl Memory {
         }
     }
 
+    /// Up to `limit` bundles of a repository that were answered before.
+    pub(super) async fn originals(&self, repository: &RepositoryName, limit: usize) -> io::Result<Vec<Digest>> {
+        let keys = self.cache.list(&RelocationKey::originals(repository)).await?;
+        let mut originals: Vec<Digest> = keys.iter().filter_map(|key| key.components().nth(2)?.parse().ok()).collect();
+        originals.dedup();
+        originals.truncate(limit);
+        Ok(originals)
+    }
+
     /// For how many targets the bundle of `key` is answered already, other than its own.
     pub(super) async fn other_targets(&self, key: &RelocationKey) -> io::Result<usize> {
         let own = key.record();
@@ -128,7 +138,9 @@ impl Memory {
                     self.hold(key, answer, hold);
                 }
             }
-            Answer::Original(why @ Why::Unchanged(reason)) if !(key.each && *reason == Unchanged::NothingChanges) => {
+            Answer::Original(why @ Why::Unchanged(reason))
+                if reason.is_lasting() && !(key.each && *reason == Unchanged::NothingChanges) =>
+            {
                 let record = AnswerRecord::Unchanged { reason: why.to_string() };
                 self.cache.put_record(&key.record(), &record).await?;
             }
@@ -150,7 +162,8 @@ impl Memory {
         self.cache.delete(&key.record()).await
     }
 
-    fn hold(&self, key: &RelocationKey, answer: &Answer, hold: Duration) {
+    /// Gives an answer for a while, in memory.
+    pub(super) fn hold(&self, key: &RelocationKey, answer: &Answer, hold: Duration) {
         let now = self.clock.now();
         let mut held = self.lock_held();
         if held.len() >= MAX_HELD {

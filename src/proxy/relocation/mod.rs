@@ -37,10 +37,14 @@ use crate::body::Clock;
 use crate::imgpkg::Target;
 use crate::oci::{Digest, Manifest, RepositoryName, Tag};
 use crate::telemetry::Metrics;
+use crate::upstream::UpstreamError;
 
 /// How old the last look at a relocated bundle's images may be before they are looked at again. That is done
 /// behind the answer, which meanwhile stands.
 const SEEN_FOR: Duration = Duration::from_secs(600);
+
+/// And after how long, if the upstream could not say.
+const LOOK_AGAIN_AFTER_TROUBLE: Duration = Duration::from_secs(30);
 
 /// The limits of relocation; the configuration's `relocation`.
 #[derive(Clone, Debug)]
@@ -141,9 +145,13 @@ impl Relocator {
     where
         F: Future<Output = Option<Undecided>>,
     {
-        let turn = self.searches.turn((repository.clone(), target.clone()), self.clock.now())?;
+        let Some(turn) = self.searches.turn((repository.clone(), target.clone()), self.clock.now()) else {
+            return Some(Undecided::Internal("too many repositories are being searched".to_owned()));
+        };
         let mut last = turn.lock().await;
         if !last.as_ref().is_some_and(|last| last.stands(self.clock.now())) {
+            // Should the client leave, the search was made all the same, and did not end.
+            *last = Some(search::Searched::new(self.clock.now(), Some(Undecided::Deadline)));
             let undecided = tokio::select! {
                 undecided = search => undecided,
                 () = self.clock.sleep(self.limits.deadline) => Some(Undecided::Deadline),
@@ -154,8 +162,13 @@ impl Relocator {
     }
 
     /// The tags of a repository that may name bundles.
-    pub(super) async fn candidate_tags(&self, repository: &RepositoryName) -> Vec<Tag> {
+    pub(super) async fn candidate_tags(&self, repository: &RepositoryName) -> Result<Vec<Tag>, UpstreamError> {
         search::tags(&self.contents, repository).await
+    }
+
+    /// Bundles of a repository that were answered before, whatever their tags have become.
+    pub(super) async fn known_originals(&self, repository: &RepositoryName) -> Vec<Digest> {
+        self.memory.originals(repository, search::MAX_TAGS).await.unwrap_or_default()
     }
 
     /// Joins the work on `key`, or starts it.
@@ -170,6 +183,8 @@ impl Relocator {
         let (land, flight) = watch::channel(None);
         flights.insert(key.clone(), flight.clone());
         let landing = Landing { relocator: Arc::clone(self), key: key.clone() };
+        // A runtime that is going down drops the task here and now, and with it the landing, which locks.
+        drop(flights);
         tokio::spawn(async move {
             let settled = work.await;
             drop(landing);
@@ -179,6 +194,12 @@ impl Relocator {
     }
 
     async fn settle(&self, key: RelocationKey, manifest: Manifest) -> Settled {
+        // Whoever started this looked before it was on the board: another may have landed in between.
+        match self.memory.answer(&key).await {
+            Ok(Some(Remembered::Relocated { relocation, .. })) => return Ok(Answer::Relocated(relocation)),
+            Ok(Some(Remembered::Original(why))) => return Ok(Answer::Original(why)),
+            Ok(None) | Err(_) => {}
+        }
         let settled = match self.decide(&key, &manifest).await {
             Ok(answer) => Ok(answer),
             Err(Stopped::Answer(why)) => Ok(Answer::Original(why)),
@@ -192,7 +213,13 @@ impl Relocator {
                     self.metrics.answer_changed("original_to_relocated");
                 }
                 Ok(_) => {}
-                Err(error) => tracing::warn!(%error, "a relocation could not be recorded"),
+                Err(error) => {
+                    tracing::warn!(%error, "a relocation could not be recorded");
+                    // Its manifest would name blobs that nobody finds.
+                    if matches!(answer, Answer::Relocated(_)) {
+                        return Err(Undecided::Internal("the relocated bundle could not be recorded".to_owned()));
+                    }
+                }
             }
         }
         settled
@@ -204,8 +231,7 @@ impl Relocator {
         if self.memory.other_targets(key).await.is_ok_and(|targets| targets >= limits.max_targets) {
             return Err(Stopped::Answer(Why::TooManyTargets(limits.max_targets)));
         }
-        let _pass = self.passes.acquire().await.map_err(|error| Undecided::Internal(error.to_string()))?;
-        let worked = work(&self.contents, key, &bundle, limits.concurrency).await?;
+        let worked = work(&self.contents, key, &bundle, &self.passes, limits.concurrency).await?;
         Ok(assemble(manifest, &bundle, worked)?)
     }
 
@@ -247,7 +273,12 @@ impl Relocator {
                     this.memory.withdraw(&own_key, why, this.limits.negative_ttl).await
                 }
                 Ok(None) => this.memory.seen(&own_key, &relocation).await,
-                Err(_) => Ok(()),
+                // Not with the next request again: an upstream in trouble is not helped by that.
+                Err(_) => {
+                    let answer = Answer::Relocated(Arc::clone(&relocation));
+                    this.memory.hold(&own_key, &answer, LOOK_AGAIN_AFTER_TROUBLE);
+                    Ok(())
+                }
             };
             if let Err(error) = recorded {
                 tracing::warn!(%error, "a relocation could not be recorded");

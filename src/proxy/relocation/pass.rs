@@ -23,7 +23,7 @@ pub(in crate::proxy) async fn run(
     change: LockChange,
 ) -> Result<Result<RelocatedLayer, Unchanged>, Undecided> {
     if reader.size() != layer.size {
-        return Ok(Err(Unchanged::LayerMismatch));
+        return Ok(Err(confirmed(&reader, Unchanged::LayerMismatch).await?));
     }
     let (chunks, mut queue) = mpsc::channel::<Bytes>(QUEUED_CHUNKS);
     let mut rewriter = LayerRewriter::new(layer.digest.algorithm(), diff_id, change);
@@ -43,7 +43,17 @@ pub(in crate::proxy) async fn run(
         }
     }
     drop(chunks);
-    worker.await.map_err(|_| Undecided::Internal("the rewriting pass panicked".to_owned()))
+    match worker.await.map_err(|_| Undecided::Internal("the rewriting pass panicked".to_owned()))? {
+        Ok(layer) => Ok(Ok(layer)),
+        Err(reason) => Ok(Err(confirmed(&reader, reason).await?)),
+    }
+}
+
+/// A reason, once the bytes it was found in are known to be the layer's: what a broken download looks like says
+/// nothing of the bundle.
+async fn confirmed(reader: &Reader, reason: Unchanged) -> Result<Unchanged, Undecided> {
+    reader.verified().await.map_err(|error| unreadable(read_cause(error.into())))?;
+    Ok(reason)
 }
 
 /// What it means for a bundle that a part of it cannot be read.

@@ -28,6 +28,11 @@ impl RelocationKey {
         RecordKey::new(["answers", repository, &self.original.to_string(), &target, mode])
     }
 
+    /// What the answers for all bundles of a repository are recorded under.
+    pub(super) fn originals(repository: &RepositoryName) -> RecordKey {
+        RecordKey::new(["answers", repository.as_str()])
+    }
+
     /// What the answers for all targets are recorded under.
     pub(super) fn siblings(&self) -> RecordKey {
         RecordKey::new(["answers", self.repository.as_str(), &self.original.to_string()])

@@ -14,14 +14,14 @@ use crate::imgpkg::Target;
 use crate::oci::{RepositoryName, Tag};
 use crate::proxy::contents::Contents;
 use crate::proxy::undecided::Undecided;
-use crate::upstream::TagPage;
+use crate::upstream::{TagPage, UpstreamError};
 
 /// How many tags of a repository are looked at.
-const MAX_TAGS: usize = 100;
+pub(super) const MAX_TAGS: usize = 100;
 /// How many pages of tags are asked for; tags that imgpkg makes for its garbage collection fill pages, too.
 const MAX_PAGES: usize = 10;
-/// For how long a search is not repeated.
-const QUIET: Duration = Duration::from_secs(60);
+/// For how long a search is not repeated. A digest that another replica makes meanwhile is not known here until then.
+const QUIET: Duration = Duration::from_secs(10);
 /// And for how long if the upstream kept it from finding all there is.
 const QUIET_AFTER_TROUBLE: Duration = Duration::from_secs(5);
 /// How many searches are remembered; over that, all that may be repeated are forgotten.
@@ -55,7 +55,7 @@ impl Searched {
 pub(super) struct Searches(Mutex<HashMap<SearchKey, Turn>>);
 
 impl Searches {
-    /// The turn to search for `key`: one at a time. `None` while too many others are remembered.
+    /// The turn to search for `key`: one at a time. `None` while too many others are under way or just made.
     pub(super) fn turn(&self, key: SearchKey, now: SystemTime) -> Option<Turn> {
         let mut searches = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if searches.len() >= MAX_SEARCHES {
@@ -72,19 +72,25 @@ impl Searches {
 }
 
 /// The tags that may name bundles: not those that imgpkg, cosign and the like derive from digests.
-pub(super) async fn tags(contents: &Contents, repository: &RepositoryName) -> Vec<Tag> {
+///
+/// # Errors
+/// When the upstream cannot list them, other than because there is no such repository.
+pub(super) async fn tags(contents: &Contents, repository: &RepositoryName) -> Result<Vec<Tag>, UpstreamError> {
     let mut tags = Vec::new();
     let mut page = TagPage::default();
     for _ in 0..MAX_PAGES {
-        let Ok(list) = contents.upstream.tags(repository, &page).await else { break };
-        let last = list.tags.last().cloned();
+        let list = match contents.upstream.tags(repository, &page).await {
+            Ok(list) => list,
+            Err(error) if error.is_absent() => break,
+            Err(error) => return Err(error),
+        };
+        page.last = list.next().map(str::to_owned);
         let named = list.tags.into_iter().filter(|tag| !tag.starts_with("sha256-"));
         tags.extend(named.filter_map(|tag| tag.parse::<Tag>().ok()));
-        if !list.more || last.is_none() || tags.len() >= MAX_TAGS {
+        if page.last.is_none() || tags.len() >= MAX_TAGS {
             break;
         }
-        page.last = last;
     }
     tags.truncate(MAX_TAGS);
-    tags
+    Ok(tags)
 }

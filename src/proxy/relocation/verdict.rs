@@ -31,26 +31,33 @@ pub(in crate::proxy) enum Found {
 
 /// What is known of a bundle's images; by digest, since that is all a repository is asked for.
 #[derive(Clone, Debug, Default)]
-pub(in crate::proxy) struct Verdict(HashMap<Digest, Found>);
+pub(in crate::proxy) struct Verdict {
+    found: HashMap<Digest, Found>,
+    /// Whether a look at an image ended without a result, which no image may profit from.
+    crashed: bool,
+}
 
 impl Verdict {
     pub(in crate::proxy) fn found(&self, digest: &Digest) -> Option<&Found> {
-        self.0.get(digest)
+        self.found.get(digest)
     }
 
     /// Whether references to `digest` may be rewritten.
     pub(in crate::proxy) fn is_colocated(&self, digest: &Digest) -> bool {
-        matches!(self.0.get(digest), Some(Found::Locations | Found::Repository))
+        matches!(self.found.get(digest), Some(Found::Locations | Found::Repository))
     }
 
     /// The first image that is not there.
     pub(in crate::proxy) fn missing(&self) -> Option<Digest> {
-        self.0.iter().filter(|(_, found)| matches!(found, Found::Missing)).map(|(digest, _)| *digest).min()
+        self.found.iter().filter(|(_, found)| matches!(found, Found::Missing)).map(|(digest, _)| *digest).min()
     }
 
     /// Why it is not known of every image whether it is there.
     pub(in crate::proxy) fn undecided(&self) -> Option<Undecided> {
-        self.0.iter().find_map(|(digest, found)| match found {
+        if self.crashed {
+            return Some(Undecided::Internal("looking for an image crashed".to_owned()));
+        }
+        self.found.iter().find_map(|(digest, found)| match found {
             Found::Undecided(error) => {
                 Some(Undecided::Upstream { what: format!("looking for the image {digest}"), error: error.clone() })
             }
@@ -83,7 +90,7 @@ pub(in crate::proxy) async fn verdict(
     let mut ask = Vec::new();
     for digest in digests {
         if listed.contains(&digest) {
-            verdict.0.insert(digest, Found::Locations);
+            verdict.found.insert(digest, Found::Locations);
         } else {
             ask.push(digest);
         }
@@ -96,10 +103,17 @@ pub(in crate::proxy) async fn verdict(
             let (contents, repository) = (Arc::clone(contents), repository.clone());
             asking.spawn(async move { (digest, look(&contents, &repository, &original, &digest).await) });
         }
-        // A task that panicked leaves its digest out, which then is neither colocated nor missing.
-        let Some(Ok((digest, found))) = asking.join_next().await else { return verdict };
+        let Some(looked) = asking.join_next().await else { return verdict };
+        let Ok((digest, found)) = looked else {
+            verdict.crashed = true;
+            continue;
+        };
+        if matches!(found, Found::Undecided(_)) && extent == Extent::UntilMissing {
+            // Those under way may still find one missing; more would only wait for the same trouble.
+            ask.clear();
+        }
         let missing = matches!(found, Found::Missing);
-        verdict.0.insert(digest, found);
+        verdict.found.insert(digest, found);
         if missing && extent == Extent::UntilMissing {
             return verdict;
         }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 
 use super::answer::{Answer, Why};
 use super::pass::{self, unreadable};
@@ -12,11 +12,13 @@ use super::verdict::{Extent, Verdict, verdict};
 use crate::imgpkg::{ImagesLock, has_bundle_label};
 use crate::oci::{Descriptor, Digest, Manifest, RepositoryName};
 use crate::proxy::contents::Contents;
+use crate::proxy::error::ProxyError;
 use crate::proxy::undecided::Undecided;
 use crate::rewrite::{
     Candidate, LockChange, MAX_CONFIG_BYTES, RelocatedLayer, Replacement, Unchanged, candidate, diff_id,
     relocate_config, relocate_manifest,
 };
+use crate::upstream::UpstreamError;
 
 /// A bundle, by its label, whose layer may be rewritten.
 pub(in crate::proxy) struct Bundle {
@@ -47,7 +49,14 @@ pub(in crate::proxy) async fn inspect(
     if config.size > MAX_CONFIG_BYTES as u64 {
         return Ok(Err(Unchanged::Document { document: "config", problem: "is too large to be an image's" }));
     }
-    let config = contents.small_blob(repository, &config.digest, MAX_CONFIG_BYTES).await.map_err(unreadable)?;
+    let config = match contents.small_blob(repository, &config.digest, MAX_CONFIG_BYTES).await {
+        Ok(config) => config,
+        Err(ProxyError::NotFound { .. }) => return Ok(Err(Unchanged::PartMissing("config"))),
+        Err(ProxyError::Upstream(UpstreamError::TooLarge { .. })) => {
+            return Ok(Err(Unchanged::Document { document: "config", problem: "is larger than its manifest says" }));
+        }
+        Err(error) => return Err(unreadable(error)),
+    };
     if !has_bundle_label(&config) {
         return Ok(Err(Unchanged::NotABundle));
     }
@@ -90,11 +99,16 @@ pub(in crate::proxy) async fn work(
     contents: &Arc<Contents>,
     key: &RelocationKey,
     bundle: &Bundle,
+    passes: &Semaphore,
     concurrency: usize,
 ) -> Result<Worked, Stopped> {
     let (found, lock) = oneshot::channel::<ImagesLock>();
     let (decide, decision) = oneshot::channel::<Verdict>();
-    let pass = rewrite_layer(contents, &key.repository, bundle, change(key, found, decision));
+    let pass = async {
+        // Held by the pass alone: looking for images costs no processor, and may wait for the upstream.
+        let _permit = passes.acquire().await.map_err(|error| Undecided::Internal(error.to_string()))?;
+        rewrite_layer(contents, &key.repository, bundle, change(key, found, decision)).await
+    };
     let looking = async {
         // Without a lock the pass has its reason, and this one none of its own.
         let Ok(lock) = lock.await else { return std::future::pending().await };
@@ -139,7 +153,11 @@ pub(in crate::proxy) async fn rewrite_layer(
         Ok(diff_id) => diff_id,
         Err(reason) => return Ok(Err(reason)),
     };
-    let (reader, _) = contents.blob(repository, &bundle.layer.digest).await.map_err(unreadable)?;
+    let reader = match contents.blob(repository, &bundle.layer.digest).await {
+        Ok((reader, _)) => reader,
+        Err(ProxyError::NotFound { .. }) => return Ok(Err(Unchanged::PartMissing("layer"))),
+        Err(error) => return Err(unreadable(error)),
+    };
     pass::run(reader, &bundle.layer, diff_id.algorithm(), change).await
 }
 

@@ -6,9 +6,10 @@ use colocate::oci::{Digest, MAX_MANIFEST_BYTES};
 use colocate::proxy::{Outcome, ProxyError, View};
 use http::StatusCode;
 
-use super::world::{ENDPOINT, REPOSITORY, World, blob_path, manifest_path, reference, repository};
+use super::world::{ENDPOINT, NEGATIVE_TTL, REPOSITORY, World, blob_path, manifest_path, reference, repository};
 use crate::support::bundle::{BundleBuilder, lock_of};
 use crate::support::scripted::Fault;
+use crate::support::tarball::noise;
 
 #[tokio::test]
 async fn what_is_no_plain_bundle_passes_byte_for_byte() {
@@ -100,10 +101,25 @@ async fn an_upstream_that_answers_nonsense_is_told_apart() {
 }
 
 #[tokio::test]
-async fn a_layer_that_lies_is_never_served_whole() {
+async fn a_layer_that_lies_is_never_served_whole_nor_believed() {
+    for (size, flip) in [(100, 20), (600_000, 5000), (600_000, 300_000)] {
+        let world = World::new().await;
+        let (bundle, _) = world.bundle_of(BundleBuilder::new().file("noise", noise(1, size)), 1);
+        world.upstream.on(&blob_path(&bundle.layer_digest())).times(1).fails(Fault::Flip(flip));
+        assert!(matches!(world.pull("v1").await, Err(ProxyError::Undecided(_))), "{size} {flip}");
+        assert_ne!(world.pulled("v1").await, bundle.digest(), "{size} {flip}: nothing of it was kept");
+    }
+}
+
+#[tokio::test]
+async fn an_image_whose_parts_are_not_there_passes_until_they_are() {
     let world = World::new().await;
     let (bundle, _) = world.bundle(1);
-    world.upstream.on(&blob_path(&bundle.layer_digest())).times(1).fails(Fault::Flip(20));
-    assert!(matches!(world.pull("v1").await, Err(ProxyError::Undecided(_))));
-    assert_ne!(world.pulled("v1").await, bundle.digest(), "nothing of it was kept");
+    for part in [bundle.config_digest(), bundle.layer_digest()] {
+        world.upstream.on(&blob_path(&part)).fails(Fault::error(404, "BLOB_UNKNOWN"));
+        assert_eq!(world.pulled("v1").await, bundle.digest());
+        world.upstream.heal();
+        world.clock.advance(NEGATIVE_TTL);
+    }
+    assert_ne!(world.pulled("v1").await, bundle.digest());
 }
