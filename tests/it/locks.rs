@@ -341,12 +341,16 @@ proptest! {
             // Keys that have no order in go-yaml.
             Err(LockError::Unsure { construct, .. }) if construct.contains("order") => return Ok(()),
             Err(LockError::Unwritable { key, .. }) if key == "<<" => return Ok(()),
+            Err(error) if looks_like_a_tag(&error) => return Ok(()),
             lock => lock.expect("a lock"),
         };
         prop_assert_eq!(&lock.images().next().expect("an image").annotations, &entries);
         let target = target_named("proxy.example:8443/acme/app");
         let written = lock.relocate(&target).expect("a change");
-        let again = ImagesLock::parse(&written).expect("a lock");
+        let again = match ImagesLock::parse(&written) {
+            Err(error) if looks_like_a_tag(&error) => return Ok(()),
+            again => again.expect("a lock"),
+        };
         prop_assert_eq!(&again.images().next().expect("an image").annotations, &entries);
         prop_assert_eq!(again.relocate(&target), None);
         // And another reader sees the same: all that YAML 1.2 reads otherwise was quoted.
@@ -362,13 +366,18 @@ proptest! {
     }
 }
 
+/// A `!` that stands alone is refused wherever it is, in a string as well: the reader is told of no tag, so it goes
+/// by the text. The bundle then passes as it is.
+fn looks_like_a_tag(error: &LockError) -> bool {
+    matches!(error, LockError::Unsure { construct: "a tag (!)", .. })
+}
+
 /// Also the body of the fuzz target.
 fn round_trip(bytes: &[u8]) {
     let Ok(lock) = ImagesLock::parse(bytes) else { return };
     let again = match ImagesLock::parse(&lock.to_yaml()) {
         Ok(again) => again,
-        // Text that looks like a tag is refused wherever it stands, also in a string that it was unfolded into.
-        Err(LockError::Unsure { .. }) => return,
+        Err(error) if looks_like_a_tag(&error) => return,
         Err(error) => panic!("what we write, we read: {error}"),
     };
     assert!(
