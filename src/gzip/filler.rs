@@ -10,11 +10,6 @@ pub fn stored_block_header(out: &mut BitWriter, length: u16, is_final: bool) {
     out.write_bits(u64::from(!length), 16);
 }
 
-/// Appends an empty stored block: four bytes and what is missing before them to a whole one. Like zlib's sync flush.
-pub fn empty_stored_block(out: &mut BitWriter) {
-    stored_block_header(out, 0, false);
-}
-
 /// Brings `out.bit_len() % 8` to `phase` (0 to 7): up to three empty static blocks, after an empty dynamic
 /// block if the distance is odd. At most 129 bits; nothing if the phase is right already.
 pub fn fill_to_phase(out: &mut BitWriter, phase: u32) {

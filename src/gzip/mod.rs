@@ -33,7 +33,7 @@ mod walker;
 pub use bits::{BitString, BitWriter};
 pub use encoder::encode;
 pub use fault::{Fault, WalkError};
-pub use filler::{empty_stored_block, fill_to_phase, stored_block_header};
+pub use filler::{fill_to_phase, stored_block_header};
 pub use header::{HeaderError, HeaderParser, MAX_HEADER_LENGTH, TRAILER_LENGTH, Trailer, trailer};
 pub use joint::{Cut, Resume, ResumeBlock};
 pub use walker::{Stop, Walker};

@@ -6,7 +6,7 @@ use flate2::bufread::DeflateDecoder;
 
 use super::{
     BitWriter, Cut, Fault, HeaderError, HeaderParser, MAX_HEADER_LENGTH, Resume, ResumeBlock, Stop, Trailer, Walker,
-    empty_stored_block, encode, fill_to_phase, stored_block_header, trailer,
+    encode, fill_to_phase, stored_block_header, trailer,
 };
 
 #[test]
@@ -155,7 +155,7 @@ fn every_phase_is_reached_from_every_phase() {
             assert!(out.bit_len() - start <= 129);
             assert_eq!(out.bit_len() == start, from == to);
             encode(b" after", &mut out, false);
-            empty_stored_block(&mut out);
+            stored_block_header(&mut out, 0, false);
             assert_eq!(out.bit_len() % 8, 0);
             encode(b"", &mut out, true);
             let (stream, _) = out.finish();

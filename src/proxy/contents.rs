@@ -43,7 +43,8 @@ impl Contents {
         Ok((manifest, outcome))
     }
 
-    async fn cached_manifest(
+    /// The manifest of `digest`, if that needs no asking.
+    pub(super) async fn cached_manifest(
         &self,
         repository: &RepositoryName,
         digest: &Digest,
@@ -70,6 +71,18 @@ impl Contents {
             tracing::warn!(%repository, digest = %manifest.digest, %error, "a manifest could not be cached");
         }
         Outcome::Miss
+    }
+
+    /// The blob of `digest`, if that needs no asking.
+    pub(super) async fn cached_blob(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+    ) -> Result<Option<Reader>, ProxyError> {
+        if self.cache.member(repository, digest).await?.is_none() {
+            return Ok(None);
+        }
+        Ok(self.cache.content(digest).await?)
     }
 
     /// The blob of `digest`, which may still be arriving.
@@ -112,9 +125,7 @@ impl Contents {
         repository: &RepositoryName,
         digest: &Digest,
     ) -> Result<(u64, Outcome), ProxyError> {
-        if self.cache.member(repository, digest).await?.is_some()
-            && let Some(reader) = self.cache.content(digest).await?
-        {
+        if let Some(reader) = self.cached_blob(repository, digest).await? {
             return Ok((reader.size(), Outcome::Hit));
         }
         let size = self.upstream.blob_head(repository, digest).await;

@@ -121,6 +121,10 @@ impl Proxy {
         digest: &Digest,
     ) -> Result<ServedBlob, ProxyError> {
         let relocator = &self.0.relocator;
+        // Nearly all that is asked for is an original, and which digests were made here is on the disk.
+        if let Some(reader) = self.0.contents.cached_blob(repository, digest).await? {
+            return Ok(ServedBlob::stored(*digest, reader, Outcome::Hit));
+        }
         if let Some(relocation) = relocator.by_part(repository, digest).await {
             return self.relocated_part(repository, digest, &relocation).await;
         }
@@ -215,6 +219,10 @@ impl Proxy {
         digest: &Digest,
     ) -> Result<ServedManifest, ProxyError> {
         let relocator = &self.0.relocator;
+        // As for blobs: an original in memory costs no look at the disk.
+        if let Some(manifest) = self.0.contents.cached_manifest(repository, digest).await? {
+            return Ok(ServedManifest { manifest, outcome: Outcome::Hit });
+        }
         if let Some(relocation) = relocator.by_manifest(repository, digest).await {
             return Ok(relocated_manifest(&relocation));
         }
