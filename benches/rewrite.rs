@@ -164,7 +164,7 @@ fn cache_growth(layout: &Layout) -> u64 {
     runtime.block_on(async {
         let clock = Arc::new(SystemClock);
         let store = LocalStore::open(folder.path()).expect("opens");
-        let cache = Cache::new(Arc::new(store), clock.clone(), CacheLimits::default());
+        let cache = Cache::new(Arc::new(store), clock.clone(), CacheLimits::default(), Metrics::new());
         let upstream = LayoutUpstream::open(&layout.folder).expect("opens");
         let proxy = Proxy::new(ProxyParts {
             upstream: Arc::new(upstream),

@@ -5,7 +5,7 @@
 //! lock                                held while a process uses the directory
 //! blobs/<algorithm>/<2 hex>/<hex>     content, and behind it a trailer that says it is whole
 //! records/<component>/…/<last>.record a line with the digest of the rest, and the rest
-//! partial/                            whatever is not committed; emptied at open
+//! partial/                            whatever is not committed; what is the beginning of content is gone on with
 //! ```
 
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -13,15 +13,16 @@ use std::io::{self, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 
 use super::disk::{blocking, ensure_directory, remove_anything, sync_directory};
 use super::key::RecordKey;
-use super::local_content::{LocalPartial, open_content};
+use super::local_content::{self, LocalPartial, open_content};
 use super::local_directory::Directory;
 use super::local_record;
-use super::store::{Content, PartialContent, Store};
+use super::store::{Content, Listed, PartialContent, Store};
 use crate::body::BoxFuture;
 use crate::oci::Digest;
 
@@ -81,7 +82,7 @@ pub struct LocalStore(Arc<Directory>);
 const STAMP: &str = "colocate cache 1\n";
 
 impl LocalStore {
-    /// Opens a cache directory, making it if there is none, and sweeps what a crash left half written.
+    /// Opens a cache directory, making it if there is none, and takes stock of what a crash left half written.
     ///
     /// Blocks on the disk: call it before serving.
     ///
@@ -111,11 +112,13 @@ impl LocalStore {
         for name in ["blobs", "records", "partial"] {
             ensure_directory(&root, &root.join(name)).map_err(failed("make a directory"))?;
         }
-        let swept = sweep(&root.join("partial")).map_err(failed("sweep `partial`"))?;
-        if swept > 0 {
-            tracing::info!(directory = %root.display(), swept, "removed downloads that were not finished");
+        let directory = Directory::new(root.clone(), lock);
+        let (left, swept) = directory.take_stock().map_err(failed("sweep `partial`"))?;
+        if left + swept > 0 {
+            let directory = root.display();
+            tracing::info!(%directory, left, swept, "found downloads that were not finished; those left will be gone on with");
         }
-        Ok(Self(Arc::new(Directory::new(root, lock))))
+        Ok(Self(Arc::new(directory)))
     }
 }
 
@@ -153,15 +156,6 @@ fn check_stamp(root: &Path) -> Result<(), OpenError> {
     }
 }
 
-fn sweep(partial: &Path) -> io::Result<usize> {
-    let mut swept = 0;
-    for entry in fs::read_dir(partial)? {
-        remove_anything(&entry?.path())?;
-        swept += 1;
-    }
-    Ok(swept)
-}
-
 impl Store for LocalStore {
     fn content<'a>(&'a self, digest: &'a Digest) -> BoxFuture<'a, io::Result<Option<Arc<dyn Content>>>> {
         let directory = Arc::clone(&self.0);
@@ -174,8 +168,31 @@ impl Store for LocalStore {
 
     fn create<'a>(&'a self, digest: &'a Digest) -> BoxFuture<'a, io::Result<Box<dyn PartialContent>>> {
         let directory = Arc::clone(&self.0);
-        let target = directory.blob(digest);
-        Box::pin(blocking(move || Ok(Box::new(LocalPartial::create(directory, target)?) as Box<dyn PartialContent>)))
+        let digest = *digest;
+        Box::pin(blocking(move || Ok(Box::new(LocalPartial::create(directory, digest)?) as Box<dyn PartialContent>)))
+    }
+
+    fn resume<'a>(&'a self, digest: &'a Digest) -> BoxFuture<'a, io::Result<Option<Box<dyn PartialContent>>>> {
+        let (directory, digest) = (Arc::clone(&self.0), *digest);
+        Box::pin(blocking(move || {
+            let partial = LocalPartial::resume(directory, digest)?;
+            Ok(partial.map(|partial| Box::new(partial) as Box<dyn PartialContent>))
+        }))
+    }
+
+    fn sweep(&self, age: Duration) -> BoxFuture<'_, io::Result<usize>> {
+        let directory = Arc::clone(&self.0);
+        Box::pin(blocking(move || directory.sweep(age)))
+    }
+
+    fn list_content(&self) -> BoxFuture<'_, io::Result<Vec<Listed>>> {
+        let directory = Arc::clone(&self.0);
+        Box::pin(blocking(move || local_content::list(&directory)))
+    }
+
+    fn touch<'a>(&'a self, digest: &'a Digest, at: SystemTime) -> BoxFuture<'a, io::Result<()>> {
+        let (directory, digest) = (Arc::clone(&self.0), *digest);
+        Box::pin(blocking(move || local_content::touch(&directory, &digest, at)))
     }
 
     fn remove<'a>(&'a self, digest: &'a Digest) -> BoxFuture<'a, io::Result<()>> {

@@ -5,19 +5,21 @@
 //! second file, or the second sync, that a length kept elsewhere would cost. Bytes that changed in place do not
 //! show here; hashing finds them.
 
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::SystemTime;
 
 use bytes::Bytes;
 
 use super::disk::{self, Opened, blocking, open_regular, remove_anything};
 use super::local_directory::Directory;
-use super::store::{Content, PartialContent, ReadAt};
+use super::store::{Content, Listed, PartialContent, ReadAt};
 use crate::body::BoxFuture;
+use crate::oci::Digest;
 
 /// What a trailer begins with; the content's length follows in eight bytes, least significant first.
 const TRAILER_MAGIC: [u8; 8] = *b"\ncolo01\n";
@@ -124,8 +126,8 @@ fn read_below(file: &Arc<File>, offset: u64, max: usize, end: u64) -> BoxFuture<
 /// A file in `partial` that grows.
 pub(super) struct LocalPartial {
     directory: Arc<Directory>,
+    digest: Digest,
     path: PathBuf,
-    target: PathBuf,
     data: Arc<Growing>,
     state: State,
 }
@@ -133,9 +135,10 @@ pub(super) struct LocalPartial {
 #[derive(PartialEq)]
 enum State {
     Whole,
-    // An append is under way, or failed, or was cancelled: what is at the end nobody knows.
+    // An append is under way, or was cancelled, or could not be undone: what is at the end nobody knows.
     Torn,
-    Committed,
+    // In its place, or gone.
+    Ended,
 }
 
 /// The bytes written so far, for readers.
@@ -152,28 +155,62 @@ impl ReadAt for Growing {
 }
 
 impl LocalPartial {
-    pub(super) fn create(directory: Arc<Directory>, target: PathBuf) -> io::Result<Self> {
-        let path = directory.partial();
-        let file = Arc::new(directory.create_partial(&path)?);
-        let data = Arc::new(Growing { file, written: AtomicU64::new(0) });
-        Ok(Self { directory, path, target, data, state: State::Whole })
+    pub(super) fn create(directory: Arc<Directory>, digest: Digest) -> io::Result<Self> {
+        let path = directory.partial(&digest);
+        let file = directory.create_partial(&path)?;
+        Ok(Self::new(directory, digest, path, file, 0))
+    }
+
+    /// Goes on with what was left of `digest`.
+    pub(super) fn resume(directory: Arc<Directory>, digest: Digest) -> io::Result<Option<Self>> {
+        let Some(path) = directory.take_over(&digest) else { return Ok(None) };
+        let Opened::File(_) = open_regular(&path)? else { return Ok(None) };
+        let file = OpenOptions::new().read(true).append(true).open(&path)?;
+        let mut written = file.metadata()?.len();
+        // Stopped between the trailer and the move to its place.
+        if let Some(size) = written.checked_sub(TRAILER_BYTES as u64)
+            && disk::read_at(&file, size, TRAILER_BYTES)? == trailer(size)[..]
+        {
+            file.set_len(size)?;
+            written = size;
+        }
+        Ok(Some(Self::new(directory, digest, path, file, written)))
+    }
+
+    fn new(directory: Arc<Directory>, digest: Digest, path: PathBuf, file: File, written: u64) -> Self {
+        let data = Arc::new(Growing { file: Arc::new(file), written: AtomicU64::new(written) });
+        Self { directory, digest, path, data, state: State::Whole }
     }
 
     fn finish(mut self) -> io::Result<Arc<dyn Content>> {
         if self.state != State::Whole {
             return Err(io::Error::other("the content was not written to its end"));
         }
-        let size = self.data.written.load(Ordering::Acquire);
+        let size = self.written();
+        self.state = State::Torn;
+        let target = self.directory.blob(&self.digest);
         disk::write_all(&self.data.file, &[Bytes::copy_from_slice(&trailer(size))])?;
         self.data.file.sync_all()?;
-        self.directory.place(&self.path, &self.target)?;
-        self.state = State::Committed;
-        let (directory, path) = (Arc::clone(&self.directory), self.target.clone());
+        self.directory.place(&self.path, &target)?;
+        self.state = State::Ended;
+        let (directory, path) = (Arc::clone(&self.directory), target);
         Ok(Arc::new(LocalContent { directory, path, file: Arc::clone(&self.data.file), size }))
+    }
+
+    fn remove(&mut self) {
+        self.state = State::Ended;
+        if let Err(err) = remove_anything(&self.path) {
+            let path = self.path.display();
+            tracing::warn!(%path, %err, "cannot remove an unfinished download; the next start will");
+        }
     }
 }
 
 impl PartialContent for LocalPartial {
+    fn written(&self) -> u64 {
+        self.data.written.load(Ordering::Acquire)
+    }
+
     fn append(&mut self, pieces: Vec<Bytes>) -> BoxFuture<'_, io::Result<()>> {
         Box::pin(async move {
             if self.state != State::Whole {
@@ -181,10 +218,18 @@ impl PartialContent for LocalPartial {
             }
             self.state = State::Torn;
             let added: u64 = pieces.iter().map(|piece| piece.len() as u64).sum();
-            let file = Arc::clone(&self.data.file);
-            blocking(move || disk::write_all(&file, &pieces)).await?;
+            let (file, before) = (Arc::clone(&self.data.file), self.written());
+            let (outcome, whole) = blocking(move || match disk::write_all(&file, &pieces) {
+                Ok(()) => Ok((Ok(()), true)),
+                // A full disk takes the first bytes and refuses the rest.
+                Err(err) => Ok((Err(err), file.set_len(before).is_ok())),
+            })
+            .await?;
+            if whole {
+                self.state = State::Whole;
+            }
+            outcome?;
             self.data.written.fetch_add(added, Ordering::Release);
-            self.state = State::Whole;
             Ok(())
         })
     }
@@ -196,25 +241,59 @@ impl PartialContent for LocalPartial {
     fn commit(self: Box<Self>) -> BoxFuture<'static, io::Result<Arc<dyn Content>>> {
         Box::pin(blocking(move || self.finish()))
     }
+
+    fn discard(mut self: Box<Self>) -> BoxFuture<'static, ()> {
+        Box::pin(async move {
+            let _ = blocking(move || {
+                self.remove();
+                Ok(())
+            })
+            .await;
+        })
+    }
 }
 
 impl Drop for LocalPartial {
     fn drop(&mut self) {
-        if self.state == State::Committed {
-            return;
-        }
-        let (path, directory) = (self.path.clone(), Arc::clone(&self.directory));
-        let remove = move || {
-            if let Err(err) = remove_anything(&path) {
-                tracing::warn!(path = %path.display(), %err, "cannot remove an unfinished download; the next start will");
-            }
-            // Only now may another process have the directory.
-            drop(directory);
-        };
-        // Freeing the blocks of a large file takes its time, so not on the runtime if there is one.
-        match tokio::runtime::Handle::try_current() {
-            Ok(runtime) => drop(runtime.spawn_blocking(remove)),
-            Err(_) => remove(),
+        match self.state {
+            State::Ended => {}
+            State::Whole if self.written() > 0 => drop(self.directory.leave(self.digest, self.path.clone())),
+            State::Whole | State::Torn => self.remove(),
         }
     }
+}
+
+/// All content in `directory`. What is not of this program's making is passed over: it shows when it is opened.
+pub(super) fn list(directory: &Directory) -> io::Result<Vec<Listed>> {
+    let mut listed = Vec::new();
+    for algorithm in entries(&directory.blobs())? {
+        for shard in entries(&algorithm)? {
+            for path in entries(&shard)? {
+                let name = |path: &Path| Some(path.file_name()?.to_str()?.to_owned());
+                let digest = name(&algorithm).zip(name(&path)).map(|(algorithm, hex)| format!("{algorithm}:{hex}"));
+                let Some(digest) = digest.and_then(|text| text.parse::<Digest>().ok()) else { continue };
+                // Gone again, perhaps.
+                let Ok(found) = fs::symlink_metadata(&path) else { continue };
+                let Some(size) = found.len().checked_sub(TRAILER_BYTES as u64).filter(|_| found.is_file()) else {
+                    continue;
+                };
+                listed.push(Listed { digest, size, accessed: found.modified()? });
+            }
+        }
+    }
+    Ok(listed)
+}
+
+/// What is in a directory; nothing, if it is none.
+fn entries(directory: &Path) -> io::Result<Vec<PathBuf>> {
+    match fs::read_dir(directory) {
+        Ok(entries) => entries.map(|entry| Ok(entry?.path())).collect(),
+        Err(err) if matches!(err.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(Vec::new()),
+        Err(err) => Err(err),
+    }
+}
+
+/// Notes when content was last used: as the time its file was modified, which nothing else here needs.
+pub(super) fn touch(directory: &Directory, digest: &Digest, at: SystemTime) -> io::Result<()> {
+    OpenOptions::new().write(true).open(directory.blob(digest))?.set_modified(at)
 }

@@ -48,7 +48,7 @@ pub(super) fn write(directory: &Directory, key: &RecordKey, payload: &[u8]) -> i
     if payload.len() > MAX_RECORD_BYTES {
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, "the record is too large"));
     }
-    let new = directory.partial();
+    let new = directory.scratch();
     let write = || {
         let mut file = directory.create_partial(&new)?;
         file.write_all(format!("{}\n", Digest::of(payload)).as_bytes())?;

@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 
 use super::key::RecordKey;
-use super::store::{Content, MAX_READ_BYTES, PartialContent, ReadAt, Store};
+use super::store::{Content, Listed, MAX_READ_BYTES, PartialContent, ReadAt, Store};
 use crate::body::BoxFuture;
 use crate::oci::Digest;
 
@@ -17,7 +18,7 @@ use crate::oci::Digest;
 pub enum Operation {
     /// Look content up.
     Content(Digest),
-    /// Start content.
+    /// Start content, or go on with it.
     Create(Digest),
     /// Add to content that has so many bytes.
     Append(Digest, u64),
@@ -47,8 +48,10 @@ pub struct MemoryStore(Arc<State>);
 #[derive(Default)]
 struct State {
     content: Mutex<HashMap<Digest, Arc<Kept>>>,
+    accessed: Mutex<HashMap<Digest, SystemTime>>,
     records: Mutex<BTreeMap<RecordKey, Bytes>>,
     partials: AtomicUsize,
+    left: Mutex<HashMap<Digest, Vec<u8>>>,
     faults: Option<Faults>,
 }
 
@@ -63,6 +66,21 @@ impl MemoryStore {
         self.0.partials.load(Ordering::SeqCst)
     }
 
+    /// How many were left for somebody to go on with.
+    pub fn left(&self) -> usize {
+        lock(&self.0.left).len()
+    }
+
+    /// Does to what was left whatever a crash does to bytes that were not synced.
+    pub fn damage_left(&self, mut damage: impl FnMut(&Digest, &mut Vec<u8>)) {
+        lock(&self.0.left).iter_mut().for_each(|(digest, bytes)| damage(digest, bytes));
+    }
+
+    /// All content there is, for looking behind the cache's back.
+    pub fn contents(&self) -> Vec<(Digest, Bytes)> {
+        lock(&self.0.content).values().map(|kept| (kept.digest, kept.bytes.clone())).collect()
+    }
+
     /// Puts bytes under a digest they need not have, as a damaged disk does.
     pub fn damage(&self, digest: &Digest, bytes: impl Into<Bytes>) {
         self.0.keep(*digest, bytes.into());
@@ -74,17 +92,13 @@ impl State {
         self.faults.as_ref().map_or(Ok(()), |faults| faults(&operation))
     }
 
-    fn content(&self) -> MutexGuard<'_, HashMap<Digest, Arc<Kept>>> {
-        self.content.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn records(&self) -> MutexGuard<'_, BTreeMap<RecordKey, Bytes>> {
-        self.records.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn keep(&self, digest: Digest, bytes: Bytes) {
-        self.content().insert(digest, Arc::new(Kept { digest, bytes }));
+        lock(&self.content).insert(digest, Arc::new(Kept { digest, bytes }));
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Bytes under a digest; an identity of its own tells a repair from the damage.
@@ -115,7 +129,7 @@ impl Content for MemoryContent {
 
     fn discard(&self) -> BoxFuture<'_, io::Result<()>> {
         Box::pin(async {
-            let mut content = self.state.content();
+            let mut content = lock(&self.state.content);
             if content.get(&self.kept.digest).is_some_and(|there| Arc::ptr_eq(there, &self.kept)) {
                 content.remove(&self.kept.digest);
             }
@@ -133,6 +147,19 @@ fn window(offset: u64, max: usize, len: usize) -> (usize, usize) {
 struct MemoryPartial {
     digest: Digest,
     data: Arc<Growing>,
+    ended: bool,
+}
+
+impl MemoryPartial {
+    fn start(state: &Arc<State>, digest: Digest, bytes: Vec<u8>) -> Box<dyn PartialContent> {
+        state.partials.fetch_add(1, Ordering::SeqCst);
+        let data = Arc::new(Growing { state: Arc::clone(state), digest, bytes: RwLock::new(bytes) });
+        Box::new(Self { digest, data, ended: false })
+    }
+
+    fn len(&self) -> usize {
+        self.data.bytes.read().unwrap_or_else(PoisonError::into_inner).len()
+    }
 }
 
 struct Growing {
@@ -153,6 +180,10 @@ impl ReadAt for Growing {
 }
 
 impl PartialContent for MemoryPartial {
+    fn written(&self) -> u64 {
+        self.len() as u64
+    }
+
     fn append(&mut self, pieces: Vec<Bytes>) -> BoxFuture<'_, io::Result<()>> {
         Box::pin(async move {
             let mut bytes = self.data.bytes.write().unwrap_or_else(PoisonError::into_inner);
@@ -166,21 +197,32 @@ impl PartialContent for MemoryPartial {
         Arc::clone(&self.data) as Arc<dyn ReadAt>
     }
 
-    fn commit(self: Box<Self>) -> BoxFuture<'static, io::Result<Arc<dyn Content>>> {
+    fn commit(mut self: Box<Self>) -> BoxFuture<'static, io::Result<Arc<dyn Content>>> {
         Box::pin(async move {
+            self.ended = true;
             let state = &self.data.state;
             state.check(Operation::Commit(self.digest))?;
             let bytes = self.data.bytes.read().unwrap_or_else(PoisonError::into_inner).clone();
             state.keep(self.digest, bytes.into());
-            let kept = state.content().get(&self.digest).map(Arc::clone).ok_or(io::ErrorKind::NotFound)?;
+            let kept = lock(&state.content).get(&self.digest).map(Arc::clone).ok_or(io::ErrorKind::NotFound)?;
             Ok(Arc::new(MemoryContent { state: Arc::clone(state), kept }) as Arc<dyn Content>)
         })
+    }
+
+    fn discard(mut self: Box<Self>) -> BoxFuture<'static, ()> {
+        self.ended = true;
+        Box::pin(async {})
     }
 }
 
 impl Drop for MemoryPartial {
     fn drop(&mut self) {
-        self.data.state.partials.fetch_sub(1, Ordering::SeqCst);
+        let state = &self.data.state;
+        if !self.ended && self.len() > 0 {
+            let bytes = self.data.bytes.read().unwrap_or_else(PoisonError::into_inner).clone();
+            lock(&state.left).insert(self.digest, bytes);
+        }
+        state.partials.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
@@ -188,7 +230,7 @@ impl Store for MemoryStore {
     fn content<'a>(&'a self, digest: &'a Digest) -> BoxFuture<'a, io::Result<Option<Arc<dyn Content>>>> {
         Box::pin(async {
             self.0.check(Operation::Content(*digest))?;
-            let kept = self.0.content().get(digest).map(Arc::clone);
+            let kept = lock(&self.0.content).get(digest).map(Arc::clone);
             Ok(kept.map(|kept| Arc::new(MemoryContent { state: Arc::clone(&self.0), kept }) as Arc<dyn Content>))
         })
     }
@@ -196,17 +238,47 @@ impl Store for MemoryStore {
     fn create<'a>(&'a self, digest: &'a Digest) -> BoxFuture<'a, io::Result<Box<dyn PartialContent>>> {
         Box::pin(async {
             self.0.check(Operation::Create(*digest))?;
-            self.0.partials.fetch_add(1, Ordering::SeqCst);
-            let (digest, state) = (*digest, Arc::clone(&self.0));
-            let data = Arc::new(Growing { state, digest, bytes: RwLock::default() });
-            Ok(Box::new(MemoryPartial { digest, data }) as Box<dyn PartialContent>)
+            Ok(MemoryPartial::start(&self.0, *digest, Vec::new()))
+        })
+    }
+
+    fn resume<'a>(&'a self, digest: &'a Digest) -> BoxFuture<'a, io::Result<Option<Box<dyn PartialContent>>>> {
+        Box::pin(async {
+            self.0.check(Operation::Create(*digest))?;
+            let left = lock(&self.0.left).remove(digest);
+            Ok(left.map(|bytes| MemoryPartial::start(&self.0, *digest, bytes)))
+        })
+    }
+
+    fn sweep(&self, age: Duration) -> BoxFuture<'_, io::Result<usize>> {
+        // There is no clock here, so nothing gets old.
+        let swept = if age.is_zero() { lock(&self.0.left).drain().count() } else { 0 };
+        Box::pin(async move { Ok(swept) })
+    }
+
+    fn list_content(&self) -> BoxFuture<'_, io::Result<Vec<Listed>>> {
+        Box::pin(async {
+            let accessed = lock(&self.0.accessed);
+            let listed = |kept: &Arc<Kept>| Listed {
+                digest: kept.digest,
+                size: kept.bytes.len() as u64,
+                accessed: accessed.get(&kept.digest).copied().unwrap_or(SystemTime::UNIX_EPOCH),
+            };
+            Ok(lock(&self.0.content).values().map(listed).collect())
+        })
+    }
+
+    fn touch<'a>(&'a self, digest: &'a Digest, at: SystemTime) -> BoxFuture<'a, io::Result<()>> {
+        Box::pin(async move {
+            lock(&self.0.accessed).insert(*digest, at);
+            Ok(())
         })
     }
 
     fn remove<'a>(&'a self, digest: &'a Digest) -> BoxFuture<'a, io::Result<()>> {
         Box::pin(async {
             self.0.check(Operation::Remove(*digest))?;
-            self.0.content().remove(digest);
+            lock(&self.0.content).remove(digest);
             Ok(())
         })
     }
@@ -214,7 +286,7 @@ impl Store for MemoryStore {
     fn record<'a>(&'a self, key: &'a RecordKey) -> BoxFuture<'a, io::Result<Option<Bytes>>> {
         Box::pin(async {
             self.0.check(Operation::Record(key.clone()))?;
-            Ok(self.0.records().get(key).cloned())
+            Ok(lock(&self.0.records).get(key).cloned())
         })
     }
 
@@ -223,7 +295,7 @@ impl Store for MemoryStore {
             self.0.check(Operation::PutRecord(key.clone()))?;
             // As in a directory, where such a key has no file.
             key.last().ok_or(io::ErrorKind::InvalidInput)?;
-            self.0.records().insert(key.clone(), bytes);
+            lock(&self.0.records).insert(key.clone(), bytes);
             Ok(())
         })
     }
@@ -231,7 +303,7 @@ impl Store for MemoryStore {
     fn delete_record<'a>(&'a self, key: &'a RecordKey) -> BoxFuture<'a, io::Result<()>> {
         Box::pin(async {
             self.0.check(Operation::DeleteRecord(key.clone()))?;
-            self.0.records().remove(key);
+            lock(&self.0.records).remove(key);
             Ok(())
         })
     }
@@ -239,7 +311,7 @@ impl Store for MemoryStore {
     fn list_records<'a>(&'a self, prefix: &'a RecordKey) -> BoxFuture<'a, io::Result<Vec<RecordKey>>> {
         Box::pin(async {
             self.0.check(Operation::ListRecords(prefix.clone()))?;
-            Ok(self.0.records().keys().filter(|key| key.is_under(prefix)).cloned().collect())
+            Ok(lock(&self.0.records).keys().filter(|key| key.is_under(prefix)).cloned().collect())
         })
     }
 }

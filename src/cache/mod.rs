@@ -6,46 +6,75 @@
 //! were found right; only then is the content committed. What is wrong breaks every follower's body and leaves
 //! nothing behind. Small content and all records are also kept in memory, in a hot set bounded by bytes.
 //!
+//! A disk that takes no more in ends no pull: readers get the rest past the store (`direct`), and nothing is kept.
+//! What was on the disk before this process is hashed while it is first read (`check`). `index` knows what there is
+//! and when it was used, `room` evicts by that, and `upkeep` does both in the background.
+//!
 //! That content is in the cache says nothing about who may have it: [`Cache::member`] is the record that a
 //! repository has it, and asking that is the caller's duty. So is everything that knows an upstream, a tag or
 //! HTTP; this room sees digests, bytes and named records.
 
+mod audience;
+mod batches;
+mod check;
+mod direct;
 mod disk;
+mod download;
 mod fill;
 mod hot;
+mod index;
 mod key;
 mod local;
 mod local_content;
 mod local_directory;
 mod local_record;
 mod memory;
+mod pins;
+mod progress;
 mod reader;
 mod records;
+mod registration;
+mod room;
 mod source;
 mod store;
+mod upkeep;
 
 use std::collections::HashMap;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use tokio::sync::{Semaphore, watch};
 
 use crate::body::Clock;
 use crate::oci::{Digest, Hasher};
+use crate::telemetry::Metrics;
 
-use fill::{Filler, Progress};
+use audience::{Audience, Seat};
+use check::Checks;
+use fill::Filler;
 use hot::{Hot, MAX_HOT_BYTES};
+use index::Index;
+use progress::{Phase, Progress};
+use reader::Use;
 use records::Turns;
+use registration::{Registration, Running};
+use room::Trouble;
 
-pub use fill::TAIL_BYTES;
+pub use check::Checked;
+pub use index::{Entry, Usage};
 pub use key::RecordKey;
 pub use local::{LocalStore, OpenError};
 pub use memory::{Faults, MemoryStore, Operation};
+pub use pins::Pin;
+pub use progress::TAIL_BYTES;
 pub use reader::{Lookup, ReadError, Reader};
 pub use records::Member;
-pub use source::{FillError, Source, SourceBody};
-pub use store::{Content, MAX_READ_BYTES, PartialContent, ReadAt, Store};
+pub use registration::FinishAbandoned;
+pub use room::Bounds;
+pub use source::{FillError, Source, SourceBody, SourceError};
+pub use store::{Content, Listed, MAX_READ_BYTES, PartialContent, ReadAt, Store};
 
 /// How much a cache may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,13 +83,20 @@ pub struct CacheLimits {
     pub memory_bytes: u64,
     /// How many fills may run at once; more wait for their turn.
     pub concurrent_fills: usize,
+    /// How much the content may take; as much as the disk has, without.
+    pub bounds: Option<Bounds>,
+    /// What becomes of a fill that nobody waits for any more.
+    pub finish_abandoned: FinishAbandoned,
+    /// In what time all content is hashed once in the background; not at all, without.
+    pub scrub: Option<Duration>,
 }
 
 impl Default for CacheLimits {
     /// 64 MiB of memory: some 20,000 manifests with their records. 64 fills: several large pulls at once, and in
     /// file descriptors and sockets far below the usual limit of 1,024.
     fn default() -> Self {
-        Self { memory_bytes: 64 << 20, concurrent_fills: 64 }
+        let (bounds, finish_abandoned, scrub) = (None, FinishAbandoned::Always, None);
+        Self { memory_bytes: 64 << 20, concurrent_fills: 64, bounds, finish_abandoned, scrub }
     }
 }
 
@@ -73,33 +109,46 @@ pub struct Cache {
 struct Inner {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
+    metrics: Metrics,
+    limits: CacheLimits,
     hot: Hot,
     turns: Turns,
-    permits: Arc<Semaphore>,
+    permits: Semaphore,
     fills: Mutex<HashMap<Digest, Running>>,
+    index: Arc<Index>,
+    checks: Checks,
+    check_permits: Semaphore,
+    // Held by the one who evicts.
+    rounds: tokio::sync::Mutex<()>,
+    trouble: Trouble,
 }
 
-/// A fill that can be joined.
-struct Running {
-    source: Arc<dyn Source>,
-    progress: watch::Receiver<Progress>,
-}
+/// How many contents are hashed from the disk at once.
+const CONCURRENT_CHECKS: usize = 2;
 
 /// How often a caller whose joined fill failed goes on to its own source. Bounds what one request may wait for;
 /// it takes as many other origins to get there.
 const MAX_JOINS: usize = 3;
 
 impl Cache {
-    /// A cache over `store`.
-    pub fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>, limits: CacheLimits) -> Self {
+    /// A cache over `store`. What the store has is known to eviction only after
+    /// [`take_stock`](Self::take_stock).
+    pub fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>, limits: CacheLimits, metrics: Metrics) -> Self {
         let permits = limits.concurrent_fills.clamp(1, Semaphore::MAX_PERMITS);
         let inner = Inner {
             store,
             clock,
+            metrics,
+            limits,
             hot: Hot::new(limits.memory_bytes),
             turns: Turns::new(),
-            permits: Arc::new(Semaphore::new(permits)),
+            permits: Semaphore::new(permits),
             fills: Mutex::default(),
+            index: Arc::default(),
+            checks: Mutex::default(),
+            check_permits: Semaphore::new(CONCURRENT_CHECKS),
+            rounds: tokio::sync::Mutex::default(),
+            trouble: Trouble::default(),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -110,53 +159,62 @@ impl Cache {
     }
 
     /// Content that is committed. What the store cannot read is absent, so that it is fetched again.
-    ///
-    /// # Errors
-    /// When the store cannot say whether it has it.
-    pub async fn content(&self, digest: &Digest) -> io::Result<Option<Reader>> {
-        if let Some(bytes) = self.inner.hot.content(digest).await {
-            return Ok(Some(Reader::memory(*digest, bytes)));
+    pub async fn content(&self, digest: &Digest) -> Option<Reader> {
+        let inner = &self.inner;
+        if let Some(bytes) = inner.hot.content(digest).await {
+            inner.touch(digest, None);
+            return Some(Reader::memory(*digest, bytes));
         }
-        let Some(content) = self.inner.store.content(digest).await? else { return Ok(None) };
+        // Open before it is looked for, so that it is not evicted in between.
+        let in_use = self.in_use(digest, None);
+        let content = inner.stored(digest).await?;
         if content.size() > MAX_HOT_BYTES {
-            return Ok(Some(Reader::committed(*digest, content)));
+            return Some(Reader::committed(*digest, content, in_use));
         }
-        let bytes = self.inner.read_verified(digest, &*content).await;
-        Ok(bytes.map(|bytes| Reader::memory(*digest, bytes)))
+        let bytes = inner.read_verified(digest, &*content).await;
+        bytes.map(|bytes| Reader::memory(*digest, bytes))
     }
 
     /// The whole of committed content of at most `max` bytes, hashed if it comes from the store. Larger content
     /// is absent.
-    ///
-    /// # Errors
-    /// When the store cannot say whether it has it.
-    pub async fn load(&self, digest: &Digest, max: usize) -> io::Result<Option<Bytes>> {
-        if let Some(bytes) = self.inner.hot.content(digest).await {
-            return Ok(Some(bytes).filter(|bytes| bytes.len() <= max));
+    pub async fn load(&self, digest: &Digest, max: usize) -> Option<Bytes> {
+        let inner = &self.inner;
+        if let Some(bytes) = inner.hot.content(digest).await {
+            inner.touch(digest, None);
+            return Some(bytes).filter(|bytes| bytes.len() <= max);
         }
-        match self.inner.store.content(digest).await? {
-            Some(content) if content.size() <= max as u64 => Ok(self.inner.read_verified(digest, &*content).await),
-            _ => Ok(None),
-        }
+        let content = inner.stored(digest).await.filter(|content| content.size() <= max as u64)?;
+        inner.read_verified(digest, &*content).await
     }
 
-    /// Keeps small content that is at hand, such as a manifest.
+    /// Keeps small content that is at hand, such as a manifest: in memory, if the disk does not take it.
     ///
     /// # Errors
-    /// When the bytes are not those of `digest` (`InvalidData`), or the store cannot take them.
+    /// When the bytes are not those of `digest` (`InvalidData`).
     pub async fn put(&self, digest: &Digest, bytes: Bytes) -> io::Result<()> {
+        let inner = &self.inner;
         // Concurrent requests for one manifest all come here; the first writes.
-        let _turn = self.inner.turns.of(digest).await;
-        if self.inner.hot.content(digest).await.is_some() {
+        let _turn = inner.turns.of(digest).await;
+        if inner.hot.content(digest).await.is_some() {
             return Ok(());
         }
         if hash(digest, &bytes).await? != *digest {
             return Err(io::Error::new(io::ErrorKind::InvalidData, format!("these bytes are not those of {digest}")));
         }
-        let mut partial = self.inner.store.create(digest).await?;
-        partial.append(vec![bytes.clone()]).await?;
-        partial.commit().await?;
-        self.inner.hot.keep_content(*digest, &bytes).await;
+        let mut stored = inner.store_whole(digest, &bytes).await;
+        if let Err(err) = &stored
+            && inner.reclaim(err).await
+        {
+            stored = inner.store_whole(digest, &bytes).await;
+        }
+        match stored {
+            Ok(()) => {
+                inner.trouble.over();
+                inner.index.add(*digest, bytes.len() as u64, inner.clock.now());
+            }
+            Err(err) => inner.trouble.note(inner, "store", &err),
+        }
+        inner.hot.keep_content(*digest, &bytes).await;
         Ok(())
     }
 
@@ -165,9 +223,10 @@ impl Cache {
     /// # Errors
     /// When the store cannot.
     pub async fn remove(&self, digest: &Digest) -> io::Result<()> {
-        self.inner.store.remove(digest).await?;
+        let _turn = self.inner.turns.of(digest).await;
         self.inner.hot.forget_content(digest).await;
-        Ok(())
+        self.inner.index.forget(digest);
+        self.inner.store.remove(digest).await
     }
 
     /// Content that is committed, or being filled, or else is filled now from `source`.
@@ -182,62 +241,115 @@ impl Cache {
     pub async fn fill(&self, digest: &Digest, size: Option<u64>, source: Arc<dyn Source>) -> Result<Reader, FillError> {
         let mut joined = 0;
         loop {
-            if let Some(reader) = self.content(digest).await.map_err(FillError::store)? {
+            if let Some(reader) = self.content(digest).await {
                 return Ok(reader);
             }
-            let (lookup, mut progress, other_origin) = self.join_or_start(digest, size, &source);
+            let Joined { lookup, mut progress, seat, other_origin } = self.join_or_start(digest, size, &source);
+            let in_use = self.in_use(digest, Some(seat));
             let ready = progress.wait_for(|progress| progress.is_readable() || progress.failure().is_some()).await;
-            let ready = ready.map_err(|_| FillError::Stopped)?.clone();
-            match (ready.failure(), ready.size, size) {
+            let Ok(ready) = ready.map(|ready| ready.clone()) else {
+                // Its task is gone without a word: whoever is left takes over.
+                if joined == MAX_JOINS {
+                    return Err(FillError::Stopped);
+                }
+                joined += 1;
+                continue;
+            };
+            match (&ready.phase, ready.size, size) {
                 // Another registry's trouble is not this caller's.
-                (Some(_), ..) if other_origin && joined < MAX_JOINS => joined += 1,
-                (Some(err), ..) => return Err(err.clone()),
-                (None, Some(actual), Some(expected)) if actual != expected => {
+                (Phase::Failed(_), ..) if other_origin && joined < MAX_JOINS => joined += 1,
+                (Phase::Failed(err), ..) => return Err(err.clone()),
+                (_, Some(actual), Some(expected)) if actual != expected => {
                     return Err(FillError::SizeMismatch { expected, actual });
                 }
-                (None, Some(size), _) => {
+                (_, Some(size), _) => {
                     // Whoever filled it before is who gave it; this caller's source was not asked.
                     let lookup = if ready.was_stored { Lookup::Hit } else { lookup };
-                    return Ok(Reader::following(*digest, size, lookup, progress));
+                    return Ok(Reader::following(*digest, size, lookup, progress, in_use));
                 }
-                (None, None, _) => return Err(FillError::Stopped),
+                // Without a length there is no body to give past the store.
+                (_, None, _) => return Err(ready.failure().cloned().unwrap_or(FillError::Stopped)),
             }
         }
     }
 
-    /// How to follow the fill of `digest`, and whether it is one from another origin.
-    fn join_or_start(
-        &self,
-        digest: &Digest,
-        expected: Option<u64>,
-        source: &Arc<dyn Source>,
-    ) -> (Lookup, watch::Receiver<Progress>, bool) {
+    fn join_or_start(&self, digest: &Digest, expected: Option<u64>, source: &Arc<dyn Source>) -> Joined {
         let mut fills = self.inner.fills();
-        if let Some(running) = fills.get(digest) {
-            let other_origin = running.source.origin() != source.origin();
-            return (Lookup::Collapsed, running.progress.clone(), other_origin);
+        if let Some(Running { source: other, progress, audience }) = fills.get(digest) {
+            let other_origin = other.origin() != source.origin();
+            // Taken under the lock: a fill is given up only if no seat is taken.
+            let seat = audience.seat();
+            return Joined { lookup: Lookup::Collapsed, progress: progress.clone(), seat, other_origin };
         }
         let (sender, progress) = watch::channel(Progress::start());
-        fills.insert(*digest, Running { source: Arc::clone(source), progress: progress.clone() });
-        let registration = Registration { inner: Arc::clone(&self.inner), digest: *digest };
-        let filler = Filler {
-            store: Arc::clone(&self.inner.store),
-            permits: Arc::clone(&self.inner.permits),
-            source: Arc::clone(source),
-            digest: *digest,
-            expected,
-            progress: sender,
-        };
+        let audience = Audience::new();
+        let seat = audience.seat();
+        let registration = Registration::new(Arc::clone(&self.inner), *digest, audience.clone());
+        fills.insert(*digest, Running { source: Arc::clone(source), progress: progress.clone(), audience });
+        let (inner, source) = (Arc::clone(&self.inner), Arc::clone(source));
+        let filler = Filler { inner, source, digest: *digest, expected, progress: sender };
         // A runtime that is going down drops the task here and now, and with it the registration, which locks.
         drop(fills);
         tokio::spawn(filler.run(registration));
-        (Lookup::Miss, progress, false)
+        Joined { lookup: Lookup::Miss, progress, seat, other_origin: false }
     }
+
+    fn in_use(&self, digest: &Digest, seat: Option<Seat>) -> Use {
+        let opened = Arc::new(self.inner.index.open(digest));
+        Use { inner: Arc::clone(&self.inner), _opened: opened, seat }
+    }
+}
+
+/// How to follow a fill.
+struct Joined {
+    lookup: Lookup,
+    progress: watch::Receiver<Progress>,
+    seat: Seat,
+    /// Whether it is one from another origin.
+    other_origin: bool,
 }
 
 impl Inner {
     fn fills(&self) -> MutexGuard<'_, HashMap<Digest, Running>> {
         self.fills.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Content in the store, which is used now. A store that cannot say has nothing, for this once.
+    async fn stored(&self, digest: &Digest) -> Option<Arc<dyn Content>> {
+        match self.store.content(digest).await {
+            Ok(Some(content)) => {
+                self.touch(digest, Some(content.size()));
+                Some(content)
+            }
+            Ok(None) => {
+                self.index.forget(digest);
+                None
+            }
+            Err(err) => {
+                self.trouble.note(self, "open", &err);
+                None
+            }
+        }
+    }
+
+    /// `size` is given by who found it in the store: what is only in memory takes no room there.
+    fn touch(&self, digest: &Digest, size: Option<u64>) {
+        let now = self.clock.now();
+        if self.index.touch(digest, size, now) {
+            let (store, digest) = (Arc::clone(&self.store), *digest);
+            // Nobody waits for it, and if it fails the content only looks older than it is.
+            tokio::spawn(async move { store.touch(&digest, now).await });
+        }
+    }
+
+    async fn store_whole(&self, digest: &Digest, bytes: &Bytes) -> io::Result<()> {
+        self.make_room(bytes.len() as u64).await?;
+        let mut partial = self.store.create(digest).await?;
+        if let Err(err) = partial.append(vec![bytes.clone()]).await {
+            partial.discard().await;
+            return Err(err);
+        }
+        partial.commit().await.map(drop)
     }
 
     /// Reads content whole, and takes it out if it is not what it is called.
@@ -246,14 +358,10 @@ impl Inner {
             Ok(bytes) => match hash(digest, &bytes).await {
                 Ok(actual) if actual == *digest => {
                     self.hot.keep_content(*digest, &bytes).await;
+                    self.index.set_verified(digest);
                     return Some(bytes);
                 }
-                Ok(actual) => {
-                    tracing::warn!(%digest, %actual, "removing damaged content from the cache");
-                    if let Err(err) = content.discard().await {
-                        tracing::warn!(%digest, %err, "cannot remove it");
-                    }
-                }
+                Ok(actual) => self.discard(digest, content, &actual).await,
                 Err(_) => {}
             },
             // Perhaps for now only: fetching it again costs less than finding out.
@@ -290,16 +398,4 @@ async fn hash(like: &Digest, bytes: &Bytes) -> io::Result<Digest> {
         hasher.finish()
     };
     if small { Ok(work()) } else { disk::blocking(move || Ok(work())).await }
-}
-
-/// A fill's place among those that can be joined, given up when the fill ends in whatever way.
-struct Registration {
-    inner: Arc<Inner>,
-    digest: Digest,
-}
-
-impl Drop for Registration {
-    fn drop(&mut self) {
-        self.inner.fills().remove(&self.digest);
-    }
 }

@@ -7,14 +7,19 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::sync::watch;
 
-use super::fill::{Phase, Progress, TAIL_BYTES};
+use super::Inner;
+use super::audience::Seat;
+use super::check::Checked;
+use super::direct::Direct;
+use super::index::Opened;
+use super::progress::{Phase, Progress, TAIL_BYTES};
 use super::source::FillError;
 use super::store::{Content, MAX_READ_BYTES};
-use crate::body::{self, Body};
+use crate::body::{self, Body, BoxError};
 use crate::oci::Digest;
 
 /// How much of a body is read at once: what each slow client costs in memory, against a trip to another thread.
-const CHUNK_BYTES: usize = 128 << 10;
+pub(super) const CHUNK_BYTES: usize = 128 << 10;
 
 /// How a reader came by its content; the distinction RFC 9211 (`Cache-Status`) makes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -50,8 +55,17 @@ pub struct Reader {
 #[derive(Clone)]
 enum Origin {
     Memory(Bytes),
-    Committed(Arc<dyn Content>),
-    Following(watch::Receiver<Progress>),
+    Committed(Arc<dyn Content>, Use),
+    Following(watch::Receiver<Progress>, Use),
+}
+
+/// What a reader of content in the store needs besides, and keeps it from being evicted.
+#[derive(Clone)]
+pub(super) struct Use {
+    pub(super) inner: Arc<Inner>,
+    pub(super) _opened: Arc<Opened>,
+    /// A fill goes on for those who have a seat.
+    pub(super) seat: Option<Seat>,
 }
 
 impl Reader {
@@ -59,12 +73,27 @@ impl Reader {
         Self { digest, size: bytes.len() as u64, lookup: Lookup::Hit, origin: Origin::Memory(bytes) }
     }
 
-    pub(super) fn committed(digest: Digest, content: Arc<dyn Content>) -> Self {
-        Self { digest, size: content.size(), lookup: Lookup::Hit, origin: Origin::Committed(content) }
+    pub(super) fn committed(digest: Digest, content: Arc<dyn Content>, in_use: Use) -> Self {
+        Self { digest, size: content.size(), lookup: Lookup::Hit, origin: Origin::Committed(content, in_use) }
     }
 
-    pub(super) fn following(digest: Digest, size: u64, lookup: Lookup, progress: watch::Receiver<Progress>) -> Self {
-        Self { digest, size, lookup, origin: Origin::Following(progress) }
+    pub(super) fn following(
+        digest: Digest,
+        size: u64,
+        lookup: Lookup,
+        progress: watch::Receiver<Progress>,
+        in_use: Use,
+    ) -> Self {
+        Self { digest, size, lookup, origin: Origin::Following(progress, in_use) }
+    }
+
+    /// The same, for somebody for whom no download has to go on.
+    pub fn bystander(&self) -> Self {
+        let mut reader = self.clone();
+        if let Origin::Following(_, in_use) = &mut reader.origin {
+            in_use.seat = None;
+        }
+        reader
     }
 
     /// Which content.
@@ -85,17 +114,28 @@ impl Reader {
     /// Whether it is in the store, verified and durable.
     pub fn is_complete(&self) -> bool {
         match &self.origin {
-            Origin::Memory(_) | Origin::Committed(_) => true,
-            Origin::Following(progress) => matches!(progress.borrow().phase, Phase::Committed),
+            Origin::Memory(_) | Origin::Committed(..) => true,
+            Origin::Following(progress, _) => matches!(progress.borrow().phase, Phase::Committed),
         }
     }
 
-    /// Waits until the bytes were found right.
+    /// Waits until the bytes were found right: those that arrive as well as those that were on the disk before this
+    /// process.
     ///
     /// # Errors
     /// When they are wrong, or do not arrive.
-    pub async fn verified(&self) -> Result<(), FillError> {
-        self.wait(Progress::is_verified).await.map(drop)
+    pub async fn verified(&self) -> Result<(), ReadError> {
+        let damaged = |what| ReadError::Store(Arc::new(io::Error::new(io::ErrorKind::InvalidData, what)));
+        match &self.origin {
+            Origin::Memory(_) => Ok(()),
+            Origin::Following(..) => Ok(self.wait(Progress::is_verified).await.map(drop)?),
+            Origin::Committed(_, in_use) if in_use.inner.index.is_verified(&self.digest) => Ok(()),
+            Origin::Committed(content, in_use) => match in_use.inner.check(&self.digest, content).await {
+                Checked::Right => Ok(()),
+                Checked::Damaged => Err(damaged("the cache's disk damaged the content; it will be fetched again")),
+                Checked::Unreadable => Err(damaged("the cache's disk cannot read the content")),
+            },
+        }
     }
 
     /// Waits until [`is_complete`](Self::is_complete).
@@ -129,8 +169,8 @@ impl Reader {
                 return Ok(bytes.slice(start..start + most(self.size)));
             }
             _ if max == 0 => return Ok(Bytes::new()),
-            Origin::Committed(content) => content.read_at(offset, most(self.size)).await,
-            Origin::Following(_) => {
+            Origin::Committed(content, _) => content.read_at(offset, most(self.size)).await,
+            Origin::Following(..) => {
                 let progress = self.wait(|progress| progress.is_verified() || progress.visible() > offset).await?;
                 let Some(Progress { data: Some(data), .. }) = &progress else { return Err(FillError::Stopped.into()) };
                 let visible = progress.as_ref().map_or(0, Progress::visible);
@@ -157,21 +197,13 @@ impl Reader {
             return body::full(bytes.slice(index(start)..index(end)));
         }
         let held = end - TAIL_BYTES.min(end - start);
-        body::sized(end - start, (self.clone(), start), move |(reader, at)| async move {
-            if at >= held {
-                reader.verified().await.map_err(ReadError::from)?;
-            }
-            let until = if at < held { held } else { end };
-            let max = usize::try_from(until - at).unwrap_or(CHUNK_BYTES).min(CHUNK_BYTES);
-            let bytes = reader.read_at(at, max).await?;
-            let next = at + bytes.len() as u64;
-            Ok((!bytes.is_empty()).then_some((bytes, (reader, next))))
-        })
+        let walk = Walk { reader: self.clone(), at: start, held, end, direct: None, check_begun: false };
+        body::sized(end - start, walk, Walk::next)
     }
 
     /// Waits for a fill to get somewhere, which it may have done before it failed; `None` if there is no fill.
     async fn wait(&self, mut enough: impl FnMut(&Progress) -> bool) -> Result<Option<Progress>, FillError> {
-        let Origin::Following(progress) = &self.origin else { return Ok(None) };
+        let Origin::Following(progress, _) = &self.origin else { return Ok(None) };
         let mut progress = progress.clone();
         let seen = progress.wait_for(|progress| enough(progress) || progress.failure().is_some()).await;
         // A fill whose task is gone without a word was cancelled by the runtime, or panicked.
@@ -179,6 +211,66 @@ impl Reader {
         match seen.failure() {
             Some(err) if !enough(&seen) => Err(err.clone()),
             _ => Ok(Some(seen)),
+        }
+    }
+}
+
+/// A body on its way.
+struct Walk {
+    reader: Reader,
+    at: u64,
+    /// From here on the bytes wait for the verification.
+    held: u64,
+    end: u64,
+    direct: Option<Box<Direct>>,
+    check_begun: bool,
+}
+
+impl Walk {
+    async fn next(mut self) -> Result<Option<(Bytes, Self)>, BoxError> {
+        self.begin_check();
+        if self.direct.is_none() {
+            match self.step().await {
+                Ok(bytes) => {
+                    self.at += bytes.len() as u64;
+                    return Ok((!bytes.is_empty()).then_some((bytes, self)));
+                }
+                Err(err) => self.direct = Some(self.past_the_store().ok_or(err)?),
+            }
+        }
+        let bytes = match &mut self.direct {
+            Some(direct) => direct.next().await?,
+            None => None,
+        };
+        Ok(bytes.map(|bytes| (bytes, self)))
+    }
+
+    /// The next bytes from the store.
+    async fn step(&self) -> Result<Bytes, ReadError> {
+        if self.at >= self.held {
+            self.reader.verified().await?;
+        }
+        let until = if self.at < self.held { self.held } else { self.end };
+        let max = usize::try_from(until - self.at).unwrap_or(CHUNK_BYTES).min(CHUNK_BYTES);
+        self.reader.read_at(self.at, max).await
+    }
+
+    /// How to go on if the store takes no more of what is arriving.
+    fn past_the_store(&self) -> Option<Box<Direct>> {
+        let Origin::Following(progress, in_use) = &self.reader.origin else { return None };
+        let progress = progress.borrow();
+        let Phase::Bypassed(handover) = &progress.phase else { return None };
+        let (kept, rest) = (progress.data.clone(), self.at..self.end);
+        Some(Box::new(Direct::new(&in_use.inner, self.reader.digest, self.reader.size, kept, handover, rest)))
+    }
+
+    /// Has content hashed that nobody has looked at yet, while its first bytes are on their way.
+    fn begin_check(&mut self) {
+        if !std::mem::replace(&mut self.check_begun, true)
+            && let Origin::Committed(content, in_use) = &self.reader.origin
+            && !in_use.inner.index.is_verified(&self.reader.digest)
+        {
+            in_use.inner.begin_check(&self.reader.digest, content);
         }
     }
 }

@@ -43,7 +43,8 @@ impl Cache {
         }
     }
 
-    /// Writes a record; when the future is done, it survives a crash. Goes on when the future is dropped.
+    /// Writes a record; when the future is done, it survives a crash, unless the disk is in trouble: then it is in
+    /// memory only. Goes on when the future is dropped.
     ///
     /// # Errors
     /// When the value is not JSON, or the store cannot take it; the old record then stays.
@@ -132,7 +133,14 @@ impl Inner {
         if let Some(bytes) = self.hot.record(key).await {
             return Ok(Some(bytes));
         }
-        let bytes = self.store.record(key).await?;
+        let bytes = match self.store.record(key).await {
+            Ok(bytes) => bytes,
+            // A disk in trouble ends no pull: what was recorded can be found out again.
+            Err(err) => {
+                self.trouble.note(self, "read a record", &err);
+                return Ok(None);
+            }
+        };
         if let Some(bytes) = &bytes {
             self.hot.keep_record(key.clone(), bytes).await;
         }
@@ -148,7 +156,20 @@ impl Inner {
                     return Ok(());
                 }
                 self.hot.forget_record(&key).await;
-                self.store.put_record(&key, bytes.clone()).await?;
+                let mut stored = self.store.put_record(&key, bytes.clone()).await;
+                if let Err(err) = &stored
+                    && self.reclaim(err).await
+                {
+                    stored = self.store.put_record(&key, bytes.clone()).await;
+                }
+                match stored {
+                    Err(err) if matches!(err.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::FileTooLarge) => {
+                        return Err(err);
+                    }
+                    // Remembered for as long as memory has room for it: better than a pull that fails.
+                    Err(err) => self.trouble.note(self, "write a record", &err),
+                    Ok(()) => {}
+                }
                 self.hot.keep_record(key, &bytes).await;
             }
             Change::DeleteIf(seen) => {

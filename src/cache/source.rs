@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::body::{Body, BoxError, BoxFuture};
 use crate::oci::Digest;
@@ -10,7 +11,7 @@ use crate::oci::Digest;
 /// Content somewhere else, which a fill brings in. The cache knows no upstream: whoever starts a fill adapts one.
 pub trait Source: Send + Sync + 'static {
     /// Starts to read at `offset`.
-    fn open(&self, offset: u64) -> BoxFuture<'_, Result<SourceBody, BoxError>>;
+    fn open(&self, offset: u64) -> BoxFuture<'_, Result<SourceBody, SourceError>>;
 
     /// Tells sources apart. Who joined a fill that failed at another origin tries its own; the same origin is not
     /// asked again.
@@ -19,9 +20,23 @@ pub trait Source: Send + Sync + 'static {
     }
 }
 
+/// Why a [`Source`] cannot be read.
+#[derive(Debug)]
+pub enum SourceError {
+    /// Asking again gives the same.
+    Final(BoxError),
+    /// It may be there again in a moment.
+    Transient {
+        /// What is wrong.
+        cause: BoxError,
+        /// How long it asks to be left alone.
+        retry_after: Option<Duration>,
+    },
+}
+
 /// What a [`Source`] answers.
 pub struct SourceBody {
-    /// Where `body` begins: the offset asked for, or less when the source cannot do better.
+    /// Where `body` begins: the offset asked for, or 0 when the source cannot do better.
     pub offset: u64,
     /// The length of the whole content, if the source says.
     pub size: Option<u64>,
@@ -51,6 +66,12 @@ pub enum FillError {
         /// What came; boxed, since two digests make every `Result` with this error a large one.
         actual: Box<Digest>,
     },
+    /// Asked again after it broke off, the source sent other bytes than before.
+    #[error("the source broke off after {at} bytes and then began with other bytes than before")]
+    Changed {
+        /// How many bytes had come.
+        at: u64,
+    },
     /// There are more or fewer bytes than were announced.
     #[error("the content has {actual} bytes where {expected} were announced")]
     SizeMismatch {
@@ -78,6 +99,10 @@ impl FillError {
 
     /// Whether the bytes that came are wrong, or may be, rather than too few.
     pub(super) fn taints(&self) -> bool {
-        matches!(self, Self::DigestMismatch { .. } | Self::SizeMismatch { .. } | Self::WrongOffset { .. })
+        match self {
+            Self::DigestMismatch { .. } | Self::SizeMismatch { .. } | Self::WrongOffset { .. } => true,
+            Self::Changed { .. } => true,
+            Self::Source(_) | Self::Store(_) | Self::Stopped => false,
+        }
     }
 }

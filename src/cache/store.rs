@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 
@@ -25,6 +26,19 @@ pub trait Store: Send + Sync + 'static {
     /// may be under way for one digest.
     fn create<'a>(&'a self, digest: &'a Digest) -> BoxFuture<'a, io::Result<Box<dyn PartialContent>>>;
 
+    /// Takes over what an earlier attempt at this content left behind, if there is any. Its bytes are whatever a
+    /// crash made of them: the caller hashes them again.
+    fn resume<'a>(&'a self, digest: &'a Digest) -> BoxFuture<'a, io::Result<Option<Box<dyn PartialContent>>>>;
+
+    /// Removes what earlier attempts left behind at least `age` ago and nobody took over. Gives how many.
+    fn sweep(&self, age: Duration) -> BoxFuture<'_, io::Result<usize>>;
+
+    /// All committed content, in no order.
+    fn list_content(&self) -> BoxFuture<'_, io::Result<Vec<Listed>>>;
+
+    /// Notes when content was last used, so that it is still known after a restart.
+    fn touch<'a>(&'a self, digest: &'a Digest, at: SystemTime) -> BoxFuture<'a, io::Result<()>>;
+
     /// Takes content out. Whoever has it open goes on reading.
     fn remove<'a>(&'a self, digest: &'a Digest) -> BoxFuture<'a, io::Result<()>>;
 
@@ -39,6 +53,17 @@ pub trait Store: Send + Sync + 'static {
 
     /// The keys that begin with the components of `prefix` and go on, in order.
     fn list_records<'a>(&'a self, prefix: &'a RecordKey) -> BoxFuture<'a, io::Result<Vec<RecordKey>>>;
+}
+
+/// Committed content, as [`Store::list_content`] tells of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// Which content.
+    pub digest: Digest,
+    /// Its length in bytes.
+    pub size: u64,
+    /// When it was last used, as far as that was noted.
+    pub accessed: SystemTime,
 }
 
 /// Bytes that can be read anywhere, by any number of readers.
@@ -57,16 +82,23 @@ pub trait Content: ReadAt {
     fn discard(&self) -> BoxFuture<'_, io::Result<()>>;
 }
 
-/// Content that is being taken in. Dropping it is the abort: what was written vanishes.
+/// Content that is being taken in. Dropped before it is committed, it is left for [`Store::resume`].
 pub trait PartialContent: Send {
+    /// How many bytes there are.
+    fn written(&self) -> u64;
+
     /// Adds to the end. When the future is done, [`reader`](Self::reader) gives the bytes.
     ///
-    /// After an error nothing may be added, but what was there before stays readable.
+    /// After an error the content is what it was before, if the store can say so; else every further `append` fails.
+    /// What was there before stays readable either way.
     fn append(&mut self, pieces: Vec<Bytes>) -> BoxFuture<'_, io::Result<()>>;
 
-    /// Reads what was written so far. Stays good after commit and after abort.
+    /// Reads what was written so far. Stays good after the end, whichever it is.
     fn reader(&self) -> Arc<dyn ReadAt>;
 
     /// Makes it the content of its digest, durably. The caller has verified it: a store does not hash.
     fn commit(self: Box<Self>) -> BoxFuture<'static, io::Result<Arc<dyn Content>>>;
+
+    /// Removes it, because it is wrong.
+    fn discard(self: Box<Self>) -> BoxFuture<'static, ()>;
 }

@@ -33,7 +33,7 @@ async fn answer(arguments: &ExplainArguments) -> Result<String, CliError> {
     let views = Views::new(endpoint, config.endpoints.clone(), config.rules.clone());
     let Asked { host, repository, reference } = read(&arguments.reference, &views, &config)?;
     let view = views.select(host.as_deref(), &repository);
-    let proxy = wire::proxy(&config, Metrics::new()).await?;
+    let (proxy, _) = wire::proxy(&config, Metrics::new()).await?;
     let explanation = proxy.explain(&view, &repository, &reference).await?;
     let mut text = if arguments.json {
         serde_json::to_string_pretty(&explanation).map_err(|err| CliError::Output(err.into()))?

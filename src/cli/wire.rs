@@ -11,8 +11,10 @@ use url::Url;
 
 use crate::admin::{Admin, Readiness};
 use crate::body::{Clock, SystemClock};
-use crate::cache::{Cache, CacheLimits, LocalStore, OpenError};
-use crate::config::{CacheConfig, Config, RelocationConfig, ServerConfig, Undecided, UpstreamConfig, UpstreamPlace};
+use crate::cache::{Bounds, Cache, CacheLimits, FinishAbandoned, LocalStore, OpenError};
+use crate::config::{
+    self, CacheBounds, CacheConfig, Config, RelocationConfig, ServerConfig, Undecided, UpstreamConfig, UpstreamPlace,
+};
 use crate::proxy::{Proxy, ProxyParts, RelocationLimits};
 use crate::server::{Drained, Server, ServerLimits, ServerParts};
 use crate::telemetry::Metrics;
@@ -76,7 +78,16 @@ enum Stage {
 /// When a part of it cannot be had. The registry behind is not asked yet, and may be down.
 pub async fn start(config: Config) -> Result<Running, StartError> {
     let metrics = Metrics::new();
-    let proxy = proxy(&config, metrics.clone()).await?;
+    let (proxy, cache) = proxy(&config, metrics.clone()).await?;
+    tokio::spawn(async move {
+        // Behind the listener: a large cache takes its time to look through, and serves meanwhile.
+        if let Err(err) = cache.take_stock().await {
+            tracing::warn!(%err, "the cache cannot be listed, so nothing in it is evicted");
+        }
+        let upkeep = cache.upkeep();
+        drop(cache);
+        upkeep.await;
+    });
     let tls = acceptor(&config.server)?;
     let parts = ServerParts {
         proxy,
@@ -116,13 +127,14 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     Ok(Running { address, admin: admin_address, readiness, stop, server, admin_task })
 }
 
-/// A proxy without listeners.
-pub(super) async fn proxy(config: &Config, metrics: Metrics) -> Result<Proxy, StartError> {
+/// A proxy without listeners, and its cache.
+pub(super) async fn proxy(config: &Config, metrics: Metrics) -> Result<(Proxy, Cache), StartError> {
     let upstream = upstream(&config.upstream).await?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let cache = cache(&config.cache, Arc::clone(&clock)).await?;
+    let cache = cache(&config.cache, Arc::clone(&clock), metrics.clone()).await?;
     let relocation = limits(&config.relocation);
-    Ok(Proxy::new(ProxyParts { upstream, cache, clock, relocation, tags_ttl: config.tags_ttl, metrics }))
+    let parts = ProxyParts { upstream, cache: cache.clone(), clock, relocation, tags_ttl: config.tags_ttl, metrics };
+    Ok((Proxy::new(parts), cache))
 }
 
 async fn upstream(config: &UpstreamConfig) -> Result<Arc<dyn Upstream>, StartError> {
@@ -167,11 +179,21 @@ pub(super) fn check(config: &Config) -> Result<(), StartError> {
     Ok(())
 }
 
-async fn cache(config: &CacheConfig, clock: Arc<dyn Clock>) -> Result<Cache, StartError> {
+async fn cache(config: &CacheConfig, clock: Arc<dyn Clock>, metrics: Metrics) -> Result<Cache, StartError> {
     let dir = config.dir.clone();
     let store = tokio::task::spawn_blocking(move || LocalStore::open(dir)).await??;
-    let limits = CacheLimits { memory_bytes: config.memory, concurrent_fills: config.max_fills };
-    Ok(Cache::new(Arc::new(store), clock, limits))
+    let limits = CacheLimits {
+        memory_bytes: config.memory,
+        concurrent_fills: config.max_fills,
+        bounds: config.bounds.map(|CacheBounds { max, high, low }| Bounds { max, high, low }),
+        finish_abandoned: match config.finish_abandoned {
+            config::FinishAbandoned::Always => FinishAbandoned::Always,
+            config::FinishAbandoned::IfStartedOver(percent) => FinishAbandoned::IfStartedOver(percent),
+            config::FinishAbandoned::Never => FinishAbandoned::Never,
+        },
+        scrub: config.scrub,
+    };
+    Ok(Cache::new(Arc::new(store), clock, limits, metrics))
 }
 
 fn limits(config: &RelocationConfig) -> RelocationLimits {

@@ -15,8 +15,8 @@ use super::glob::Glob;
 use super::raw::{self, Raw};
 use super::values::{self, Secret};
 use super::{
-    CacheConfig, Config, Credentials, Endpoint, LogConfig, LogFormat, RelocationConfig, Rule, Rules, ServerConfig,
-    TlsConfig, Undecided, UpstreamConfig, UpstreamPlace, When,
+    Config, Credentials, Endpoint, LogConfig, LogFormat, RelocationConfig, Rule, Rules, ServerConfig, TlsConfig,
+    Undecided, UpstreamConfig, UpstreamPlace, When,
 };
 
 /// The largest certificate, key or password file.
@@ -32,7 +32,7 @@ pub(super) fn check(raw: Raw) -> Result<Config, Vec<Problem>> {
 /// Goes on after a problem with whatever default stands in, so that all are found; a configuration made with
 /// any problem is thrown away.
 #[derive(Default)]
-struct Checker {
+pub(super) struct Checker {
     problems: Vec<Problem>,
 }
 
@@ -152,14 +152,6 @@ impl Checker {
         }
     }
 
-    fn cache(&mut self, raw: raw::Cache) -> CacheConfig {
-        CacheConfig {
-            dir: self.setting("cache.dir", raw.dir, "/var/lib/colocate", directory),
-            memory: self.setting("cache.memory", raw.memory, "64MiB", values::size),
-            max_fills: self.setting("cache.max_fills", raw.max_fills, "64", values::count),
-        }
-    }
-
     fn relocation(&mut self, raw: raw::Relocation) -> RelocationConfig {
         RelocationConfig {
             deadline: self.setting("relocation.deadline", raw.deadline, "20s", positive),
@@ -236,7 +228,7 @@ impl Checker {
     }
 
     /// One setting. The default is written as in the file and read by the same function.
-    fn setting<T>(
+    pub(super) fn setting<T>(
         &mut self,
         path: &str,
         raw: Option<String>,
@@ -261,7 +253,7 @@ impl Checker {
         items.filter_map(|(index, item)| self.optional(&format!("{path}[{index}]"), Some(item), &read)).collect()
     }
 
-    fn problem(&mut self, path: impl Into<String>, message: impl Into<String>) {
+    pub(super) fn problem(&mut self, path: impl Into<String>, message: impl Into<String>) {
         self.problems.push(Problem::new(path, message));
     }
 }
@@ -291,12 +283,12 @@ fn when(text: &str) -> Result<When, String> {
     }
 }
 
-fn directory(text: &str) -> Result<PathBuf, String> {
+pub(super) fn directory(text: &str) -> Result<PathBuf, String> {
     if text.is_empty() { Err("is empty; write a directory".to_owned()) } else { Ok(PathBuf::from(text)) }
 }
 
 /// A timeout; zero would refuse everything.
-fn positive(text: &str) -> Result<Duration, String> {
+pub(super) fn positive(text: &str) -> Result<Duration, String> {
     match values::duration(text)? {
         Duration::ZERO => Err("zero would leave no time at all; write more, such as 30s".to_owned()),
         duration => Ok(duration),

@@ -12,7 +12,7 @@ use super::error::Problem;
 use super::raw;
 
 /// Every section's path and keys. A list's elements stand under the list's own path.
-fn sections() -> [(&'static str, &'static [&'static str]); 15] {
+fn sections() -> [(&'static str, &'static [&'static str]); 16] {
     [
         ("", keys_of::<raw::Raw>()),
         ("admin", keys_of::<raw::Admin>()),
@@ -22,6 +22,7 @@ fn sections() -> [(&'static str, &'static [&'static str]); 15] {
         ("upstream.timeouts", keys_of::<raw::Timeouts>()),
         ("access", keys_of::<raw::Access>()),
         ("cache", keys_of::<raw::Cache>()),
+        ("cache.finish_abandoned", keys_of::<raw::StartedOver>()),
         ("tags", keys_of::<raw::Tags>()),
         ("relocation", keys_of::<raw::Relocation>()),
         ("rules", keys_of::<raw::Rule>()),

@@ -11,6 +11,7 @@
 //!
 //! What is left out: opening anything. Rooms above take the parts they need; none of them sees YAML.
 
+mod cache;
 mod check;
 mod endpoint;
 mod error;
@@ -28,6 +29,7 @@ use std::time::Duration;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use url::Url;
 
+pub use cache::{CacheBounds, CacheConfig, FinishAbandoned};
 pub use endpoint::{Endpoint, EndpointError};
 pub use error::{ConfigError, Problem};
 pub use glob::Glob;
@@ -98,17 +100,6 @@ pub struct Credentials {
     pub username: String,
     /// The password, from wherever the file said.
     pub password: Secret,
-}
-
-/// Where content is kept.
-#[derive(Clone, Debug)]
-pub struct CacheConfig {
-    /// The directory.
-    pub dir: PathBuf,
-    /// Bytes of memory for what is asked for most.
-    pub memory: u64,
-    /// Downloads at one time.
-    pub max_fills: usize,
 }
 
 /// How bundles are relocated.

@@ -89,6 +89,24 @@ pub(super) struct Cache {
     pub(super) dir: Setting,
     pub(super) memory: Setting,
     pub(super) max_fills: Setting,
+    pub(super) max_bytes: Setting,
+    pub(super) high_watermark: Setting,
+    pub(super) low_watermark: Setting,
+    pub(super) finish_abandoned: Option<FinishAbandoned>,
+    pub(super) scrub: Setting,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub(super) enum FinishAbandoned {
+    Word(String),
+    Over(StartedOver),
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct StartedOver {
+    pub(super) if_started_over: Setting,
 }
 
 #[derive(Debug, Default, Deserialize)]

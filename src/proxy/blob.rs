@@ -3,9 +3,9 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 
-use bytes::Bytes;
+use bytes::{Buf as _, Bytes};
+use http_body_util::BodyExt as _;
 
-use super::contents::CHUNK_BYTES;
 use super::outcome::Outcome;
 use crate::body::{self, Body};
 use crate::cache::Reader;
@@ -60,42 +60,65 @@ impl ServedBlob {
             // The casts hold: the range lies within a buffer.
             Content::Inline(bytes) => body::full(bytes.slice(range.start as usize..range.end as usize)),
             Content::Spliced { original, recipe } => {
-                let segments: VecDeque<Segment> = recipe.slice(range.clone()).into();
-                let original = original.clone();
-                body::sized(range.end - range.start, segments, move |segments| next(original.clone(), segments))
+                let splice = Splice::new(original, recipe.slice(range.clone()));
+                body::sized(range.end - range.start, splice, Splice::next)
             }
             Content::Unopened => body::sized(range.end - range.start, (), |()| async { Ok(None) }),
         }
     }
 }
 
-/// The next piece of a spliced blob, at most one chunk, and the segments after it.
+/// A spliced blob on its way: what of the original lies between its first and its last piece is read once, in order,
+/// and what lies between pieces is skipped.
 ///
-/// The last piece waits until the original is verified, wherever in it the piece is from: what is spliced from
-/// wrong bytes must not end cleanly.
-async fn next(
-    original: Reader,
-    mut segments: VecDeque<Segment>,
-) -> Result<Option<(Bytes, VecDeque<Segment>)>, body::BoxError> {
-    let Some(segment) = segments.pop_front() else { return Ok(None) };
-    let bytes = match segment {
-        Segment::Inline(bytes) => bytes,
-        Segment::Original(range) => {
-            let wanted = usize::try_from(range.end - range.start).unwrap_or(usize::MAX).min(CHUNK_BYTES);
-            let bytes = original.read_at(range.start, wanted).await?;
-            // Nothing to read where the recipe says there is: the body ends short, which is an error.
-            if bytes.is_empty() {
-                return Ok(None);
-            }
-            let read = range.start + bytes.len() as u64;
-            if read < range.end {
-                segments.push_front(Segment::Original(read..range.end));
-            }
-            bytes
-        }
-    };
-    if segments.is_empty() {
-        original.verified().await?;
+/// The original's body does not end before it was verified, so no splice of wrong bytes ends cleanly.
+struct Splice {
+    segments: VecDeque<Segment>,
+    original: Body,
+    /// Read ahead of what the segments want.
+    read: Bytes,
+    /// Where in the original `read` begins.
+    at: u64,
+}
+
+impl Splice {
+    fn new(original: &Reader, segments: Vec<Segment>) -> Self {
+        let ranges = || {
+            segments.iter().filter_map(|segment| match segment {
+                Segment::Original(range) => Some(range),
+                Segment::Inline(_) => None,
+            })
+        };
+        let start = ranges().map(|range| range.start).min().unwrap_or_default();
+        let end = ranges().map(|range| range.end).max().unwrap_or_default();
+        Self { original: original.body(start..end), segments: segments.into(), read: Bytes::new(), at: start }
     }
-    Ok(Some((bytes, segments)))
+
+    async fn next(mut self) -> Result<Option<(Bytes, Self)>, body::BoxError> {
+        let Some(segment) = self.segments.pop_front() else { return Ok(None) };
+        let range = match segment {
+            Segment::Inline(bytes) => return Ok(Some((bytes, self))),
+            Segment::Original(range) => range,
+        };
+        loop {
+            let skipped = usize::try_from(range.start - self.at).unwrap_or(usize::MAX).min(self.read.len());
+            self.at += skipped as u64;
+            self.read.advance(skipped);
+            if !self.read.is_empty() {
+                break;
+            }
+            match self.original.frame().await {
+                Some(frame) => self.read = frame?.into_data().unwrap_or_default(),
+                // The body ends short of what the recipe says, which is an error.
+                None => return Ok(None),
+            }
+        }
+        let wanted = usize::try_from(range.end - self.at).unwrap_or(usize::MAX).min(self.read.len());
+        let bytes = self.read.split_to(wanted);
+        self.at += wanted as u64;
+        if self.at < range.end {
+            self.segments.push_front(Segment::Original(self.at..range.end));
+        }
+        Ok(Some((bytes, self)))
+    }
 }

@@ -3,20 +3,18 @@
 //! Content is stored once for all repositories, so having it is no right to show it: a digest is served under a
 //! repository only when that repository's upstream gave it, or confirmed it.
 
+use std::error::Error;
 use std::io;
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 use super::error::{ProxyError, Subject};
 use super::outcome::Outcome;
-use crate::body::{BoxError, BoxFuture, find_source};
-use crate::cache::{Cache, FillError, Lookup, Member, ReadError, Reader, Source, SourceBody, TAIL_BYTES};
+use crate::body::{self, BoxFuture, CollectError, find_source};
+use crate::cache::{Cache, FillError, Lookup, Member, ReadError, Reader, Source, SourceBody, SourceError, TAIL_BYTES};
 use crate::oci::{Digest, MAX_MANIFEST_BYTES, Manifest, MediaType, Reference, RepositoryName, is_schema1};
 use crate::upstream::{Upstream, UpstreamError};
-
-/// How much of a blob is read from the cache at a time.
-pub(super) const CHUNK_BYTES: usize = 256 << 10;
 
 /// The upstream and the cache in front of it.
 pub(super) struct Contents {
@@ -52,7 +50,7 @@ impl Contents {
         let Some(Member { media_type: Some(media_type), .. }) = self.cache.member(repository, digest).await? else {
             return Ok(None);
         };
-        let bytes = self.cache.load(digest, MAX_MANIFEST_BYTES).await?;
+        let bytes = self.cache.load(digest, MAX_MANIFEST_BYTES).await;
         let media_type = MediaType::from(media_type.as_str());
         Ok(bytes.map(|bytes| Manifest { bytes, digest: *digest, media_type }))
     }
@@ -82,7 +80,7 @@ impl Contents {
         if self.cache.member(repository, digest).await?.is_none() {
             return Ok(None);
         }
-        Ok(self.cache.content(digest).await?)
+        Ok(self.cache.content(digest).await)
     }
 
     /// The blob of `digest`, which may still be arriving.
@@ -109,7 +107,7 @@ impl Contents {
                 self.upstream.blob_head(repository, digest).await.map_err(absent)?;
                 outcome = Outcome::Revalidated;
             }
-            let confirmation = confirm_member(self.cache.clone(), repository.clone(), reader.clone());
+            let confirmation = confirm_member(self.cache.clone(), repository.clone(), reader.bystander());
             if reader.size() <= TAIL_BYTES {
                 confirmation.await;
             } else {
@@ -158,16 +156,21 @@ async fn confirm_member(cache: Cache, repository: RepositoryName, reader: Reader
 
 /// All that a reader has, if that is at most `cap` bytes.
 async fn read_all(reader: &Reader, cap: usize) -> Result<Bytes, ProxyError> {
+    let too_large = |limit: usize| UpstreamError::TooLarge { limit: limit as u64 }.into();
     if reader.size() > cap as u64 {
-        return Err(UpstreamError::TooLarge { limit: cap as u64 }.into());
+        return Err(too_large(cap));
     }
-    let mut bytes = BytesMut::new();
-    loop {
-        let piece = reader.read_at(bytes.len() as u64, CHUNK_BYTES).await.map_err(read_cause)?;
-        if piece.is_empty() {
-            return Ok(bytes.freeze());
-        }
-        bytes.extend_from_slice(&piece);
+    body::collect(reader.body(0..reader.size()), cap).await.map_err(|error| match error {
+        CollectError::TooLarge { cap } => too_large(cap),
+        CollectError::Body(cause) => body_cause(&*cause),
+    })
+}
+
+/// What broke the body of content.
+pub(super) fn body_cause(cause: &(dyn Error + Send + Sync + 'static)) -> ProxyError {
+    match find_source::<ReadError>(cause) {
+        Some(error) => read_cause(error.clone()),
+        None => io::Error::other(cause.to_string()).into(),
     }
 }
 
@@ -180,16 +183,17 @@ fn fill_cause(error: FillError) -> Result<UpstreamError, ProxyError> {
         FillError::DigestMismatch { expected, actual } => {
             Ok(UpstreamError::DigestMismatch { expected: Box::new(expected), actual })
         }
-        FillError::SizeMismatch { .. } | FillError::WrongOffset { .. } | FillError::Source(_) => {
-            Ok(UpstreamError::Malformed { what: format!("sent a damaged blob: {error}") })
-        }
+        FillError::SizeMismatch { .. }
+        | FillError::WrongOffset { .. }
+        | FillError::Changed { .. }
+        | FillError::Source(_) => Ok(UpstreamError::Malformed { what: format!("sent a damaged blob: {error}") }),
         FillError::Store(error) => Err(ProxyError::Cache(error)),
         FillError::Stopped => Err(io::Error::other(error).into()),
     }
 }
 
 /// What broke a read of content that was, or is still, being filled.
-pub(super) fn read_cause(error: ReadError) -> ProxyError {
+fn read_cause(error: ReadError) -> ProxyError {
     match error {
         ReadError::Fill(error) => fill_cause(error).map_or_else(|error| error, ProxyError::from),
         ReadError::Store(error) => ProxyError::Cache(error),
@@ -212,10 +216,15 @@ impl BlobSource {
 }
 
 impl Source for BlobSource {
-    fn open(&self, offset: u64) -> BoxFuture<'_, Result<SourceBody, BoxError>> {
+    fn open(&self, offset: u64) -> BoxFuture<'_, Result<SourceBody, SourceError>> {
         Box::pin(async move {
-            let blob = self.upstream.blob(&self.repository, &self.digest, offset).await?;
-            Ok(SourceBody { offset: blob.offset, size: blob.size, body: blob.body })
+            match self.upstream.blob(&self.repository, &self.digest, offset).await {
+                Ok(blob) => Ok(SourceBody { offset: blob.offset, size: blob.size, body: blob.body }),
+                Err(error) if error.is_transient() => {
+                    Err(SourceError::Transient { retry_after: error.retry_after(), cause: error.into() })
+                }
+                Err(error) => Err(SourceError::Final(error.into())),
+            }
         })
     }
 

@@ -43,7 +43,7 @@ pub struct Recipe {
     size: u64,
 }
 
-/// Segments that make no layer: a range that runs backwards, or sizes beyond counting.
+/// Segments that make no layer: ranges that run backwards, or sizes beyond counting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the recipe's ranges are not in order")]
 pub struct RecipeError;
@@ -111,10 +111,14 @@ impl TryFrom<Vec<Segment>> for Recipe {
     type Error = RecipeError;
 
     fn try_from(segments: Vec<Segment>) -> Result<Self, RecipeError> {
-        let mut size: u64 = 0;
+        let (mut size, mut at): (u64, u64) = (0, 0);
         for segment in &segments {
-            if matches!(segment, Segment::Original(range) if range.start >= range.end) {
-                return Err(RecipeError);
+            if let Segment::Original(range) = segment {
+                // The original is read once, forwards.
+                if range.start < at || range.start >= range.end {
+                    return Err(RecipeError);
+                }
+                at = range.end;
             }
             size = size.checked_add(segment.size()).ok_or(RecipeError)?;
         }

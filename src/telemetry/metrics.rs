@@ -12,6 +12,8 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
+use super::cache::CacheMetrics;
+
 /// From an answer out of memory to a client's patience with a large layer.
 const SECONDS: [f64; 13] = [0.001, 0.005, 0.01, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0, 120.0, 600.0];
 
@@ -30,6 +32,7 @@ struct Inner {
     answer_changes: Family<ChangeLabels, Counter>,
     upstream_requests: Family<UpstreamLabels, Counter>,
     upstream_bytes: Counter,
+    cache: CacheMetrics,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -95,6 +98,7 @@ impl Metrics {
             answer_changes: Family::default(),
             upstream_requests: Family::default(),
             upstream_bytes: Counter::default(),
+            cache: CacheMetrics::default(),
             registry,
         };
         inner.register();
@@ -139,6 +143,11 @@ impl Metrics {
     /// Counts bytes of bodies received from the registry behind.
     pub fn upstream_bytes(&self, bytes: u64) {
         self.0.upstream_bytes.inc_by(bytes);
+    }
+
+    /// What the cache counts.
+    pub fn cache(&self) -> &CacheMetrics {
+        &self.0.cache
     }
 
     /// All metrics as OpenMetrics text.
@@ -193,6 +202,7 @@ impl Inner {
             Unit::Bytes,
             self.upstream_bytes.clone(),
         );
+        self.cache.register(registry);
     }
 }
 
@@ -216,7 +226,7 @@ fn status_class(status: Option<u16>) -> &'static str {
 pub struct Gauged(Gauge);
 
 impl Gauged {
-    fn new(gauge: &Gauge) -> Self {
+    pub(super) fn new(gauge: &Gauge) -> Self {
         gauge.inc();
         Self(gauge.clone())
     }

@@ -7,8 +7,10 @@
 //! Log lines go to stderr; stdout belongs to the commands. Neither credentials nor query strings are passed to
 //! any function here, which is the rule that keeps them out of logs.
 
+mod cache;
 mod log;
 mod metrics;
 
+pub use cache::CacheMetrics;
 pub use log::{LogError, init};
 pub use metrics::{Gauged, Metrics, RequestEnd};

@@ -2,9 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that fails panics")]
 
+mod check;
 mod durable;
 mod faults;
 mod fills;
+mod flaky;
+mod resume;
+mod room;
 
 use std::fs;
 use std::io;
@@ -16,10 +20,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use colocate::body::{self, Body, BoxError, BoxFuture, SystemClock, find_source};
 use colocate::cache::{
-    Cache, CacheLimits, Content, FillError, LocalStore, Lookup, Member, MemoryStore, OpenError, Operation, Reader,
-    RecordKey, Source, SourceBody, Store, TAIL_BYTES,
+    Cache, CacheLimits, Content, FillError, LocalStore, Lookup, Member, MemoryStore, OpenError, Operation, ReadError,
+    Reader, RecordKey, Source, SourceBody, SourceError, Store, TAIL_BYTES,
 };
 use colocate::oci::{Algorithm, Digest, Hasher, RepositoryName};
+use colocate::telemetry::Metrics;
 use http_body::Body as _;
 use http_body_util::BodyExt;
 use tokio::sync::{Semaphore, mpsc, oneshot};
@@ -38,6 +43,8 @@ struct Scripted {
     opened: AtomicUsize,
     size: Option<u64>,
     origin: &'static str,
+    /// How further bodies end, which have no bytes: in an error, or as if they were whole.
+    end: Option<io::ErrorKind>,
     bodies: Mutex<Vec<mpsc::UnboundedReceiver<Result<Bytes, BoxError>>>>,
 }
 
@@ -47,7 +54,7 @@ impl Scripted {
     fn new(size: Option<u64>) -> (Arc<Self>, Script) {
         let (sender, receiver) = mpsc::unbounded_channel();
         let bodies = Mutex::new(vec![receiver]);
-        (Arc::new(Self { opened: AtomicUsize::new(0), size, origin: "", bodies }), sender)
+        (Arc::new(Self { opened: AtomicUsize::new(0), size, origin: "", end: None, bodies }), sender)
     }
 
     /// Gives `bytes` in pieces of `piece` bytes, and ends.
@@ -65,12 +72,19 @@ impl Scripted {
 }
 
 impl Source for Scripted {
-    fn open(&self, offset: u64) -> BoxFuture<'_, Result<SourceBody, BoxError>> {
+    fn open(&self, offset: u64) -> BoxFuture<'_, Result<SourceBody, SourceError>> {
         Box::pin(async move {
             self.opened.fetch_add(1, Ordering::SeqCst);
-            assert_eq!(offset, 0);
-            let pieces = self.bodies.lock().unwrap().pop().ok_or("the script has no further body")?;
-            Ok(SourceBody { offset: 0, size: self.size, body: Piped(pieces).boxed() })
+            let body = match self.bodies.lock().unwrap().pop() {
+                Some(pieces) => Piped(pieces).boxed(),
+                None if offset == 0 => return Err(SourceError::Final("the script has no further body".into())),
+                // As it ended before, for good.
+                None => match self.end {
+                    None => body::empty(),
+                    Some(kind) => body::sized(1, (), move |()| async move { Err(io::Error::from(kind).into()) }),
+                },
+            };
+            Ok(SourceBody { offset, size: self.size, body })
         })
     }
 
@@ -157,7 +171,7 @@ impl Bench {
 }
 
 fn over(store: Arc<dyn Store>) -> Cache {
-    Cache::new(store, Arc::new(SystemClock), CacheLimits::default())
+    Cache::new(store, Arc::new(SystemClock), CacheLimits::default(), Metrics::new())
 }
 
 async fn eventually<T>(mut look: impl FnMut() -> Option<T>) -> T {

@@ -132,6 +132,7 @@ impl Memory {
                     self.cache.put_record(&Relocation::part_record(repository, &part), &manifest).await?;
                 }
                 self.relocations.insert((repository.clone(), manifest), Arc::clone(relocation)).await;
+                self.cache.keep(&[relocation.original, relocation.original_layer]).await?;
                 if relocation.complete {
                     self.seen(key, relocation).await?;
                 } else {

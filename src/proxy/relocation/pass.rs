@@ -1,11 +1,13 @@
 //! The rewriting pass: reads a layer as it arrives and pushes it through the rewriter.
 
 use bytes::Bytes;
+use http_body_util::BodyExt as _;
 use tokio::sync::mpsc;
 
+use crate::body::Body;
 use crate::cache::Reader;
 use crate::oci::{Algorithm, Descriptor};
-use crate::proxy::contents::{CHUNK_BYTES, read_cause};
+use crate::proxy::contents::body_cause;
 use crate::proxy::error::ProxyError;
 use crate::proxy::undecided::Undecided;
 use crate::rewrite::{LayerRewriter, LockChange, RelocatedLayer, Unchanged};
@@ -23,7 +25,7 @@ pub(in crate::proxy) async fn run(
     change: LockChange,
 ) -> Result<Result<RelocatedLayer, Unchanged>, Undecided> {
     if reader.size() != layer.size {
-        return Ok(Err(confirmed(&reader, Unchanged::LayerMismatch).await?));
+        return Ok(Err(confirmed(reader.body(0..reader.size()), Unchanged::LayerMismatch).await?));
     }
     let (chunks, mut queue) = mpsc::channel::<Bytes>(QUEUED_CHUNKS);
     let mut rewriter = LayerRewriter::new(layer.digest.algorithm(), diff_id, change);
@@ -33,27 +35,31 @@ pub(in crate::proxy) async fn run(
         }
         rewriter.finish()
     });
-    let mut offset = 0;
-    loop {
-        let chunk = reader.read_at(offset, CHUNK_BYTES).await.map_err(|error| unreadable(read_cause(error)))?;
-        offset += chunk.len() as u64;
+    let mut body = reader.body(0..reader.size());
+    while let Some(chunk) = next(&mut body).await? {
         // The worker stops taking chunks when it has found a reason to give up.
-        if chunk.is_empty() || chunks.send(chunk).await.is_err() {
+        if chunks.send(chunk).await.is_err() {
             break;
         }
     }
     drop(chunks);
     match worker.await.map_err(|_| Undecided::Internal("the rewriting pass panicked".to_owned()))? {
         Ok(layer) => Ok(Ok(layer)),
-        Err(reason) => Ok(Err(confirmed(&reader, reason).await?)),
+        Err(reason) => Ok(Err(confirmed(body, reason).await?)),
     }
 }
 
-/// A reason, once the bytes it was found in are known to be the layer's: what a broken download looks like says
-/// nothing of the bundle.
-async fn confirmed(reader: &Reader, reason: Unchanged) -> Result<Unchanged, Undecided> {
-    reader.verified().await.map_err(|error| unreadable(read_cause(error.into())))?;
+/// A reason, once the bytes it was found in are known to be the layer's, which they are at the body's end: what a
+/// broken download looks like says nothing of the bundle.
+async fn confirmed(mut body: Body, reason: Unchanged) -> Result<Unchanged, Undecided> {
+    while next(&mut body).await?.is_some() {}
     Ok(reason)
+}
+
+async fn next(body: &mut Body) -> Result<Option<Bytes>, Undecided> {
+    let Some(frame) = body.frame().await else { return Ok(None) };
+    let frame = frame.map_err(|cause| unreadable(body_cause(&*cause)))?;
+    Ok(Some(frame.into_data().unwrap_or_default()))
 }
 
 /// What it means for a bundle that a part of it cannot be read.

@@ -14,7 +14,7 @@ async fn everything_committed_survives_a_restart() {
         drop(reader);
         let bench = bench.restart().await;
         for bytes in [small, large] {
-            let reader = bench.cache.content(&Digest::of(&bytes)).await.unwrap().unwrap();
+            let reader = bench.cache.content(&Digest::of(&bytes)).await.unwrap();
             assert!(reader.is_complete());
             assert_eq!(read_all(&reader).await.unwrap(), bytes);
         }
@@ -74,25 +74,6 @@ async fn a_record_of_another_shape_is_removed_and_absent() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_record_write_that_fails_leaves_the_old_one_everywhere() {
-    let broken = Arc::new(AtomicUsize::new(0));
-    let faults = {
-        let broken = Arc::clone(&broken);
-        Arc::new(move |operation: &Operation| match operation {
-            Operation::PutRecord(_) if broken.load(Ordering::SeqCst) == 1 => Err(io::ErrorKind::StorageFull.into()),
-            _ => Ok(()),
-        })
-    };
-    let cache = over(Arc::new(MemoryStore::with_faults(faults)));
-    let key = RecordKey::new(["a"]);
-    cache.put_record(&key, &1).await.unwrap();
-    broken.store(1, Ordering::SeqCst);
-    assert_eq!(cache.put_record(&key, &2).await.unwrap_err().kind(), io::ErrorKind::StorageFull);
-    assert_eq!(cache.get::<u8>(&key).await.unwrap(), Some(1));
-    cache.put_record(&key, &1).await.unwrap();
-}
-
-#[tokio::test(start_paused = true)]
 async fn members_are_per_repository() {
     for bench in Bench::both() {
         let (ours, theirs): (RepositoryName, RepositoryName) = ("acme/app".parse().unwrap(), "acme".parse().unwrap());
@@ -111,28 +92,6 @@ async fn members_are_per_repository() {
         bench.cache.remove_member(&ours, &digest).await.unwrap();
         assert_eq!(bench.cache.member(&ours, &digest).await.unwrap(), None);
     }
-}
-
-#[tokio::test(start_paused = true)]
-async fn what_a_crash_left_half_written_is_swept() {
-    let bench = Bench::local();
-    let bytes = sample(LARGE);
-    let (source, script) = Scripted::new(Some(LARGE as u64));
-    script.send(Ok(bytes.slice(..100_000))).unwrap();
-    let reader = bench.cache.fill(&Digest::of(&bytes), None, source).await.unwrap();
-    assert_eq!(files(&bench.path().join("partial")).len(), 1);
-    // As a crash leaves it: a copy of the directory at this instant.
-    let crashed = tempfile::tempdir().unwrap();
-    for name in ["version", "lock", "partial/0"] {
-        let to = crashed.path().join(name);
-        fs::create_dir_all(to.parent().unwrap()).unwrap();
-        fs::copy(bench.path().join(name), to).unwrap();
-    }
-    fs::create_dir(crashed.path().join("partial/odd")).unwrap();
-    let store = LocalStore::open(crashed.path()).unwrap();
-    assert!(fs::read_dir(crashed.path().join("partial")).unwrap().next().is_none());
-    assert!(over(Arc::new(store)).content(&Digest::of(&bytes)).await.unwrap().is_none());
-    drop(reader);
 }
 
 #[test]
@@ -221,7 +180,7 @@ async fn damaged_files_are_a_miss_and_a_repair() {
         bench.cache.put_record(&key, "new").await.unwrap();
         for bytes in [&small, &large] {
             let digest = Digest::of(bytes);
-            assert!(bench.cache.load(&digest, 1 << 20).await.unwrap().is_none(), "{name}");
+            assert!(bench.cache.load(&digest, 1 << 20).await.is_none(), "{name}");
             assert!(!blob_path(bench.path(), &digest).exists(), "{name}");
             let reader = bench.cache.fill(&digest, None, Scripted::whole(bytes, 99_999)).await.unwrap();
             assert_eq!(read_all(&reader).await.unwrap(), bytes);
@@ -229,7 +188,7 @@ async fn damaged_files_are_a_miss_and_a_repair() {
         }
         let bench = bench.restart().await;
         for bytes in [&small, &large] {
-            assert_eq!(bench.cache.load(&Digest::of(bytes), 1 << 20).await.unwrap().as_ref(), Some(bytes), "{name}");
+            assert_eq!(bench.cache.load(&Digest::of(bytes), 1 << 20).await.as_ref(), Some(bytes), "{name}");
         }
         assert_eq!(bench.cache.get::<String>(&key).await.unwrap().as_deref(), Some("new"), "{name}");
     }
@@ -243,7 +202,7 @@ async fn the_ways_to_a_file_are_repaired_too() {
     fs::write(bench.path().join("blobs/sha256"), "a file").unwrap();
     fs::write(bench.path().join("records/tags"), "a file").unwrap();
     fs::remove_dir(bench.path().join("partial")).unwrap();
-    assert!(bench.cache.content(&digest).await.unwrap().is_none());
+    assert!(bench.cache.content(&digest).await.is_none());
     bench.cache.put(&digest, bytes.clone()).await.unwrap();
     let key = RecordKey::new(["tags", "acme/app", "v1"]);
     assert_eq!(bench.cache.get::<u8>(&key).await.unwrap(), None);
@@ -254,8 +213,8 @@ async fn the_ways_to_a_file_are_repaired_too() {
     fs::create_dir_all(blob_path(bench.path(), &Digest::of(&other)).join("x")).unwrap();
     bench.cache.put(&Digest::of(&other), other.clone()).await.unwrap();
     let bench = bench.restart().await;
-    assert_eq!(bench.cache.load(&digest, 5_000).await.unwrap().unwrap(), bytes);
-    assert_eq!(bench.cache.load(&Digest::of(&other), 6_000).await.unwrap().unwrap(), other);
+    assert_eq!(bench.cache.load(&digest, 5_000).await.unwrap(), bytes);
+    assert_eq!(bench.cache.load(&Digest::of(&other), 6_000).await.unwrap(), other);
     assert_eq!(bench.cache.get::<u8>(&key).await.unwrap(), Some(1));
 }
 

@@ -128,7 +128,7 @@ pub(super) fn proxy(
     config.timeouts = Timeouts { connect: second, response: second, progress: second };
     Proxy::new(ProxyParts {
         upstream: Arc::new(RegistryUpstream::new(config).expect("a registry")),
-        cache: Cache::new(store, clock.clone(), CacheLimits::default()),
+        cache: Cache::new(store, clock.clone(), CacheLimits::default(), Metrics::new()),
         clock,
         relocation,
         tags_ttl: Duration::ZERO,

@@ -1,0 +1,107 @@
+//! Hashing content that was on the disk before this process: the disk may have changed it.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::watch;
+
+use super::Inner;
+use super::disk::blocking;
+use super::download::SoFar;
+use super::store::{Content, MAX_READ_BYTES};
+use crate::oci::Digest;
+
+/// What a check came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Checked {
+    /// The bytes are those of the digest.
+    Right,
+    /// They are not; the content is gone.
+    Damaged,
+    /// They could not be read.
+    Unreadable,
+}
+
+/// Checks that are under way, for others to wait for.
+pub(super) type Checks = Mutex<HashMap<Digest, watch::Receiver<Option<Checked>>>>;
+
+impl Inner {
+    /// Hashes `content`, or waits for whoever does. What is damaged is taken out of the store.
+    pub(super) async fn check(self: &Arc<Self>, digest: &Digest, content: &Arc<dyn Content>) -> Checked {
+        let mut outcome = self.begin_check(digest, content);
+        let outcome = outcome.wait_for(Option::is_some).await.map(|outcome| *outcome);
+        // The runtime is going down, and took the task with it.
+        outcome.ok().flatten().unwrap_or(Checked::Unreadable)
+    }
+
+    /// Starts to hash `content`, or joins whoever does.
+    pub(super) fn begin_check(
+        self: &Arc<Self>,
+        digest: &Digest,
+        content: &Arc<dyn Content>,
+    ) -> watch::Receiver<Option<Checked>> {
+        let mut checks = self.checks.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(running) = checks.get(digest) {
+            return running.clone();
+        }
+        let (tell, outcome) = watch::channel(None);
+        checks.insert(*digest, outcome.clone());
+        drop(checks);
+        let (inner, digest, content) = (Arc::clone(self), *digest, Arc::clone(content));
+        // A task of its own: whoever asked first may leave.
+        tokio::spawn(async move {
+            let checked = inner.hash_through(&digest, &content).await;
+            inner.checks.lock().unwrap_or_else(PoisonError::into_inner).remove(&digest);
+            tell.send_replace(Some(checked));
+        });
+        outcome
+    }
+
+    async fn hash_through(&self, digest: &Digest, content: &Arc<dyn Content>) -> Checked {
+        // Each reads a file as fast as the disk gives it, and clients want something of the disk, too.
+        let Ok(_permit) = self.check_permits.acquire().await else { return Checked::Unreadable };
+        let mut so_far = SoFar::nothing(digest);
+        while so_far.written < content.size() {
+            let step = async {
+                let bytes = content.read_at(so_far.written, MAX_READ_BYTES).await?;
+                if bytes.is_empty() {
+                    return Err(io::ErrorKind::UnexpectedEof.into());
+                }
+                let before = so_far.clone();
+                blocking(move || {
+                    let SoFar { mut hasher, written } = before;
+                    hasher.update(&bytes);
+                    Ok(SoFar { hasher, written: written + bytes.len() as u64 })
+                })
+                .await
+            };
+            match step.await {
+                Ok(more) => so_far = more,
+                Err(err) if err.kind() == io::ErrorKind::UnexpectedEof => break,
+                Err(err) => {
+                    tracing::warn!(%digest, %err, "cannot read content in the cache");
+                    return Checked::Unreadable;
+                }
+            }
+        }
+        let actual = so_far.digest();
+        if actual == *digest {
+            self.index.set_verified(digest);
+            return Checked::Right;
+        }
+        self.discard(digest, &**content, &actual).await;
+        Checked::Damaged
+    }
+
+    /// Takes out content that was found damaged, so that it is fetched again.
+    pub(super) async fn discard(&self, digest: &Digest, content: &dyn Content, actual: &Digest) {
+        tracing::warn!(%digest, %actual, "removing damaged content from the cache");
+        self.metrics.cache().damaged();
+        self.index.forget(digest);
+        self.hot.forget_content(digest).await;
+        if let Err(err) = content.discard().await {
+            tracing::warn!(%digest, %err, "cannot remove it");
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! What must stay in the cache: what somebody pinned, and, as long as there is room, what relocated bundles are
+//! made of.
+
+use std::io;
+
+use serde::{Deserialize, Serialize};
+
+use super::Cache;
+use super::key::RecordKey;
+use crate::oci::{Digest, RepositoryName};
+
+/// Content that is never evicted, under the name by which somebody asked for that.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pin {
+    /// The repository.
+    pub repository: RepositoryName,
+    /// The tag or digest.
+    pub reference: String,
+    /// All that belongs to it.
+    pub digests: Vec<Digest>,
+}
+
+impl Pin {
+    fn key(repository: &RepositoryName, reference: &str) -> RecordKey {
+        RecordKey::new(["pins", repository.as_str(), reference])
+    }
+}
+
+impl Cache {
+    /// Keeps content from being evicted, whether or not it is there yet. Replaces an earlier pin of that name.
+    ///
+    /// # Errors
+    /// When the store cannot take the record.
+    pub async fn pin(&self, pin: &Pin) -> io::Result<()> {
+        let key = Pin::key(&pin.repository, &pin.reference);
+        self.put_record(&key, pin).await?;
+        self.inner.index.pin(key.to_string(), pin.digests.clone());
+        Ok(())
+    }
+
+    /// Takes a pin back; says whether there was one.
+    ///
+    /// # Errors
+    /// When the store cannot remove the record.
+    pub async fn unpin(&self, repository: &RepositoryName, reference: &str) -> io::Result<bool> {
+        let key = Pin::key(repository, reference);
+        let known = self.get::<Pin>(&key).await?.is_some();
+        self.delete(&key).await?;
+        self.inner.index.pin(key.to_string(), Vec::new());
+        Ok(known)
+    }
+
+    /// All pins, in order.
+    ///
+    /// # Errors
+    /// When the store cannot list them.
+    pub async fn pins(&self) -> io::Result<Vec<Pin>> {
+        let mut pins = Vec::new();
+        for key in self.list(&RecordKey::new(["pins"])).await? {
+            pins.extend(self.get(&key).await?);
+        }
+        Ok(pins)
+    }
+
+    /// Has content evicted last: what is made of it could not be made again if its source lost it.
+    ///
+    /// # Errors
+    /// When the store cannot take the record.
+    pub async fn keep(&self, digests: &[Digest]) -> io::Result<()> {
+        for digest in digests.iter().filter(|digest| !self.inner.index.is_kept(digest)) {
+            self.put_record(&RecordKey::new(["kept", &digest.to_string()]), &()).await?;
+            self.inner.index.keep([*digest]);
+        }
+        Ok(())
+    }
+
+    /// Learns what was pinned and kept before this process.
+    pub(super) async fn restore_pins(&self) -> io::Result<()> {
+        for pin in self.pins().await? {
+            let key = Pin::key(&pin.repository, &pin.reference);
+            self.inner.index.pin(key.to_string(), pin.digests);
+        }
+        let kept = self.list(&RecordKey::new(["kept"])).await?;
+        self.inner.index.keep(kept.iter().filter_map(|key| key.last()?.parse().ok()));
+        Ok(())
+    }
+}

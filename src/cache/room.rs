@@ -1,0 +1,140 @@
+//! Keeping to the bound, and what to do when the disk is full.
+
+use std::io;
+use std::sync::Mutex;
+use std::time::{Duration, SystemTime};
+
+use super::Inner;
+
+/// How much the content may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// Bytes that are never exceeded: what has no room is served and not kept.
+    pub max: u64,
+    /// Above this, content is evicted.
+    pub high: u64,
+    /// Down to this.
+    pub low: u64,
+}
+
+/// A full disk is relieved of a tenth of the cache at a time, and of at least this: enough for most layers.
+const LEAST_RECLAIMED: u64 = 64 << 20;
+/// How often a disk that stays in trouble is mentioned.
+const MENTIONED_EVERY: Duration = Duration::from_secs(60);
+
+/// Down to how many bytes is evicted: with what nobody made anything of, and then with what relocated bundles need.
+#[derive(Clone, Copy)]
+struct Goal {
+    ordinary: u64,
+    kept: u64,
+}
+
+impl Inner {
+    /// Makes room for `more` bytes, and fails when there is none to be made.
+    pub(super) async fn make_room(&self, more: u64) -> io::Result<()> {
+        let Some(Bounds { max, high, low }) = self.limits.bounds else { return Ok(()) };
+        let used = || {
+            let usage = self.index.usage();
+            usage.bytes + usage.arriving + more
+        };
+        if used() > high {
+            self.evict(Goal { ordinary: low.saturating_sub(more), kept: high.saturating_sub(more) }).await;
+        }
+        if used() > max {
+            return Err(io::Error::new(io::ErrorKind::StorageFull, "cache.max_bytes is used up by what must stay"));
+        }
+        Ok(())
+    }
+
+    /// Makes room on a disk that refused to take more. Says whether trying again makes sense.
+    pub(super) async fn reclaim(&self, err: &io::Error) -> bool {
+        if !matches!(err.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) {
+            return false;
+        }
+        let swept = self.store.sweep(Duration::ZERO).await.unwrap_or_default();
+        let usage = self.index.usage();
+        let goal = usage.bytes.saturating_sub((usage.bytes / 10).max(LEAST_RECLAIMED)) + usage.arriving;
+        let all = usage.bytes + usage.arriving;
+        swept > 0
+            || self.evict(Goal { ordinary: goal, kept: all }).await > 0
+            || self.evict(Goal { ordinary: goal, kept: goal }).await > 0
+    }
+
+    /// Evicts, as far as that goes. Gives how many bytes went.
+    async fn evict(&self, goal: Goal) -> u64 {
+        // One round at a time: two would each evict what one has to.
+        let _round = self.rounds.lock().await;
+        let used = || {
+            let usage = self.index.usage();
+            usage.bytes + usage.arriving
+        };
+        if used() <= goal.ordinary {
+            return 0;
+        }
+        let (mut entries, mut bytes) = (0_u64, 0);
+        for victim in self.index.victims() {
+            if used() <= if victim.kept { goal.kept } else { goal.ordinary } {
+                break;
+            }
+            // Whoever commits the same content waits, and so is not removed along with it.
+            let _turn = self.turns.of(&victim.digest).await;
+            if !self.index.evict(&victim) {
+                continue;
+            }
+            self.hot.forget_content(&victim.digest).await;
+            if let Err(err) = self.store.remove(&victim.digest).await {
+                tracing::warn!(digest = %victim.digest, %err, "cannot evict");
+                continue;
+            }
+            entries += 1;
+            bytes += victim.size;
+            self.metrics.cache().evicted(victim.size);
+        }
+        if entries > 0 {
+            tracing::info!(entries, bytes, left = used(), "evicted what was not used for longest");
+        }
+        self.tell_usage();
+        bytes
+    }
+
+    pub(super) fn tell_usage(&self) {
+        let usage = self.index.usage();
+        self.metrics.cache().holds(usage.entries, usage.bytes);
+    }
+}
+
+/// The store's trouble, told once and not for every request that meets it.
+#[derive(Default)]
+pub(super) struct Trouble(Mutex<Option<SystemTime>>);
+
+impl Trouble {
+    /// Notes that the store failed; pulls go on without it.
+    pub(super) fn note(&self, inner: &Inner, doing: &'static str, err: &io::Error) {
+        inner.metrics.cache().trouble(kind(err));
+        let now = inner.clock.now();
+        let mut mentioned = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if mentioned.is_none_or(|last| now.duration_since(last).is_ok_and(|since| since >= MENTIONED_EVERY)) {
+            *mentioned = Some(now);
+            drop(mentioned);
+            tracing::warn!(doing, %err, "the cache's disk is in trouble; pulls go on without being cached");
+        }
+    }
+
+    /// Notes that the store took something in.
+    pub(super) fn over(&self) {
+        let was = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+        if was.is_some() {
+            tracing::info!("the cache's disk takes in content again");
+        }
+    }
+}
+
+/// A word for metrics; the set is closed.
+fn kind(err: &io::Error) -> &'static str {
+    match err.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "full",
+        io::ErrorKind::ReadOnlyFilesystem => "read_only",
+        io::ErrorKind::PermissionDenied => "permission",
+        _ => "io",
+    }
+}

@@ -1,0 +1,106 @@
+//! What a cache does for itself: learning what it has, keeping to its bound, looking for damage.
+
+use std::io;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use super::index::{Entry, Usage};
+use super::{Cache, Checked, Inner};
+use crate::oci::Digest;
+
+/// How often the bound is looked at beside the looks that each arrival takes.
+const LOOK_EVERY: Duration = Duration::from_secs(60);
+/// How long a download that was left unfinished waits for somebody to go on with it.
+const LEFT_FOR: Duration = Duration::from_secs(3600);
+
+impl Cache {
+    /// Learns what the store has, and what of it must stay. Until then nothing of it is evicted.
+    ///
+    /// # Errors
+    /// When the store cannot say.
+    pub async fn take_stock(&self) -> io::Result<()> {
+        // First: what must stay is known before anything can go.
+        self.restore_pins().await?;
+        self.inner.index.load(self.inner.store.list_content().await?);
+        self.inner.tell_usage();
+        Ok(())
+    }
+
+    /// Keeps to the bound, sweeps what nobody goes on with, and hashes what is there, as the limits say. Ends when
+    /// the cache is dropped.
+    pub fn upkeep(&self) -> impl Future<Output = ()> + Send + 'static {
+        let (housekeeping, scrub) = (Arc::downgrade(&self.inner), Arc::downgrade(&self.inner));
+        let period = self.inner.limits.scrub;
+        async move {
+            tokio::join!(keep_house(housekeeping), async {
+                if let Some(period) = period {
+                    look_for_damage(scrub, period).await;
+                }
+            });
+        }
+    }
+
+    /// All content there is, in no order.
+    pub fn entries(&self) -> Vec<Entry> {
+        self.inner.index.entries()
+    }
+
+    /// How much there is.
+    pub fn usage(&self) -> Usage {
+        self.inner.index.usage()
+    }
+
+    /// Hashes content as it is in the store. What is damaged goes. `None` if there is no such content.
+    pub async fn check(&self, digest: &Digest) -> Option<Checked> {
+        self.inner.check_stored(digest).await
+    }
+}
+
+impl Inner {
+    async fn check_stored(self: &Arc<Self>, digest: &Digest) -> Option<Checked> {
+        // Not by way of a reader: being looked at is no use that would keep it.
+        let _opened = self.index.open(digest);
+        match self.store.content(digest).await {
+            Ok(Some(content)) => Some(self.check(digest, &content).await),
+            Ok(None) => {
+                self.index.forget(digest);
+                None
+            }
+            Err(_) => Some(Checked::Unreadable),
+        }
+    }
+}
+
+async fn keep_house(cache: Weak<Inner>) {
+    while let Some(inner) = cache.upgrade() {
+        // What has no room now may have some when readers have left.
+        let _ = inner.make_room(0).await;
+        if let Err(err) = inner.store.sweep(LEFT_FOR).await {
+            tracing::warn!(%err, "cannot sweep unfinished downloads");
+        }
+        inner.tell_usage();
+        let clock = Arc::clone(&inner.clock);
+        drop(inner);
+        clock.sleep(LOOK_EVERY).await;
+    }
+}
+
+/// Hashes everything once in each `period`, and spreads the work over it by size.
+async fn look_for_damage(cache: Weak<Inner>, period: Duration) {
+    loop {
+        let Some(inner) = cache.upgrade() else { return };
+        let clock = Arc::clone(&inner.clock);
+        let mut entries = inner.index.entries();
+        entries.sort_unstable_by_key(|entry| entry.digest);
+        let total: u64 = entries.iter().map(|entry| entry.size.max(1)).sum();
+        drop(inner);
+        if entries.is_empty() {
+            clock.sleep(LOOK_EVERY.min(period)).await;
+        }
+        for entry in entries {
+            clock.sleep(period.mul_f64(entry.size.max(1) as f64 / total as f64)).await;
+            let Some(inner) = cache.upgrade() else { return };
+            inner.check_stored(&entry.digest).await;
+        }
+    }
+}
