@@ -11,4 +11,5 @@ mod rewrite;
 mod rooms;
 mod server;
 mod support;
+mod survival;
 mod upstream;

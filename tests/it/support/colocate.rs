@@ -44,6 +44,10 @@ impl Settings {
         self
     }
 
+    fn get(&self, key: &str) -> Option<&Value> {
+        self.0.pointer(&format!("/{}", key.replace('.', "/")))
+    }
+
     /// The file's content: JSON, which YAML readers read.
     pub(crate) fn text(&self) -> String {
         format!("{:#}\n", self.0)
@@ -59,19 +63,25 @@ pub(crate) struct Colocate {
 }
 
 impl Colocate {
-    /// Starts it and waits until it answers.
+    /// Starts it and waits until it answers. Without a `cache.dir` it gets one of its own.
     pub(crate) async fn start(settings: Settings) -> Self {
-        let directory = TempDir::new().expect("a directory for Colocate");
-        let address = free_address();
-        let settings = settings
-            .set("listen", address.to_string())
-            .set("cache.dir", directory.path().join("cache").to_string_lossy().as_ref());
-        let file = directory.path().join("colocate.yaml");
-        fs::write(&file, settings.text()).expect("a configuration file");
-        let process = Self::spawn(&["serve", "--config", &file.to_string_lossy()]);
-        let mut colocate = Self { process, address, settings, directory };
+        let mut colocate = Self::launch(&[], settings);
         colocate.ready().await;
         colocate
+    }
+
+    /// Starts it, by a program before it on the command line if there is one, and does not wait for it.
+    pub(crate) fn launch(wrapper: &[&str], settings: Settings) -> Self {
+        let directory = TempDir::new().expect("a directory for Colocate");
+        let address = free_address();
+        let own = directory.path().join("cache").to_string_lossy().into_owned();
+        let cache = settings.get("cache.dir").and_then(Value::as_str).map_or(own, str::to_owned);
+        let settings = settings.set("listen", address.to_string()).set("cache.dir", cache);
+        let file = directory.path().join("colocate.yaml");
+        fs::write(&file, settings.text()).expect("a configuration file");
+        let serve = [BINARY, "serve", "--config", &file.to_string_lossy()];
+        let process = Self::spawn(&[wrapper, &serve].concat());
+        Self { process, address, settings, directory }
     }
 
     /// Starts it with command line arguments only; `{listen}` and `{cache}` are filled in.
@@ -84,19 +94,20 @@ impl Colocate {
         };
         let arguments: Vec<String> = arguments.iter().map(fill).collect();
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-        let process = Self::spawn(&arguments);
+        let process = Self::spawn(&[&[BINARY], &arguments[..]].concat());
         let mut colocate = Self { process, address, settings: Settings::new(""), directory };
         colocate.ready().await;
         colocate
     }
 
-    fn spawn(arguments: &[&str]) -> Process {
-        let mut command = Command::new(BINARY);
-        command.args(arguments).env_remove("RUST_LOG").env("RUST_BACKTRACE", "1");
+    fn spawn(command_line: &[&str]) -> Process {
+        let mut command = Command::new(command_line[0]);
+        command.args(&command_line[1..]).env_remove("RUST_LOG").env("RUST_BACKTRACE", "1");
         Process::spawn(command)
     }
 
-    async fn ready(&mut self) {
+    /// Waits until it answers.
+    pub(crate) async fn ready(&mut self) {
         let url = format!("{}/v2/", self.url());
         eventually("colocate answers", Duration::from_secs(20), async || {
             self.process.assert_running();
@@ -111,12 +122,28 @@ impl Colocate {
         assert!(status.success(), "colocate ended with {status}:\n{}", self.process.stderr());
     }
 
-    /// Starts it again after [`Colocate::stop`]: same configuration, same cache.
+    /// Ends it where it stands.
+    pub(crate) fn kill(&mut self) {
+        self.process.kill();
+    }
+
+    /// Waits for an end that it comes to by itself.
+    pub(crate) async fn ended(mut self) -> Finished {
+        let status = self.process.wait().await;
+        Finished { status, stdout: self.process.stdout(), stderr: self.process.stderr() }
+    }
+
+    /// Starts it again after [`Colocate::stop`] or [`Colocate::kill`]: same configuration, same cache.
     pub(crate) async fn start_again(&mut self) {
+        self.launch_again();
+        self.ready().await;
+    }
+
+    /// As [`Colocate::start_again`], and does not wait for it.
+    pub(crate) fn launch_again(&mut self) {
         let file = self.directory.path().join("colocate.yaml");
         assert!(!self.settings.text().is_empty() && file.exists(), "it was started from a file");
-        self.process = Self::spawn(&["serve", "--config", &file.to_string_lossy()]);
-        self.ready().await;
+        self.process = Self::spawn(&[BINARY, "serve", "--config", &file.to_string_lossy()]);
     }
 
     /// Stops it, forgets its cache and starts it again.
@@ -128,7 +155,18 @@ impl Colocate {
 
     /// Its cache directory.
     pub(crate) fn cache(&self) -> PathBuf {
-        self.directory.path().join("cache")
+        match self.settings.get("cache.dir").and_then(Value::as_str) {
+            Some(cache) => cache.into(),
+            None => self.directory.path().join("cache"),
+        }
+    }
+
+    /// Memory in bytes, as the kernel counts it: `VmRSS` now, `VmHWM` at most so far.
+    pub(crate) fn memory(&self, field: &str) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.process.id())).expect("a running process");
+        let line = status.lines().find_map(|line| line.strip_prefix(field)).expect("a field of /proc/PID/status");
+        let kilobytes = line.trim_start_matches(':').trim().trim_end_matches(" kB");
+        kilobytes.parse::<u64>().expect("a number of kB") << 10
     }
 
     /// What it logged.

@@ -5,6 +5,7 @@ use colocate::oci::Digest;
 pub(crate) use http::Method;
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
@@ -79,6 +80,40 @@ pub(crate) async fn try_send(
     headers: &[(&str, &str)],
     body: impl Into<Bytes>,
 ) -> Result<Answer, String> {
+    let mut arriving = open(method, url, headers, body).await?;
+    let mut body = BytesMut::new();
+    let broken = loop {
+        match arriving.next().await {
+            Some(Ok(piece)) => body.extend_from_slice(&piece),
+            Some(Err(error)) => break Some(error),
+            None => break None,
+        }
+    };
+    Ok(Answer { status: arriving.status, headers: arriving.headers, body: body.freeze(), broken })
+}
+
+/// An answer whose body is still to come. Dropping it is how a client leaves.
+pub(crate) struct Arriving {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    body: Incoming,
+}
+
+impl Arriving {
+    /// The next bytes, or why there are none; `None` at a clean end.
+    pub(crate) async fn next(&mut self) -> Option<Result<Bytes, String>> {
+        let frame = self.body.frame().await?;
+        Some(frame.map(|frame| frame.into_data().unwrap_or_default()).map_err(|error| format!("{error:?}")))
+    }
+}
+
+/// Any request, up to the answer's head; without one, what went wrong.
+pub(crate) async fn open(
+    method: Method,
+    url: &str,
+    headers: &[(&str, &str)],
+    body: impl Into<Bytes>,
+) -> Result<Arriving, String> {
     let mut request = Request::builder().method(method).uri(url);
     for (name, value) in headers {
         request = request.header(*name, *value);
@@ -86,17 +121,6 @@ pub(crate) async fn try_send(
     let request = request.body(Full::new(body.into())).map_err(|error| error.to_string())?;
     // A connection each: a pooled one may belong to a server that has been restarted since.
     let client = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build_http();
-    let (parts, mut incoming) = client.request(request).await.map_err(|error| format!("{error:?}"))?.into_parts();
-    let mut body = BytesMut::new();
-    let mut broken = None;
-    while let Some(frame) = incoming.frame().await {
-        match frame {
-            Ok(frame) => body.extend_from_slice(frame.data_ref().unwrap_or(&Bytes::new())),
-            Err(error) => {
-                broken = Some(format!("{error:?}"));
-                break;
-            }
-        }
-    }
-    Ok(Answer { status: parts.status, headers: parts.headers, body: body.freeze(), broken })
+    let (parts, body) = client.request(request).await.map_err(|error| format!("{error:?}"))?.into_parts();
+    Ok(Arriving { status: parts.status, headers: parts.headers, body })
 }

@@ -4,13 +4,17 @@
 //! Nothing here knows how Colocate works inside; it only speaks the registry protocol and starts processes.
 
 pub(crate) mod bundle;
+pub(crate) mod chance;
 pub(crate) mod colocate;
 pub(crate) mod containerd;
 pub(crate) mod http;
 pub(crate) mod layout;
+pub(crate) mod pattern;
 pub(crate) mod process;
+pub(crate) mod pull;
 pub(crate) mod registry;
 pub(crate) mod scripted;
+pub(crate) mod stored;
 pub(crate) mod tarball;
 
 use std::path::{Path, PathBuf};

@@ -74,6 +74,17 @@ impl Process {
         self.wait().await
     }
 
+    /// Ends it where it stands (SIGKILL).
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().expect("it can be killed");
+        self.child.wait().expect("a child can be waited for");
+    }
+
+    /// Its number.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Waits for its end, not for ever.
     pub(crate) async fn wait(&mut self) -> ExitStatus {
         let start = Instant::now();

@@ -10,6 +10,7 @@ use hyper::body::Incoming;
 use serde_json::json;
 
 use super::body::{Event, ScriptedBody};
+use super::content::Content;
 use super::script::Fault;
 use super::{Repository, Seen, Shared, State, lock};
 
@@ -31,7 +32,7 @@ pub(super) async fn answer(state: Shared, request: Request<Incoming>) -> Result<
         }
     }
     // After the wait: the content may have come meanwhile.
-    let scripted = faults.iter().find_map(|fault| fault.as_answer(&seen));
+    let scripted = faults.iter().find_map(|fault| fault.as_answer(&seen)).map(|answer| answer.map(Content::from));
     let response = scripted.unwrap_or_else(|| lock(&state).look_up(&seen));
     Ok(bend(state, &seen, response, &faults))
 }
@@ -42,12 +43,12 @@ fn note(state: &mut State, seen: &Seen) -> Vec<Fault> {
     state.rules.iter_mut().rev().find_map(|rule| rule.strike(&seen.method, &seen.path)).unwrap_or_default()
 }
 
-fn bend(state: Shared, seen: &Seen, response: Response<Bytes>, faults: &[Fault]) -> Response<ScriptedBody> {
+fn bend(state: Shared, seen: &Seen, response: Response<Content>, faults: &[Fault]) -> Response<ScriptedBody> {
     let (mut parts, content) = response.into_parts();
     let ignores_range = faults.iter().any(|fault| matches!(fault, Fault::IgnoreRange));
     let blob = parts.headers.contains_key(header::ACCEPT_RANGES);
-    let range = range_of(seen, content.len()).filter(|_| blob && !ignores_range && parts.status == StatusCode::OK);
-    let whole = content.len();
+    let range = range_of(seen, content.size()).filter(|_| blob && !ignores_range && parts.status == StatusCode::OK);
+    let whole = content.size();
     let range = match range {
         Some(range) if range.is_empty() => {
             parts.status = StatusCode::RANGE_NOT_SATISFIABLE;
@@ -62,7 +63,7 @@ fn bend(state: Shared, seen: &Seen, response: Response<Bytes>, faults: &[Fault])
         }
         None => 0..whole,
     };
-    let mut body = ScriptedBody::new(&seen.path, state.clone(), content.slice(..range.end), range.start);
+    let mut body = ScriptedBody::new(&seen.path, state.clone(), content, range);
     parts.headers.insert(header::CONTENT_LENGTH, body.remaining().into());
     for fault in faults {
         match fault {
@@ -71,22 +72,22 @@ fn bend(state: Shared, seen: &Seen, response: Response<Bytes>, faults: &[Fault])
             Fault::StallAt(offset) => body.happen(*offset, Event::Stall),
             Fault::HoldAt(offset, gate) => body.happen(*offset, Event::Hold(gate.clone())),
             Fault::BreakAt(offset) => body.happen(*offset, Event::Break),
-            Fault::Flip(offset) if (*offset as usize) < range.end => body.flip(*offset),
+            Fault::Flip(offset) => body.flip(*offset),
             Fault::Slow { chunk, pause } => body.slow(*chunk, *pause),
             _ => {}
         }
     }
     if seen.method == "HEAD" {
-        body = ScriptedBody::new(&seen.path, state, Bytes::new(), 0);
+        body = ScriptedBody::new(&seen.path, state, Bytes::new().into(), 0..0);
     }
     Response::from_parts(parts, body)
 }
 
 /// `bytes=a-b`, `bytes=a-` and `bytes=-n`; empty when it cannot be satisfied.
-fn range_of(seen: &Seen, length: usize) -> Option<Range<usize>> {
+fn range_of(seen: &Seen, length: u64) -> Option<Range<u64>> {
     let text = seen.headers.get(header::RANGE)?.to_str().ok()?.strip_prefix("bytes=")?;
     let (first, last) = text.split_once('-')?;
-    Some(match (first.parse::<usize>(), last.parse::<usize>()) {
+    Some(match (first.parse::<u64>(), last.parse::<u64>()) {
         (Ok(first), Ok(last)) => first.min(length)..length.min(last.saturating_add(1)).max(first.min(length)),
         (Ok(first), Err(_)) => first.min(length)..length,
         (Err(_), Ok(suffix)) => length.saturating_sub(suffix)..length,
@@ -95,9 +96,9 @@ fn range_of(seen: &Seen, length: usize) -> Option<Range<usize>> {
 }
 
 impl State {
-    fn look_up(&self, seen: &Seen) -> Response<Bytes> {
+    fn look_up(&self, seen: &Seen) -> Response<Content> {
         if seen.path == "/v2/" || seen.path == "/v2" {
-            return found("application/json", None, Bytes::from_static(b"{}"));
+            return found("application/json", None, Bytes::from_static(b"{}").into());
         }
         let Some(route) = Route::parse(&seen.path) else { return unknown("UNSUPPORTED") };
         let Some(repository) = self.repositories.get(route.repository) else { return unknown("NAME_UNKNOWN") };
@@ -110,25 +111,25 @@ impl State {
 }
 
 impl Repository {
-    fn manifest(&self, reference: &str) -> Response<Bytes> {
+    fn manifest(&self, reference: &str) -> Response<Content> {
         let digest = reference.parse::<Digest>().ok().or_else(|| self.tags.get(reference).copied());
         match digest.and_then(|digest| self.manifests.get(&digest)) {
-            Some(document) => found(&document.media_type, Some(&document.digest), document.bytes.clone()),
+            Some(document) => found(&document.media_type, Some(&document.digest), document.bytes.clone().into()),
             None => unknown("MANIFEST_UNKNOWN"),
         }
     }
 
-    fn blob(&self, reference: &str) -> Response<Bytes> {
+    fn blob(&self, reference: &str) -> Response<Content> {
         let digest = reference.parse::<Digest>().ok();
-        let Some((digest, bytes)) = digest.and_then(|digest| self.blobs.get_key_value(&digest)) else {
+        let Some((digest, content)) = digest.and_then(|digest| self.blobs.get_key_value(&digest)) else {
             return unknown("BLOB_UNKNOWN");
         };
-        let mut response = found("application/octet-stream", Some(digest), bytes.clone());
+        let mut response = found("application/octet-stream", Some(digest), content.clone());
         response.headers_mut().insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
         response
     }
 
-    fn tags(&self, name: &str, query: &str) -> Response<Bytes> {
+    fn tags(&self, name: &str, query: &str) -> Response<Content> {
         let parameters: Vec<_> = url::form_urlencoded::parse(query.as_bytes()).collect();
         let parameter = |wanted| parameters.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.as_ref());
         let after = parameter("last").unwrap_or_default();
@@ -136,7 +137,7 @@ impl Repository {
         let rest: Vec<_> = self.tags.keys().filter(|tag| tag.as_str() > after).collect();
         let page = &rest[..rest.len().min(limit)];
         let list = json!({"name": name, "tags": page});
-        let mut response = found("application/json", None, serde_json::to_vec(&list).expect("JSON").into());
+        let mut response = found("application/json", None, json_of(&list));
         if let Some(last) = page.last().filter(|_| page.len() < rest.len()) {
             let link = format!("</v2/{name}/tags/list?last={last}&n={limit}>; rel=\"next\"");
             response.headers_mut().insert(header::LINK, value(&link));
@@ -160,7 +161,7 @@ impl<'a> Route<'a> {
     }
 }
 
-fn found(content_type: &str, digest: Option<&Digest>, body: Bytes) -> Response<Bytes> {
+fn found(content_type: &str, digest: Option<&Digest>, body: Content) -> Response<Content> {
     let mut response = Response::new(body);
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, value(content_type));
@@ -171,9 +172,13 @@ fn found(content_type: &str, digest: Option<&Digest>, body: Bytes) -> Response<B
     response
 }
 
-fn unknown(code: &str) -> Response<Bytes> {
+fn json_of(value: &serde_json::Value) -> Content {
+    Bytes::from(serde_json::to_vec(value).expect("JSON")).into()
+}
+
+fn unknown(code: &str) -> Response<Content> {
     let body = json!({"errors": [{"code": code, "message": "the scripted upstream does not have it"}]});
-    let mut response = found("application/json", None, serde_json::to_vec(&body).expect("JSON").into());
+    let mut response = found("application/json", None, json_of(&body));
     *response.status_mut() = StatusCode::NOT_FOUND;
     response
 }

@@ -1,6 +1,7 @@
 //! Response bodies that stall, break, crawl and lie.
 
 use std::io;
+use std::ops::Range;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -8,19 +9,23 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
+use super::content::Content;
 use super::script::Gate;
 use super::{Shared, lock};
 
-/// Content from an offset on, and where on the way something happens.
+/// A range of content, and where on the way something happens.
 pub(super) struct ScriptedBody {
     path: String,
     state: Shared,
-    content: Bytes,
+    content: Content,
     /// Where in the content the next byte is.
-    at: usize,
-    chunk: usize,
+    at: u64,
+    end: u64,
+    chunk: u64,
     pause: Option<Duration>,
-    event: Option<(usize, Event)>,
+    event: Option<(u64, Event)>,
+    /// Which byte has a bit changed.
+    flipped: Option<u64>,
     waiting: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
 
@@ -34,28 +39,41 @@ pub(super) enum Event {
 }
 
 impl ScriptedBody {
-    pub(super) fn new(path: &str, state: Shared, content: Bytes, start: usize) -> Self {
-        let chunk = 64 << 10;
-        Self { path: path.to_owned(), state, content, at: start, chunk, pause: None, event: None, waiting: None }
+    pub(super) fn new(path: &str, state: Shared, content: Content, range: Range<u64>) -> Self {
+        let Range { start: at, end } = range;
+        let (path, chunk) = (path.to_owned(), 64 << 10);
+        Self { path, state, content, at, end, chunk, pause: None, event: None, flipped: None, waiting: None }
     }
 
     pub(super) fn slow(&mut self, chunk: usize, pause: Duration) {
-        self.chunk = chunk;
+        self.chunk = chunk as u64;
         self.pause = Some(pause);
     }
 
     pub(super) fn happen(&mut self, offset: u64, event: Event) {
-        self.event = Some((usize::try_from(offset).expect("an offset in memory"), event));
+        self.event = Some((offset, event));
     }
 
     pub(super) fn flip(&mut self, offset: u64) {
-        let mut content = self.content.to_vec();
-        content[usize::try_from(offset).expect("an offset in memory")] ^= 1;
-        self.content = content.into();
+        self.flipped = Some(offset);
     }
 
-    pub(super) fn remaining(&self) -> usize {
-        self.content.len() - self.at
+    pub(super) fn remaining(&self) -> u64 {
+        self.end - self.at
+    }
+
+    /// The next bytes, up to `end` or fewer.
+    fn take(&mut self, end: u64) -> Bytes {
+        let start = self.at;
+        let mut data = self.content.piece(start..end);
+        self.at += data.len() as u64;
+        if let Some(offset) = self.flipped.filter(|offset| (start..self.at).contains(offset)) {
+            let mut bytes = data.to_vec();
+            bytes[usize::try_from(offset - start).expect("an offset in memory")] ^= 1;
+            data = bytes.into();
+        }
+        *lock(&self.state).sent.entry(self.path.clone()).or_default() += data.len() as u64;
+        data
     }
 }
 
@@ -70,10 +88,10 @@ impl Body for ScriptedBody {
                 ready!(waiting.as_mut().poll(cx));
                 this.waiting = None;
             }
-            if this.at == this.content.len() {
+            if this.at == this.end {
                 return Poll::Ready(None);
             }
-            let mut end = this.content.len().min(this.at + this.chunk);
+            let mut end = this.end.min(this.at + this.chunk);
             match &this.event {
                 Some((offset, _)) if *offset > this.at => end = end.min(*offset),
                 Some((_, Event::Break)) => {
@@ -94,9 +112,7 @@ impl Body for ScriptedBody {
                 }
                 None => {}
             }
-            let data = this.content.slice(this.at..end);
-            this.at = end;
-            *lock(&this.state).sent.entry(this.path.clone()).or_default() += data.len() as u64;
+            let data = this.take(end);
             if let Some(pause) = this.pause {
                 this.waiting = Some(Box::pin(tokio::time::sleep(pause)));
             }
@@ -105,10 +121,10 @@ impl Body for ScriptedBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.at == self.content.len()
+        self.at == self.end
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.remaining() as u64)
+        SizeHint::with_exact(self.remaining())
     }
 }

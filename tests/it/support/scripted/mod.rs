@@ -10,6 +10,7 @@
 
 mod answer;
 mod body;
+mod content;
 mod script;
 mod tests;
 
@@ -29,6 +30,8 @@ pub(crate) use script::{Fault, Gate, Rule};
 
 use super::eventually;
 use super::layout::{Document, Layout};
+use super::pattern::Pattern;
+use content::Content;
 use script::matches;
 
 /// The registry. It is gone when this is dropped.
@@ -53,7 +56,7 @@ struct State {
 #[derive(Default)]
 struct Repository {
     manifests: BTreeMap<Digest, Document>,
-    blobs: BTreeMap<Digest, Bytes>,
+    blobs: BTreeMap<Digest, Content>,
     tags: BTreeMap<String, Digest>,
 }
 
@@ -90,7 +93,7 @@ impl ScriptedUpstream {
     pub(crate) fn put(&self, repository: &str, layout: &Layout) {
         let mut state = self.state();
         let repository = state.repositories.entry(repository.to_owned()).or_default();
-        repository.blobs.extend(layout.blobs.iter().cloned());
+        repository.blobs.extend(layout.blobs.iter().map(|(digest, bytes)| (*digest, bytes.clone().into())));
         repository.manifests.extend(layout.manifests.iter().map(|document| (document.digest, document.clone())));
         repository.tags.extend(layout.tags.iter().cloned());
     }
@@ -109,6 +112,15 @@ impl ScriptedUpstream {
         let bytes = bytes.into();
         let digest = Digest::of(&bytes);
         self.put(repository, &Layout { blobs: vec![(digest, bytes)], ..Layout::default() });
+        digest
+    }
+
+    /// Adds one blob that is made as it is sent.
+    pub(crate) fn put_pattern(&self, repository: &str, pattern: &Pattern) -> Digest {
+        let digest = pattern.digest();
+        let mut state = self.state();
+        let repository = state.repositories.entry(repository.to_owned()).or_default();
+        repository.blobs.insert(digest, Content::Pattern(*pattern));
         digest
     }
 
