@@ -4,3 +4,4 @@
 //! what it sends, clients that compare every byte, and the cache directory, read by other code than wrote it.
 
 mod crash;
+mod cuts;
