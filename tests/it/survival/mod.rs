@@ -4,4 +4,5 @@
 //! what it sends, clients that compare every byte, and the cache directory, read by other code than wrote it.
 
 mod crash;
+mod crowd;
 mod cuts;

@@ -187,6 +187,16 @@ impl ScriptedUpstream {
         eventually(&what, Duration::from_secs(20), async || self.count(method, path) >= times).await;
     }
 
+    /// Waits until so many body bytes went out.
+    pub(crate) async fn sent(&self, path: &str, bytes: u64) {
+        let waited = tokio::time::timeout(Duration::from_secs(120), async {
+            while self.bytes_sent(path) < bytes {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        });
+        waited.await.unwrap_or_else(|_| panic!("only {} bytes of {bytes} on {path}", self.bytes_sent(path)));
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         lock(&self.state)
     }
