@@ -9,6 +9,7 @@ pub(crate) mod colocate;
 pub(crate) mod containerd;
 pub(crate) mod http;
 pub(crate) mod layout;
+pub(crate) mod mount;
 pub(crate) mod pattern;
 pub(crate) mod process;
 pub(crate) mod pull;
@@ -60,6 +61,8 @@ fn package(tool: &str) -> &str {
     match tool {
         "ctr" => "containerd",
         "htpasswd" => "apache2-utils",
+        "setpriv" => "util-linux",
+        "umount" => "mount",
         other => other,
     }
 }

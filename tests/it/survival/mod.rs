@@ -6,3 +6,4 @@
 mod crash;
 mod crowd;
 mod cuts;
+mod damage;
