@@ -164,8 +164,14 @@ impl LocalPartial {
     /// Goes on with what was left of `digest`.
     pub(super) fn resume(directory: Arc<Directory>, digest: Digest) -> io::Result<Option<Self>> {
         let Some(path) = directory.take_over(&digest) else { return Ok(None) };
-        let Opened::File(_) = open_regular(&path)? else { return Ok(None) };
-        let file = OpenOptions::new().read(true).append(true).open(&path)?;
+        let file = match OpenOptions::new().read(true).append(true).open(&path) {
+            Ok(file) => file,
+            // Not of our making any more; what is in our directory can be removed all the same.
+            Err(err) => {
+                remove_anything(&path)?;
+                return Err(err);
+            }
+        };
         let mut written = file.metadata()?.len();
         // Stopped between the trailer and the move to its place.
         if let Some(size) = written.checked_sub(TRAILER_BYTES as u64)
@@ -193,6 +199,7 @@ impl LocalPartial {
         self.data.file.sync_all()?;
         self.directory.place(&self.path, &target)?;
         self.state = State::Ended;
+        self.directory.forget_left(&self.digest);
         let (directory, path) = (Arc::clone(&self.directory), target);
         Ok(Arc::new(LocalContent { directory, path, file: Arc::clone(&self.data.file), size }))
     }

@@ -59,7 +59,9 @@ impl Directory {
             let entry = entry?;
             let parsed = entry.file_name().to_str().and_then(parse_partial);
             let metadata = fs::symlink_metadata(entry.path())?;
-            let Some((digest, number)) = parsed.filter(|_| metadata.is_file() && metadata.len() > 0) else {
+            let is_beginning =
+                |(digest, _): &(Digest, u64)| metadata.is_file() && metadata.len() > 0 && !self.blob(digest).exists();
+            let Some((digest, number)) = parsed.filter(is_beginning) else {
                 remove_anything(&entry.path())?;
                 swept += 1;
                 continue;
@@ -88,6 +90,15 @@ impl Directory {
     /// Takes over what was left of `digest`.
     pub(super) fn take_over(&self, digest: &Digest) -> Option<PathBuf> {
         self.left().remove(digest)
+    }
+
+    /// Removes what was left of `digest`, which came another way.
+    pub(super) fn forget_left(&self, digest: &Digest) {
+        if let Some(path) = self.take_over(digest)
+            && let Err(err) = remove_anything(&path)
+        {
+            tracing::warn!(path = %path.display(), %err, "cannot remove an unfinished download; the next start will");
+        }
     }
 
     /// Removes what was left at least `age` ago.

@@ -204,6 +204,7 @@ impl PartialContent for MemoryPartial {
             state.check(Operation::Commit(self.digest))?;
             let bytes = self.data.bytes.read().unwrap_or_else(PoisonError::into_inner).clone();
             state.keep(self.digest, bytes.into());
+            lock(&state.left).remove(&self.digest);
             let kept = lock(&state.content).get(&self.digest).map(Arc::clone).ok_or(io::ErrorKind::NotFound)?;
             Ok(Arc::new(MemoryContent { state: Arc::clone(state), kept }) as Arc<dyn Content>)
         })

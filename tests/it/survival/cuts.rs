@@ -112,7 +112,7 @@ async fn ten_cuts_are_one_unbroken_body() {
 #[tokio::test(flavor = "multi_thread")]
 async fn silence_and_refusals_after_a_cut_are_waited_out() {
     let world = World::new(SIZE).await;
-    let first = world.upstream.on(BLOBS).get().after(1).times(2);
+    let first = world.upstream.on(BLOBS).get().times(2);
     first.fails(Fault::error(503, "UNAVAILABLE"));
     world.upstream.on(BLOBS).get().times(1).fails(Fault::StallAt(SIZE / 3));
     assert_eq!(world.pull().run().await, Ended::Whole);
