@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use colocate::body::SystemClock;
 use colocate::cache::{Cache, CacheLimits, LocalStore};
 use colocate::oci::{Algorithm, Digest, Hasher, Reference, RepositoryName};
-use colocate::proxy::{Proxy, ProxyParts, RelocationLimits, View};
+use colocate::proxy::{Proxy, ProxyParts, RelocationLimits, TagPolicy, View};
 use colocate::rewrite::{LayerRewriter, RelocatedLayer};
 use colocate::telemetry::Metrics;
 use colocate::upstream::LayoutUpstream;
@@ -179,7 +179,7 @@ fn cache_growth(layout: &Layout) -> u64 {
                 max_passes: 1,
                 max_targets: 4,
             },
-            tags_ttl: Duration::from_secs(600),
+            tags: TagPolicy { ttl: Duration::from_secs(600), ..TagPolicy::default() },
             metrics: Metrics::new(),
         });
         let tag: Reference = "v1".parse().expect("a tag");

@@ -13,9 +13,10 @@ use crate::admin::{Admin, Readiness};
 use crate::body::{Clock, SystemClock};
 use crate::cache::{Bounds, Cache, CacheLimits, FinishAbandoned, LocalStore, OpenError};
 use crate::config::{
-    self, CacheBounds, CacheConfig, Config, RelocationConfig, ServerConfig, Undecided, UpstreamConfig, UpstreamPlace,
+    self, CacheBounds, CacheConfig, Config, RelocationConfig, ServerConfig, TagsConfig, Undecided, UpstreamConfig,
+    UpstreamPlace,
 };
-use crate::proxy::{Proxy, ProxyParts, RelocationLimits};
+use crate::proxy::{Proxy, ProxyParts, RelocationLimits, TagPolicy};
 use crate::server::{Drained, Server, ServerLimits, ServerParts};
 use crate::telemetry::Metrics;
 use crate::tls;
@@ -133,7 +134,8 @@ pub(super) async fn proxy(config: &Config, metrics: Metrics) -> Result<(Proxy, C
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let cache = cache(&config.cache, Arc::clone(&clock), metrics.clone()).await?;
     let relocation = limits(&config.relocation);
-    let parts = ProxyParts { upstream, cache: cache.clone(), clock, relocation, tags_ttl: config.tags_ttl, metrics };
+    let tags = tag_policy(&config.tags);
+    let parts = ProxyParts { upstream, cache: cache.clone(), clock, relocation, tags, metrics };
     Ok((Proxy::new(parts), cache))
 }
 
@@ -194,6 +196,16 @@ async fn cache(config: &CacheConfig, clock: Arc<dyn Clock>, metrics: Metrics) ->
         scrub: config.scrub,
     };
     Ok(Cache::new(Arc::new(store), clock, limits, metrics))
+}
+
+fn tag_policy(config: &TagsConfig) -> TagPolicy {
+    TagPolicy {
+        ttl: config.ttl,
+        stale_for: config.stale_for,
+        patience: config.patience,
+        absent: config.absent,
+        immutable: config.immutable.clone(),
+    }
 }
 
 fn limits(config: &RelocationConfig) -> RelocationLimits {

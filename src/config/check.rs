@@ -15,8 +15,8 @@ use super::glob::Glob;
 use super::raw::{self, Raw};
 use super::values::{self, Secret};
 use super::{
-    Config, Credentials, Endpoint, LogConfig, LogFormat, RelocationConfig, Rule, Rules, ServerConfig, TlsConfig,
-    Undecided, UpstreamConfig, UpstreamPlace, When,
+    AbsentTag, Config, Credentials, Endpoint, LogConfig, LogFormat, RelocationConfig, Rule, Rules, ServerConfig,
+    TagsConfig, TlsConfig, Undecided, UpstreamConfig, UpstreamPlace, When,
 };
 
 /// The largest certificate, key or password file.
@@ -50,7 +50,7 @@ impl Checker {
         let upstream = self.upstream(raw.upstream.unwrap_or_default());
         self.access(raw.access.unwrap_or_default(), upstream.credentials.is_some());
         let cache = self.cache(raw.cache.unwrap_or_default());
-        let tags_ttl = self.setting("tags.ttl", raw.tags.unwrap_or_default().ttl, "60s", values::duration);
+        let tags = self.tags(raw.tags.unwrap_or_default());
         let raw_relocation = raw.relocation.unwrap_or_default();
         let default = self.setting("relocation.when", raw_relocation.when.clone(), "all", when);
         let relocation = self.relocation(raw_relocation);
@@ -77,7 +77,7 @@ impl Checker {
         }
         let server = self.server(raw.server.unwrap_or_default());
         let log = self.log(raw.log.unwrap_or_default());
-        Config { listen, admin, endpoint, endpoints, upstream, cache, tags_ttl, relocation, rules, server, log }
+        Config { listen, admin, endpoint, endpoints, upstream, cache, tags, relocation, rules, server, log }
     }
 
     fn upstream(&mut self, raw: raw::Upstream) -> UpstreamConfig {
@@ -149,6 +149,20 @@ impl Checker {
             let reason = "must be true: `access.mode: open` lets everyone who reaches `listen` read whatever \
                           `upstream.credentials` can read; say so, or remove the credentials";
             self.problem("access.allow_public", reason);
+        }
+    }
+
+    fn tags(&mut self, raw: raw::Tags) -> TagsConfig {
+        TagsConfig {
+            ttl: self.setting("tags.ttl", raw.ttl, "60s", values::duration),
+            immutable: self.list("tags.immutable", raw.immutable, tag_glob),
+            stale_for: self.setting("tags.stale_for", raw.stale_for, "24h", values::duration),
+            patience: self.setting("tags.patience", raw.patience, "5s", values::duration),
+            absent: self.setting("tags.absent", raw.absent, "gone", |text| match text {
+                "gone" => Ok(AbsentTag::Gone),
+                "stale" => Ok(AbsentTag::Stale),
+                _ => Err(format!("`{text}` is neither gone nor stale")),
+            }),
         }
     }
 
@@ -272,6 +286,14 @@ fn endpoint_glob(text: &str) -> Result<Glob, String> {
 
 fn glob(text: &str) -> Result<Glob, String> {
     Glob::new(text).ok_or_else(|| "an empty pattern matches nothing; write ** for everything".to_owned())
+}
+
+/// A pattern without a colon would either match no tag or, by its stars, more than it says.
+fn tag_glob(text: &str) -> Result<Glob, String> {
+    match text.contains(':') {
+        true => glob(text),
+        false => Err(format!("`{text}` names no tag; write REPOSITORY:TAG, such as acme/**:v*")),
+    }
 }
 
 fn when(text: &str) -> Result<When, String> {

@@ -51,8 +51,8 @@ pub struct Config {
     pub upstream: UpstreamConfig,
     /// Where content is kept.
     pub cache: CacheConfig,
-    /// How long a tag's answer is believed before upstream is asked again.
-    pub tags_ttl: Duration,
+    /// How tags are believed.
+    pub tags: TagsConfig,
     /// How bundles are relocated.
     pub relocation: RelocationConfig,
     /// Which view of a repository an endpoint gives.
@@ -100,6 +100,30 @@ pub struct Credentials {
     pub username: String,
     /// The password, from wherever the file said.
     pub password: Secret,
+}
+
+/// How tags are believed.
+#[derive(Clone, Debug)]
+pub struct TagsConfig {
+    /// How long a tag's answer is believed before upstream is asked again.
+    pub ttl: Duration,
+    /// Tags, as `repository:tag`, whose answer is believed for good.
+    pub immutable: Vec<Glob>,
+    /// How long after upstream last said so a tag's answer may stand in while it cannot be asked.
+    pub stale_for: Duration,
+    /// How long a client waits for upstream while an older answer could stand in.
+    pub patience: Duration,
+    /// What it means that upstream no longer has a tag.
+    pub absent: AbsentTag,
+}
+
+/// What it means that upstream no longer has a tag.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AbsentTag {
+    /// It is gone.
+    Gone,
+    /// What it stood for is served for `stale_for`, as with other trouble.
+    Stale,
 }
 
 /// How bundles are relocated.

@@ -113,6 +113,10 @@ pub(super) struct StartedOver {
 #[serde(deny_unknown_fields)]
 pub(super) struct Tags {
     pub(super) ttl: Setting,
+    pub(super) immutable: Option<Vec<String>>,
+    pub(super) stale_for: Setting,
+    pub(super) patience: Setting,
+    pub(super) absent: Setting,
 }
 
 #[derive(Debug, Default, Deserialize)]

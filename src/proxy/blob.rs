@@ -6,7 +6,7 @@ use std::ops::Range;
 use bytes::{Buf as _, Bytes};
 use http_body_util::BodyExt as _;
 
-use super::outcome::Outcome;
+use super::outcome::{CacheStatus, Forward, Outcome};
 use crate::body::{self, Body};
 use crate::cache::Reader;
 use crate::oci::Digest;
@@ -50,6 +50,19 @@ impl ServedBlob {
 
     pub(super) fn unopened(digest: Digest, size: u64, outcome: Outcome) -> Self {
         Self { digest, size, outcome, content: Content::Unopened }
+    }
+
+    /// What the cache had to do with it.
+    pub fn status(&self) -> CacheStatus {
+        let status = CacheStatus::from(self.outcome);
+        match self.outcome {
+            // Another repository has it; nothing was recorded of this one, which is why it was asked.
+            Outcome::Revalidated => {
+                CacheStatus { forward: Some(Forward::UriMiss), detail: Some("confirmed"), ..status }
+            }
+            Outcome::Miss if matches!(self.content, Content::Unopened) => CacheStatus { stored: false, ..status },
+            _ => status,
+        }
     }
 
     /// The bytes of `range`, which must lie within the blob. One that was asked for its length alone has none: its

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 
+use super::outcome::{CacheStatus, Outcome};
 use super::undecided::Undecided;
 use crate::oci::{ErrorCode, ErrorDocument, RepositoryName};
 use crate::upstream::UpstreamError;
@@ -108,6 +109,46 @@ impl ProxyError {
             }
             Self::Upstream(error) => error.retry_after(),
             Self::NotFound { .. } | Self::Cache(_) => None,
+        }
+    }
+
+    /// The upstream's failure behind it, if that is what it is.
+    pub fn upstream_error(&self) -> Option<&UpstreamError> {
+        match self {
+            Self::Upstream(error) | Self::Undecided(Undecided::Upstream { error, .. }) => Some(error),
+            Self::NotFound { .. } | Self::Undecided(_) | Self::Cache(_) => None,
+        }
+    }
+
+    /// What the upstream answered, if it did.
+    pub(super) fn upstream_status(&self) -> Option<StatusCode> {
+        match self {
+            Self::NotFound { .. } => Some(StatusCode::NOT_FOUND),
+            error => error.upstream_error().and_then(UpstreamError::status),
+        }
+    }
+
+    /// A word for it, from a closed set.
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::NotFound { .. } => "not_found",
+            Self::Upstream(error) => error.label(),
+            Self::Undecided(_) => "undecided",
+            Self::Cache(_) => "cache",
+        }
+    }
+
+    /// What the cache had to do with it.
+    pub fn cache_status(&self) -> CacheStatus {
+        let outcome = match self.side() {
+            Side::Upstream => Outcome::UpstreamError,
+            Side::Downstream => Outcome::NotFound,
+            Side::Internal => Outcome::InternalError,
+        };
+        let status = CacheStatus { upstream: self.upstream_status(), ..CacheStatus::from(outcome) };
+        match self {
+            Self::NotFound { .. } => status,
+            error => CacheStatus { detail: Some(error.label()), ..status },
         }
     }
 

@@ -10,6 +10,7 @@ use super::error::ProxyError;
 use super::relocation::{
     Answer, Bundle, Extent, Found, RelocationKey, Verdict, Why, Worked, assemble, inspect, rewrite_layer, verdict,
 };
+use super::tag::Demand;
 use super::undecided::Undecided;
 use super::view::View;
 use crate::imgpkg::{ImagesLock, LockedImage};
@@ -81,7 +82,7 @@ impl Proxy {
         reference: &Reference,
     ) -> Result<Explanation, ProxyError> {
         let (manifest, separator) = match reference {
-            Reference::Tag(tag) => (self.original(repository, tag, self.0.tags_ttl).await?.0, ':'),
+            Reference::Tag(tag) => (self.original(repository, tag, Demand::Believed).await?.0, ':'),
             Reference::Digest(digest) => (self.0.contents.manifest(repository, digest).await?.0, '@'),
         };
         let target = view.target(repository);

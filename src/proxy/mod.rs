@@ -13,6 +13,7 @@ mod contents;
 mod counted;
 mod error;
 mod explain;
+mod flights;
 mod outcome;
 mod relocation;
 mod tag;
@@ -20,7 +21,6 @@ mod undecided;
 mod view;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -29,10 +29,11 @@ use contents::Contents;
 use counted::Counted;
 pub use error::{ProxyError, Side, Subject};
 pub use explain::{ExplainedImage, Explanation, Relocated};
-pub use outcome::Outcome;
+pub use outcome::{CacheStatus, Forward, Outcome};
 pub use relocation::RelocationLimits;
 use relocation::{Answer, Relocation, RelocationKey, Relocator};
-use tag::Resolved;
+pub use tag::TagPolicy;
+use tag::{Content, Demand, Resolved, Tags};
 pub use undecided::Undecided;
 pub use view::View;
 
@@ -53,8 +54,8 @@ pub struct ProxyParts {
     pub clock: Arc<dyn Clock>,
     /// Limits of relocation.
     pub relocation: RelocationLimits,
-    /// How long a tag's answer is believed.
-    pub tags_ttl: Duration,
+    /// How tags are believed.
+    pub tags: TagPolicy,
     /// Where things are counted.
     pub metrics: Metrics,
 }
@@ -65,8 +66,7 @@ pub struct Proxy(Arc<Inner>);
 
 struct Inner {
     contents: Arc<Contents>,
-    clock: Arc<dyn Clock>,
-    tags_ttl: Duration,
+    tags: Arc<Tags>,
     relocator: Arc<Relocator>,
 }
 
@@ -75,18 +75,25 @@ struct Inner {
 pub struct ServedManifest {
     /// Bytes, digest and media type.
     pub manifest: Manifest,
-    /// Where it comes from.
-    pub outcome: Outcome,
+    /// What the cache had to do with it.
+    pub status: CacheStatus,
+}
+
+impl ServedManifest {
+    fn new(manifest: Manifest, outcome: Outcome) -> Self {
+        Self { manifest, status: CacheStatus::from(outcome) }
+    }
 }
 
 impl Proxy {
     /// A proxy of these parts. Nothing is asked of the upstream before the first request.
     pub fn new(parts: ProxyParts) -> Self {
-        let ProxyParts { upstream, cache, clock, relocation, tags_ttl, metrics } = parts;
+        let ProxyParts { upstream, cache, clock, relocation, tags, metrics } = parts;
         let upstream = Arc::new(Counted { upstream, metrics: metrics.clone() });
         let contents = Arc::new(Contents { upstream, cache });
-        let relocator = Relocator::new(Arc::clone(&contents), Arc::clone(&clock), relocation, metrics);
-        Self(Arc::new(Inner { contents, clock, tags_ttl, relocator: Arc::new(relocator) }))
+        let tags = Tags::new(Arc::clone(&contents), Arc::clone(&clock), tags);
+        let relocator = Relocator::new(Arc::clone(&contents), clock, relocation, metrics);
+        Self(Arc::new(Inner { contents, tags: Arc::new(tags), relocator: Arc::new(relocator) }))
     }
 
     /// The registry behind, for people.
@@ -179,35 +186,35 @@ impl Proxy {
         repository: &RepositoryName,
         tag: &Tag,
     ) -> Result<ServedManifest, ProxyError> {
-        let (manifest, outcome) = self.original(repository, tag, self.0.tags_ttl).await?;
-        let Some((target, each)) = view.target(repository) else { return Ok(ServedManifest { manifest, outcome }) };
+        let (manifest, status) = self.original(repository, tag, Demand::Believed).await?;
+        let Some((target, each)) = view.target(repository) else { return Ok(ServedManifest { manifest, status }) };
         let key = RelocationKey { repository: repository.clone(), original: manifest.digest, target, each };
         match self.0.relocator.answer(&key, &manifest).await {
-            Ok(Answer::Relocated(relocation)) => Ok(relocated_manifest(&relocation)),
-            Ok(Answer::Original(_)) => Ok(ServedManifest { manifest, outcome }),
+            Ok(Answer::Relocated(relocation)) => {
+                Ok(ServedManifest { manifest: relocated_manifest(&relocation), status: status.relocated() })
+            }
+            Ok(Answer::Original(_)) => Ok(ServedManifest { manifest, status }),
             Err(cause) if self.0.relocator.limits().undecided_original => {
                 tracing::warn!(%repository, %tag, %cause, "undecided, served as it stands");
-                Ok(ServedManifest { manifest, outcome })
+                Ok(ServedManifest { manifest, status })
             }
             Err(cause) => Err(cause.into()),
         }
     }
 
-    /// The manifest that a tag stands for upstream, or stood for at most `ttl` ago.
+    /// The manifest that a tag stands for upstream, or stood for not long ago.
     async fn original(
         &self,
         repository: &RepositoryName,
         tag: &Tag,
-        ttl: Duration,
-    ) -> Result<(Manifest, Outcome), ProxyError> {
-        let Inner { contents, clock, .. } = &*self.0;
-        match tag::resolve(contents, &**clock, ttl, repository, tag).await? {
-            Resolved::Manifest(manifest, outcome) => Ok((manifest, outcome)),
-            Resolved::Digest(digest, resolved) => {
-                let (manifest, fetched) = contents.manifest(repository, &digest).await?;
-                // A tag that moved was asked for and fetched: the fetching is what counts.
-                let outcome = if fetched == Outcome::Hit { resolved } else { fetched };
-                Ok((manifest, outcome))
+        demand: Demand,
+    ) -> Result<(Manifest, CacheStatus), ProxyError> {
+        let Resolved { content, status } = self.0.tags.resolve(repository, tag, demand).await?;
+        match content {
+            Content::Manifest(manifest) => Ok((manifest, status)),
+            Content::Digest(digest) => {
+                let (manifest, fetched) = self.0.contents.manifest(repository, &digest).await?;
+                Ok((manifest, status.fetched(fetched)))
             }
         }
     }
@@ -221,19 +228,21 @@ impl Proxy {
         let relocator = &self.0.relocator;
         // As for blobs: an original in memory costs no look at the disk.
         if let Some(manifest) = self.0.contents.cached_manifest(repository, digest).await? {
-            return Ok(ServedManifest { manifest, outcome: Outcome::Hit });
+            return Ok(ServedManifest::new(manifest, Outcome::Hit));
         }
         if let Some(relocation) = relocator.by_manifest(repository, digest).await {
-            return Ok(relocated_manifest(&relocation));
+            return Ok(ServedManifest::new(relocated_manifest(&relocation), Outcome::Relocated));
         }
         let absent = match self.0.contents.manifest(repository, digest).await {
-            Ok((manifest, outcome)) => return Ok(ServedManifest { manifest, outcome }),
+            Ok((manifest, outcome)) => return Ok(ServedManifest::new(manifest, outcome)),
             Err(error @ ProxyError::NotFound { .. }) => error,
             Err(error) => return Err(error),
         };
         let undecided = self.search(view, repository).await;
         let relocation = relocator.by_manifest(repository, digest).await;
-        relocation.map(|relocation| relocated_manifest(&relocation)).ok_or_else(|| undecided.unwrap_or(absent))
+        let served =
+            |relocation: Arc<Relocation>| ServedManifest::new(relocated_manifest(&relocation), Outcome::Relocated);
+        relocation.map(served).ok_or_else(|| undecided.unwrap_or(absent))
     }
 
     async fn relocated_part(
@@ -258,7 +267,7 @@ impl Proxy {
         let search = async {
             let mut undecided = None;
             for digest in relocator.known_originals(repository).await {
-                let original = self.0.contents.manifest(repository, &digest).await;
+                let original = self.0.contents.manifest(repository, &digest).await.map(|(manifest, _)| manifest);
                 undecided = undecided.or(self.relocate_found(repository, &target, each, original).await);
             }
             let tags = match relocator.candidate_tags(repository).await {
@@ -267,7 +276,7 @@ impl Proxy {
             };
             for tag in tags {
                 // Asked anew: a tag that has moved may be what the digest was made of.
-                let original = self.original(repository, &tag, Duration::ZERO).await;
+                let original = self.original(repository, &tag, Demand::Asked).await.map(|(manifest, _)| manifest);
                 undecided = undecided.or(self.relocate_found(repository, &target, each, original).await);
             }
             undecided
@@ -281,10 +290,10 @@ impl Proxy {
         repository: &RepositoryName,
         target: &Target,
         each: bool,
-        original: Result<(Manifest, Outcome), ProxyError>,
+        original: Result<Manifest, ProxyError>,
     ) -> Option<Undecided> {
         let manifest = match original {
-            Ok((manifest, _)) => manifest,
+            Ok(manifest) => manifest,
             Err(ProxyError::NotFound { .. }) => return None,
             Err(ProxyError::Upstream(error)) => {
                 return Some(Undecided::Upstream { what: "searching the repository".to_owned(), error });
@@ -303,11 +312,10 @@ fn part_head(digest: &Digest, relocation: &Relocation) -> ServedBlob {
     ServedBlob::unopened(*digest, size, Outcome::Relocated)
 }
 
-fn relocated_manifest(relocation: &Relocation) -> ServedManifest {
-    let manifest = Manifest {
+fn relocated_manifest(relocation: &Relocation) -> Manifest {
+    Manifest {
         bytes: Bytes::copy_from_slice(relocation.manifest.text.as_bytes()),
         digest: relocation.manifest.digest,
         media_type: MediaType::from(relocation.media_type.as_str()),
-    };
-    ServedManifest { manifest, outcome: Outcome::Relocated }
+    }
 }

@@ -17,6 +17,7 @@ use http_body::{Body as _, Frame, SizeHint};
 use super::activity::Busy;
 use super::error::causes;
 use crate::body::{Body, BoxError};
+use crate::proxy::Outcome;
 use crate::telemetry::{Gauged, Metrics, RequestEnd};
 
 /// Paths with more characters are cut in the log: a client may send 64 KiB.
@@ -52,7 +53,7 @@ pub(super) struct Entry {
     version: Version,
     begun: Instant,
     route: &'static str,
-    outcome: &'static str,
+    outcome: Outcome,
     status: Option<u16>,
     bytes: u64,
     ended: Ended,
@@ -74,7 +75,7 @@ impl Entry {
             version: request.version(),
             begun: Instant::now(),
             route: "unknown",
-            outcome: "none",
+            outcome: Outcome::Unanswered,
             status: None,
             bytes: 0,
             ended: Ended::Cancelled,
@@ -89,7 +90,7 @@ impl Entry {
     }
 
     /// Ties the rest of the entry's life to the response's body.
-    pub(super) fn respond(mut self, response: Response<Body>, outcome: &'static str) -> Response<Logged> {
+    pub(super) fn respond(mut self, response: Response<Body>, outcome: Outcome) -> Response<Logged> {
         self.outcome = outcome;
         self.status = Some(response.status().as_u16());
         response.map(|body| Logged { expected: body.size_hint().exact(), body, entry: self })
@@ -107,7 +108,7 @@ impl Entry {
 impl Drop for Entry {
     fn drop(&mut self) {
         let duration = self.begun.elapsed();
-        let (route, outcome, status, bytes) = (self.route, self.outcome, self.status, self.bytes);
+        let (route, outcome, status, bytes) = (self.route, self.outcome.as_str(), self.status, self.bytes);
         self.metrics.request(&RequestEnd { route, method: self.method(), status, outcome, bytes, duration });
         tracing::info!(
             target: "colocate::access",

@@ -12,7 +12,7 @@ use super::route::{Route, RouteError};
 use super::tags::BadPage;
 use crate::body::{self, Body};
 use crate::oci::{ErrorCode, ErrorDocument};
-use crate::proxy::{ProxyError, Side};
+use crate::proxy::{CacheStatus, Outcome, ProxyError, Side};
 
 /// Why a request is not answered with what it asked for.
 #[derive(Debug, thiserror::Error)]
@@ -34,15 +34,11 @@ impl RequestError {
         Self::Method { allow: route.allow() }
     }
 
-    /// What the cache had to do with it, for logs and metrics.
-    pub(super) fn outcome(&self) -> &'static str {
+    /// What the cache had to do with it.
+    pub(super) fn cache_status(&self) -> CacheStatus {
         match self {
-            Self::Proxy(error) => match error.side() {
-                Side::Upstream => "upstream_error",
-                Side::Downstream => "not_found",
-                Side::Internal => "internal_error",
-            },
-            _ => "refused",
+            Self::Proxy(error) => error.cache_status(),
+            Self::Route(_) | Self::Host(_) | Self::Page(_) | Self::Method { .. } => Outcome::Refused.into(),
         }
     }
 

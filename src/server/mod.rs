@@ -5,7 +5,8 @@
 //! the rules choose the [`View`](crate::proxy::View) ([`Views`]); the proxy answers in its own words; and
 //! `manifest`, `blob` and `tags` put that into HTTP with the conditional and range requests of RFC 9110.
 //! `error` is the one place where errors become responses, `access` the one that sees every request end:
-//! its line and its metrics are written when the *body* has ended, however it ended. `activity` knows what runs on a
+//! its line and its metrics are written when the *body* has ended, however it ended. `cache_status` tells the client
+//! what the same line tells the operator. `activity` knows what runs on a
 //! connection, so that one without requests, or with a response that nobody takes (`stall`), is closed.
 //!
 //! What is left out: anything about registries behind, the cache or bundles. Nothing here buffers a body.
@@ -13,6 +14,7 @@
 mod access;
 mod activity;
 mod blob;
+mod cache_status;
 mod conditional;
 mod error;
 mod host;

@@ -4,12 +4,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use http::header::{AGE, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use http::{Method, Request, Response, Version};
 use http_body::Body as _;
 
 use super::access::{Entry, Logged};
 use super::activity::Busy;
+use super::cache_status::{self, CACHE_STATUS};
 use super::conditional::client_has;
 use super::error::RequestError;
 use super::host::host;
@@ -17,7 +18,7 @@ use super::route::Route;
 use super::views::Views;
 use super::{blob, manifest, stall, tags};
 use crate::body::{self, Body};
-use crate::proxy::Proxy;
+use crate::proxy::{CacheStatus, Outcome, Proxy};
 use crate::telemetry::Metrics;
 
 /// Over HTTP/1.1, hyper takes in bodies up to this length without waiting for the client, so nobody can stall them.
@@ -41,17 +42,22 @@ impl Service {
     ) -> Response<Logged> {
         let activity = busy.activity();
         let mut entry = Entry::new(&self.metrics, client, &request, busy);
-        let (mut response, outcome) = match self.route(&mut entry, &request).await {
+        let (mut response, status) = match self.route(&mut entry, &request).await {
             Ok(answered) => answered,
             Err(error) => {
-                let outcome = error.outcome();
-                (error.into_response(), outcome)
+                let status = error.cache_status();
+                (error.into_response(), status)
             }
         };
         let headers = response.headers_mut();
         headers.insert("docker-distribution-api-version", HeaderValue::from_static("registry/2.0"));
         // Content comes from whoever pushed it; a browser must not take it for a page of this host.
         headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        headers.insert(CACHE_STATUS, cache_status::value(&status));
+        // That there is one says that the upstream was not asked for this answer (RFC 9111, section 5.1).
+        if let Some(age) = status.age {
+            headers.insert(AGE, age.into());
+        }
         if request.method() == Method::HEAD {
             *response.body_mut() = body::empty();
         }
@@ -62,14 +68,14 @@ impl Service {
             Version::HTTP_09 | Version::HTTP_10 | Version::HTTP_11 if short(&body) => body,
             _ => stall::watch(body, self.idle_body_timeout, activity),
         });
-        entry.respond(response, outcome)
+        entry.respond(response, status.outcome)
     }
 
     async fn route<B>(
         &self,
         entry: &mut Entry,
         request: &Request<B>,
-    ) -> Result<(Response<Body>, &'static str), RequestError> {
+    ) -> Result<(Response<Body>, CacheStatus), RequestError> {
         let route = Route::parse(request.uri().path())?;
         entry.route(route.label());
         let (method, headers) = (request.method(), request.headers());
@@ -81,7 +87,7 @@ impl Service {
             Route::Manifest { repository, reference } => {
                 let view = self.views.select(host, repository);
                 let served = self.proxy.manifest(&view, repository, reference).await?;
-                Ok((manifest::respond(&served.manifest, reference, method, headers), served.outcome.as_str()))
+                Ok((manifest::respond(&served.manifest, reference, method, headers), served.status))
             }
             Route::Blob { repository, digest } => {
                 let view = self.views.select(host, repository);
@@ -91,15 +97,17 @@ impl Service {
                 } else {
                     self.proxy.blob(&view, repository, digest).await?
                 };
-                Ok((blob::respond(&served, method, headers), served.outcome.as_str()))
+                Ok((blob::respond(&served, method, headers), served.status()))
             }
             Route::Tags { repository } => {
                 let page = tags::page(request.uri().query())?;
                 let list = self.proxy.tags(repository, &page).await?;
-                Ok((tags::respond(&list, &page, repository, method), "miss"))
+                // What a repository holds is always asked: a list that is kept would hide what was just pushed.
+                let status = CacheStatus::from(Outcome::Bypass);
+                Ok((tags::respond(&list, &page, repository, method), status))
             }
             // 200 tells go-containerregistry that no credentials are needed here, which is so.
-            Route::Base | Route::Uploads => Ok((base(), "none")),
+            Route::Base | Route::Uploads => Ok((base(), CacheStatus::from(Outcome::Local))),
         }
     }
 }

@@ -124,6 +124,39 @@ impl UpstreamError {
         matches!(self, Self::Unauthorized | Self::Denied)
     }
 
+    /// The status that the upstream sent, if that is what it did.
+    pub fn status(&self) -> Option<StatusCode> {
+        match self {
+            Self::NotFound => Some(StatusCode::NOT_FOUND),
+            Self::Unauthorized => Some(StatusCode::UNAUTHORIZED),
+            Self::Denied => Some(StatusCode::FORBIDDEN),
+            Self::RateLimited { .. } => Some(StatusCode::TOO_MANY_REQUESTS),
+            Self::Unavailable { status, .. } | Self::UnexpectedStatus { status } => Some(*status),
+            _ => None,
+        }
+    }
+
+    /// A word for headers and metrics, from a closed set.
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::NotFound => "not_found",
+            Self::Unauthorized => "unauthorized",
+            Self::Denied => "denied",
+            Self::RateLimited { .. } => "rate_limited",
+            Self::Unavailable { .. } => "unavailable",
+            Self::UnexpectedStatus { .. } => "unexpected_status",
+            Self::Timeout { what: TimeoutStage::Connect } | Self::Connect { .. } => "unreachable",
+            Self::Timeout { .. } => "timeout",
+            Self::Interrupted { .. } => "interrupted",
+            Self::Malformed { .. } => "malformed",
+            Self::DigestMismatch { .. } => "digest_mismatch",
+            Self::TooLarge { .. } => "too_large",
+            Self::Redirect { .. } => "redirect",
+            Self::RangeNotSatisfiable { .. } => "range_not_satisfiable",
+            Self::Io { .. } => "unreadable",
+        }
+    }
+
     /// How long the upstream asks to be left alone.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {

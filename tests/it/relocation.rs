@@ -27,7 +27,7 @@ async fn a_tag_gives_the_relocated_bundle_and_a_digest_exactly_that_digest() {
         let world = World::new().await;
         let (bundle, images) = world.bundle_of(builder, 3);
         let relocated = world.pull("v1").await.expect("relocated");
-        assert_eq!(relocated.outcome, Outcome::Relocated);
+        assert_eq!(relocated.status.outcome, Outcome::Relocated);
         let served = relocated.manifest;
         assert_ne!(served.digest, bundle.digest());
         assert_eq!(served.digest, Digest::of(&served.bytes));
@@ -100,7 +100,7 @@ async fn with_a_locations_image_no_image_is_asked_for() {
     let locations = BundleBuilder::new().label(None).file("image-locations.yml", list).build();
     world.put(&locations, Some(&locations_tag(&bundle.digest())));
     // The images themselves are not there at all: as imgpkg does, the list is believed.
-    assert_eq!(world.pull("v1").await.expect("relocated").outcome, Outcome::Relocated);
+    assert_eq!(world.pull("v1").await.expect("relocated").status.outcome, Outcome::Relocated);
     for image in &images {
         assert_eq!(world.upstream.count("HEAD", &manifest_path(&image.digest().to_string())), 0);
     }
@@ -221,7 +221,7 @@ async fn concurrent_pulls_share_one_pass() {
     eventually(|| world.upstream.count("GET", &blob_path(&bundle.layer_digest())) > 0).await;
     gate.open();
     for pull in pulls {
-        assert_eq!(pull.await.expect("runs").expect("relocated").outcome, Outcome::Relocated);
+        assert_eq!(pull.await.expect("runs").expect("relocated").status.outcome, Outcome::Relocated);
     }
     assert_eq!(world.upstream.count("GET", &blob_path(&bundle.layer_digest())), 1);
     for image in &images {
@@ -297,7 +297,7 @@ async fn a_restart_needs_no_upstream_and_replicas_agree() {
     let stale = restarted.manifest(&View::relocated(ENDPOINT), &repository(), &tag).await.expect("stale");
     assert_eq!(stale.manifest.digest, relocated.digest);
     let original = restarted.manifest(&View::exact(), &repository(), &tag).await.expect("stale");
-    assert_eq!((original.manifest.digest, original.outcome), (bundle.digest(), Outcome::Stale));
+    assert_eq!((original.manifest.digest, original.status.outcome), (bundle.digest(), Outcome::Stale));
 }
 
 #[tokio::test]

@@ -332,7 +332,7 @@ async fn requests_are_counted_by_route_and_outcome() {
     assert!(metrics.header("content-type").unwrap().starts_with("application/openmetrics-text"));
     let text = String::from_utf8(metrics.body).unwrap();
     for line in [
-        r#"colocate_requests_total{route="base",method="GET",status="2xx",outcome="none"} 1"#,
+        r#"colocate_requests_total{route="base",method="GET",status="2xx",outcome="local"} 1"#,
         r#"colocate_requests_total{route="manifest",method="GET",status="2xx",outcome="relocated"} 1"#,
         r#"colocate_requests_total{route="manifest",method="GET",status="4xx",outcome="not_found"} 1"#,
         r#"colocate_requests_total{route="unknown",method="GET",status="4xx",outcome="refused"} 1"#,

@@ -17,12 +17,11 @@ mod search;
 mod verdict;
 mod work;
 
-use std::collections::HashMap;
 use std::future::Future;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::Semaphore;
 
 pub(super) use answer::{Answer, Why};
 use memory::{Memory, Remembered};
@@ -32,6 +31,7 @@ pub(super) use work::{Bundle, Worked, assemble, inspect, rewrite_layer};
 use work::{Stopped, work};
 
 use super::contents::Contents;
+use super::flights::{Flight, Flights};
 use super::undecided::Undecided;
 use crate::body::Clock;
 use crate::imgpkg::Target;
@@ -73,7 +73,7 @@ pub(super) struct Relocator {
     metrics: Metrics,
     memory: Memory,
     passes: Semaphore,
-    flights: Mutex<HashMap<RelocationKey, watch::Receiver<Option<Settled>>>>,
+    flights: Flights<RelocationKey, Settled>,
     searches: search::Searches,
 }
 
@@ -93,7 +93,7 @@ impl Relocator {
             clock,
             limits,
             metrics,
-            flights: Mutex::default(),
+            flights: Flights::default(),
             searches: search::Searches::default(),
         }
     }
@@ -122,7 +122,8 @@ impl Relocator {
         }
         let this = Arc::clone(self);
         let (own_key, manifest) = (key.clone(), manifest.clone());
-        let flight = self.join(key, async move { this.settle(own_key, manifest).await });
+        let now = self.clock.now();
+        let flight = self.flights.join(key, now, async move { this.settle(own_key, manifest).await });
         tokio::select! {
             settled = landed(flight) => settled,
             () = self.clock.sleep(self.limits.deadline) => Err(Undecided::Deadline),
@@ -169,28 +170,6 @@ impl Relocator {
     /// Bundles of a repository that were answered before, whatever their tags have become.
     pub(super) async fn known_originals(&self, repository: &RepositoryName) -> Vec<Digest> {
         self.memory.originals(repository, search::MAX_TAGS).await.unwrap_or_default()
-    }
-
-    /// Joins the work on `key`, or starts it.
-    fn join<F>(self: &Arc<Self>, key: &RelocationKey, work: F) -> watch::Receiver<Option<Settled>>
-    where
-        F: Future<Output = Settled> + Send + 'static,
-    {
-        let mut flights = self.flights();
-        if let Some(flight) = flights.get(key) {
-            return flight.clone();
-        }
-        let (land, flight) = watch::channel(None);
-        flights.insert(key.clone(), flight.clone());
-        let landing = Landing { relocator: Arc::clone(self), key: key.clone() };
-        // A runtime that is going down drops the task here and now, and with it the landing, which locks.
-        drop(flights);
-        tokio::spawn(async move {
-            let settled = work.await;
-            drop(landing);
-            land.send_replace(Some(settled));
-        });
-        flight
     }
 
     async fn settle(&self, key: RelocationKey, manifest: Manifest) -> Settled {
@@ -264,7 +243,7 @@ impl Relocator {
     fn look_again(self: &Arc<Self>, key: &RelocationKey, manifest: &Manifest, relocation: &Arc<Relocation>) {
         let this = Arc::clone(self);
         let (own_key, manifest, relocation) = (key.clone(), manifest.clone(), Arc::clone(relocation));
-        self.join(key, async move {
+        self.flights.join(key, self.clock.now(), async move {
             let gone = this.gone(&own_key, &manifest, &relocation).await;
             let recorded = match &gone {
                 Ok(Some(why)) => {
@@ -312,30 +291,11 @@ impl Relocator {
             (None, None) => Ok(None),
         }
     }
-
-    fn flights(&self) -> MutexGuard<'_, HashMap<RelocationKey, watch::Receiver<Option<Settled>>>> {
-        // Nothing panics while it is held, and a map is whole after any panic.
-        self.flights.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
-/// Takes a flight off the board when it has landed, or crashed.
-struct Landing {
-    relocator: Arc<Relocator>,
-    key: RelocationKey,
-}
-
-impl Drop for Landing {
-    fn drop(&mut self) {
-        self.relocator.flights().remove(&self.key);
-    }
-}
-
-async fn landed(mut flight: watch::Receiver<Option<Settled>>) -> Settled {
-    match flight.wait_for(Option::is_some).await.map(|settled| settled.clone()) {
-        Ok(Some(settled)) => settled,
-        Ok(None) | Err(_) => Err(Undecided::Internal("the work on the bundle ended without an answer".to_owned())),
-    }
+async fn landed(mut flight: Flight<Settled>) -> Settled {
+    let crashed = || Undecided::Internal("the work on the bundle ended without an answer".to_owned());
+    flight.landed().await.ok_or_else(crashed)?
 }
 
 fn readable(relocation: std::io::Result<Option<Arc<Relocation>>>) -> Option<Arc<Relocation>> {

@@ -93,7 +93,7 @@ async fn an_upstream_that_answers_nonsense_is_told_apart() {
     world.upstream.tag(REPOSITORY, "old", &digest);
     for _ in 0..2 {
         let served = world.pull("old").await.expect("passes");
-        assert_eq!((&served.manifest.bytes[..], served.outcome), (schema1.as_bytes(), Outcome::Bypass));
+        assert_eq!((&served.manifest.bytes[..], served.status.outcome), (schema1.as_bytes(), Outcome::Bypass));
     }
 
     world.upstream.on(&tag).fails(Fault::nested_unknown());

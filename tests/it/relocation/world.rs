@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use colocate::body::{self, BoxFuture, Clock, SystemClock};
 use colocate::cache::{Cache, CacheLimits, MemoryStore, Store};
 use colocate::oci::{Digest, Manifest, RepositoryName};
-use colocate::proxy::{Proxy, ProxyError, ProxyParts, RelocationLimits, View};
+use colocate::proxy::{Proxy, ProxyError, ProxyParts, RelocationLimits, TagPolicy, View};
 use colocate::telemetry::Metrics;
 use colocate::upstream::{RegistryConfig, RegistryUpstream, Timeouts};
 
@@ -131,7 +131,7 @@ pub(super) fn proxy(
         cache: Cache::new(store, clock.clone(), CacheLimits::default(), Metrics::new()),
         clock,
         relocation,
-        tags_ttl: Duration::ZERO,
+        tags: TagPolicy { ttl: Duration::ZERO, ..TagPolicy::default() },
         metrics: Metrics::new(),
     })
 }

@@ -1,0 +1,278 @@
+//! What a tag stands for: remembered for a while, then asked again, and remembered for longer if nobody answers.
+//!
+//! [`Tags::resolve`] answers from the tag's `record` while the `policy` believes it. Then the upstream is asked, by
+//! HEAD, once for everybody who wants to know (`flights`). When it says something else than before, the new manifest
+//! is fetched before the record changes: should the upstream go away in between, what the tag stood for is still
+//! whole. When it cannot say (5xx, 429, timeout, no connection), or takes longer than anyone should wait, the older
+//! answer stands in for it, marked stale, and such `trouble` is remembered for a moment. When it refuses (401, 403),
+//! the older answer is nothing any more until it says so again; when the tag is gone, the record is too, unless the
+//! policy has it otherwise.
+
+mod policy;
+mod record;
+mod trouble;
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use http::StatusCode;
+
+pub use policy::TagPolicy;
+use record::{TagKey, TagRecord};
+use trouble::Troubles;
+
+use super::contents::Contents;
+use super::error::{ProxyError, Subject};
+use super::flights::Flights;
+use super::outcome::{CacheStatus, Forward, Outcome};
+use crate::body::Clock;
+use crate::config::AbsentTag;
+use crate::oci::{Digest, Manifest, Reference, RepositoryName, Tag, is_schema1};
+
+/// What a tag stands for, and what the cache had to do with that.
+pub(super) struct Resolved {
+    pub(super) content: Content,
+    pub(super) status: CacheStatus,
+}
+
+pub(super) enum Content {
+    /// The manifest of this digest.
+    Digest(Digest),
+    /// This manifest, which was sent along.
+    Manifest(Manifest),
+}
+
+/// Whether a record will do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Demand {
+    /// As long as the policy believes it.
+    Believed,
+    /// Only if it never changes; else the upstream is asked.
+    Asked,
+}
+
+/// What came of asking.
+#[derive(Clone)]
+enum Checked {
+    /// There was no need: somebody else had just asked.
+    Believed(TagRecord),
+    /// It still stands for the same.
+    Same(Digest),
+    /// It stands for this, which was fetched.
+    Fetched(Manifest, Forward, Outcome),
+}
+
+/// Resolves tags. See the [module](self).
+pub(super) struct Tags {
+    contents: Arc<Contents>,
+    clock: Arc<dyn Clock>,
+    policy: TagPolicy,
+    flights: Flights<TagKey, Result<Checked, ProxyError>>,
+    troubles: Troubles,
+}
+
+impl Tags {
+    pub(super) fn new(contents: Arc<Contents>, clock: Arc<dyn Clock>, policy: TagPolicy) -> Self {
+        Self { contents, clock, policy, flights: Flights::default(), troubles: Troubles::new() }
+    }
+
+    /// Finds out what `tag` stands for.
+    ///
+    /// # Errors
+    /// When the upstream does not say, and nothing may stand in for its answer.
+    pub(super) async fn resolve(
+        self: &Arc<Self>,
+        repository: &RepositoryName,
+        tag: &Tag,
+        demand: Demand,
+    ) -> Result<Resolved, ProxyError> {
+        let key = TagKey { repository: repository.clone(), tag: tag.clone() };
+        let now = self.clock.now();
+        let known = self.known(&key).await?;
+        if let Some(record) = known.as_ref().filter(|record| self.stands(&key, record, demand)) {
+            return Ok(self.believed(&key, record));
+        }
+        let stand_in = known.filter(|record| self.policy.may_stand_in(record, now));
+        if let Some(record) = &stand_in
+            && let Some(cause) = self.troubles.recent(&key, now).await
+        {
+            return Ok(self.stale(record, cause));
+        }
+        let this = Arc::clone(self);
+        let own_key = key.clone();
+        let mut flight = self.flights.join(&key, now, async move { this.ask(&own_key, demand).await });
+        let joined = flight.joined;
+        let landed = match &stand_in {
+            None => flight.landed().await,
+            Some(record) => {
+                let waited = now.duration_since(flight.since).unwrap_or_default();
+                tokio::select! {
+                    biased;
+                    landed = flight.landed() => landed,
+                    () = self.clock.sleep(self.policy.patience.saturating_sub(waited)) => {
+                        return Ok(self.stale(record, SLOW).forwarded(None, joined));
+                    }
+                }
+            }
+        };
+        let landed = landed.ok_or_else(|| std::io::Error::other("asking for the tag ended without an answer"))?;
+        match (landed, stand_in) {
+            (Ok(Checked::Believed(record)), _) => Ok(self.believed(&key, &record)),
+            (Ok(Checked::Same(digest)), _) => {
+                Ok(self.checked(&key, Content::Digest(digest), CacheStatus::from(Outcome::Revalidated), joined))
+            }
+            (Ok(Checked::Fetched(manifest, forward, outcome)), _) => {
+                let status = CacheStatus::from(outcome);
+                // A kind that is not kept is not kept for whatever reason it was asked for.
+                let forward = if outcome == Outcome::Bypass { status.forward } else { Some(forward) };
+                let status = CacheStatus { forward, ..status };
+                Ok(self.checked(&key, Content::Manifest(manifest), status, joined))
+            }
+            (Err(error), Some(record)) if self.policy.excuses(&error) => {
+                Ok(self.stale(&record, error.label()).forwarded(error.upstream_status(), joined))
+            }
+            (Err(error), _) => Err(error),
+        }
+    }
+
+    async fn known(&self, key: &TagKey) -> Result<Option<TagRecord>, ProxyError> {
+        Ok(self.contents.cache.get::<TagRecord>(&key.record()).await?)
+    }
+
+    /// Whether a record is the answer, with nobody asked.
+    fn stands(&self, key: &TagKey, record: &TagRecord, demand: Demand) -> bool {
+        let fresh = demand == Demand::Believed && self.policy.is_fresh(record, self.clock.now());
+        fresh || (!record.refused && self.policy.is_immutable(key))
+    }
+
+    /// Asks the upstream, and writes down what it says.
+    async fn ask(&self, key: &TagKey, demand: Demand) -> Result<Checked, ProxyError> {
+        let known = self.known(key).await?;
+        let checked = match &known {
+            // Whoever started this looked before it was on the board: another may have landed in between.
+            Some(record) if self.stands(key, record, demand) => return Ok(Checked::Believed(record.clone())),
+            Some(record) => self.revalidate(key, record).await,
+            None => self.fetch(key, Forward::UriMiss).await,
+        };
+        match &checked {
+            Ok(_) => self.troubles.forget(key).await,
+            Err(error) if self.policy.excuses(error) => {
+                self.troubles.remember(key, error, self.clock.now()).await;
+                if known.is_some() {
+                    let (repository, tag, cause) = (&key.repository, &key.tag, error.label());
+                    tracing::warn!(%repository, %tag, cause, "the upstream does not say what a tag stands for now");
+                }
+            }
+            Err(ProxyError::Upstream(error)) if error.is_forbidden() => {
+                if let Some(record) = known {
+                    self.write(key, &record.refused()).await;
+                }
+            }
+            Err(_) => {}
+        }
+        checked
+    }
+
+    async fn revalidate(&self, key: &TagKey, record: &TagRecord) -> Result<Checked, ProxyError> {
+        let TagKey { repository, tag } = key;
+        let head = self.contents.upstream.manifest_head(repository, &Reference::Tag(tag.clone())).await;
+        match head {
+            Ok(head) if is_schema1(&head.media_type) => self.fetch(key, Forward::Stale).await,
+            Ok(head) if head.digest == record.digest => {
+                self.write(key, &TagRecord::new(head.digest, self.clock.now())).await;
+                Ok(Checked::Same(head.digest))
+            }
+            Ok(head) => {
+                let (manifest, outcome) = self.contents.manifest(repository, &head.digest).await?;
+                tracing::info!(%repository, %tag, from = %record.digest, to = %head.digest, "a tag moved");
+                self.write(key, &TagRecord::new(head.digest, self.clock.now())).await;
+                if outcome == Outcome::Hit {
+                    return Ok(Checked::Same(head.digest));
+                }
+                Ok(Checked::Fetched(manifest, Forward::Stale, outcome))
+            }
+            Err(error) => {
+                if error.is_absent() && self.policy.absent == AbsentTag::Gone {
+                    self.forget(key).await;
+                }
+                Err(ProxyError::upstream(error, Subject::Manifest, repository))
+            }
+        }
+    }
+
+    async fn fetch(&self, key: &TagKey, forward: Forward) -> Result<Checked, ProxyError> {
+        let TagKey { repository, tag } = key;
+        let manifest = self
+            .contents
+            .upstream
+            .manifest(repository, &Reference::Tag(tag.clone()))
+            .await
+            .map_err(|error| ProxyError::upstream(error, Subject::Manifest, repository))?;
+        let outcome = self.contents.keep_manifest(repository, &manifest).await;
+        if outcome == Outcome::Bypass {
+            // What it stood for before is past, and what it stands for is not kept.
+            self.forget(key).await;
+        } else {
+            self.write(key, &TagRecord::new(manifest.digest, self.clock.now())).await;
+        }
+        Ok(Checked::Fetched(manifest, forward, outcome))
+    }
+
+    async fn write(&self, key: &TagKey, record: &TagRecord) {
+        if let Err(error) = self.contents.cache.put_record(&key.record(), record).await {
+            tracing::warn!(repository = %key.repository, tag = %key.tag, %error, "a tag could not be recorded");
+        }
+    }
+
+    async fn forget(&self, key: &TagKey) {
+        if let Err(error) = self.contents.cache.delete(&key.record()).await {
+            tracing::warn!(repository = %key.repository, tag = %key.tag, %error, "a tag could not be forgotten");
+        }
+    }
+
+    /// The answer of a record that is believed.
+    fn believed(&self, key: &TagKey, record: &TagRecord) -> Resolved {
+        let age = self.age(record, self.clock.now());
+        let ttl = (!self.policy.is_immutable(key)).then(|| left(self.policy.ttl, age));
+        let status = CacheStatus { age: Some(age), ttl, ..CacheStatus::from(Outcome::Hit) };
+        Resolved { content: Content::Digest(record.digest), status }
+    }
+
+    /// The answer that the upstream has just given.
+    fn checked(&self, key: &TagKey, content: Content, status: CacheStatus, joined: bool) -> Resolved {
+        let bypass = status.outcome == Outcome::Bypass;
+        let ttl = (!bypass && !self.policy.is_immutable(key)).then(|| left(self.policy.ttl, 0));
+        let outcome = if joined && !bypass { Outcome::Collapsed } else { status.outcome };
+        Resolved { content, status: CacheStatus { outcome, ttl, collapsed: joined, ..status } }
+    }
+
+    /// The answer of a record that stands in, for a reason.
+    fn stale(&self, record: &TagRecord, cause: &'static str) -> Resolved {
+        let age = self.age(record, self.clock.now());
+        // Stale by the clock or not, it is told as stale.
+        let ttl = Some(left(self.policy.ttl, age).min(-1));
+        let status = CacheStatus { age: Some(age), ttl, detail: Some(cause), ..CacheStatus::from(Outcome::Stale) };
+        Resolved { content: Content::Digest(record.digest), status }
+    }
+
+    fn age(&self, record: &TagRecord, now: SystemTime) -> u64 {
+        record.age(now).unwrap_or_default().as_secs()
+    }
+}
+
+impl Resolved {
+    /// The same, with the upstream asked in vain.
+    fn forwarded(mut self, upstream: Option<StatusCode>, collapsed: bool) -> Self {
+        self.status = CacheStatus { forward: Some(Forward::Stale), upstream, collapsed, ..self.status };
+        self
+    }
+}
+
+/// Why an older answer stands in for one that is on its way.
+const SLOW: &str = "slow";
+
+/// What is left of a lifetime, in seconds.
+fn left(ttl: Duration, age: u64) -> i64 {
+    let seconds = |whole: u64| i64::try_from(whole).unwrap_or(i64::MAX);
+    seconds(ttl.as_secs()) - seconds(age)
+}

@@ -1,0 +1,75 @@
+//! What a tag stood for, as it is written down.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+
+use crate::cache::RecordKey;
+use crate::oci::{Digest, RepositoryName, Tag};
+
+/// A tag of a repository.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct TagKey {
+    pub(super) repository: RepositoryName,
+    pub(super) tag: Tag,
+}
+
+impl TagKey {
+    /// Where it is recorded.
+    pub(super) fn record(&self) -> RecordKey {
+        RecordKey::new(["tags", self.repository.as_str(), self.tag.as_str()])
+    }
+
+    /// As patterns name it.
+    pub(super) fn text(&self) -> String {
+        format!("{}:{}", self.repository, self.tag)
+    }
+}
+
+/// What a tag stood for when the upstream last said so.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct TagRecord {
+    pub(super) digest: Digest,
+    /// Seconds since 1970.
+    checked: u64,
+    /// Whether the upstream has since refused to say. Then this stands in for nothing, whatever happens to the
+    /// upstream, until it says so again.
+    #[serde(default)]
+    pub(super) refused: bool,
+}
+
+impl TagRecord {
+    /// What the upstream says at `now`.
+    pub(super) fn new(digest: Digest, now: SystemTime) -> Self {
+        let checked = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        Self { digest, checked, refused: false }
+    }
+
+    /// The same after the upstream has refused to say.
+    pub(super) fn refused(self) -> Self {
+        Self { refused: true, ..self }
+    }
+
+    /// How long ago that was; `None` when it is yet to come, because the clock was set back.
+    pub(super) fn age(&self, now: SystemTime) -> Option<Duration> {
+        let checked = UNIX_EPOCH.checked_add(Duration::from_secs(self.checked))?;
+        now.duration_since(checked).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_of_an_earlier_version_is_not_refused_and_a_later_clock_ages_nothing() {
+        let text = format!(r#"{{"digest":"{}","checked":1000}}"#, Digest::of(b""));
+        let record: TagRecord = serde_json::from_str(&text).expect("a record");
+        assert!(!record.refused);
+        let at = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);
+        assert_eq!(record.age(at(1060)), Some(Duration::from_secs(60)));
+        assert_eq!(record.age(at(999)), None);
+        let endless: TagRecord = serde_json::from_str(&text.replace("1000", &u64::MAX.to_string())).expect("a record");
+        assert_eq!(endless.age(at(0)), None);
+    }
+}
