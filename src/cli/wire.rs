@@ -130,7 +130,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
 
 /// A proxy without listeners, and its cache.
 pub(super) async fn proxy(config: &Config, metrics: Metrics) -> Result<(Proxy, Cache), StartError> {
-    let upstream = upstream(&config.upstream).await?;
+    let upstream = upstream(&config.upstream, metrics.clone()).await?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let cache = cache(&config.cache, Arc::clone(&clock), metrics.clone()).await?;
     let relocation = limits(&config.relocation);
@@ -139,17 +139,17 @@ pub(super) async fn proxy(config: &Config, metrics: Metrics) -> Result<(Proxy, C
     Ok((Proxy::new(parts), cache))
 }
 
-async fn upstream(config: &UpstreamConfig) -> Result<Arc<dyn Upstream>, StartError> {
+async fn upstream(config: &UpstreamConfig, metrics: Metrics) -> Result<Arc<dyn Upstream>, StartError> {
     match &config.place {
         UpstreamPlace::Layout(dir) => {
             let dir = dir.clone();
             Ok(Arc::new(tokio::task::spawn_blocking(move || LayoutUpstream::open(&dir)).await??))
         }
-        UpstreamPlace::Registry(url) => Ok(Arc::new(registry(url, config)?)),
+        UpstreamPlace::Registry(url) => Ok(Arc::new(registry(url, config, metrics)?)),
     }
 }
 
-fn registry(url: &Url, config: &UpstreamConfig) -> Result<RegistryUpstream, RegistryConfigError> {
+fn registry(url: &Url, config: &UpstreamConfig, metrics: Metrics) -> Result<RegistryUpstream, RegistryConfigError> {
     let credentials = config.credentials.as_ref().map(|credentials| Credentials {
         user: credentials.username.clone(),
         password: credentials.password.expose().to_owned(),
@@ -165,6 +165,7 @@ fn registry(url: &Url, config: &UpstreamConfig) -> Result<RegistryUpstream, Regi
             progress: config.progress_timeout,
         },
         concurrency: config.concurrency,
+        metrics,
     })
 }
 
@@ -176,7 +177,7 @@ fn acceptor(config: &ServerConfig) -> Result<Option<TlsAcceptor>, rustls::Error>
 pub(super) fn check(config: &Config) -> Result<(), StartError> {
     acceptor(&config.server)?;
     if let UpstreamPlace::Registry(url) = &config.upstream.place {
-        registry(url, &config.upstream)?;
+        registry(url, &config.upstream, Metrics::new())?;
     }
     Ok(())
 }

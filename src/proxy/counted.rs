@@ -20,6 +20,7 @@ impl Counted {
             Ok(_) => "ok",
             Err(error) if error.is_absent() => "absent",
             Err(error) if error.is_forbidden() => "forbidden",
+            Err(error) if error.is_held_back() => "held_back",
             Err(UpstreamError::RateLimited { .. }) => "limited",
             Err(_) => "failed",
         };

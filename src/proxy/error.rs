@@ -120,6 +120,11 @@ impl ProxyError {
         }
     }
 
+    /// Whether the upstream was not even asked, since it asks to be left alone.
+    pub(super) fn is_held_back(&self) -> bool {
+        self.upstream_error().is_some_and(UpstreamError::is_held_back)
+    }
+
     /// What the upstream answered, if it did.
     pub(super) fn upstream_status(&self) -> Option<StatusCode> {
         match self {
@@ -148,6 +153,7 @@ impl ProxyError {
         let status = CacheStatus { upstream: self.upstream_status(), ..CacheStatus::from(outcome) };
         match self {
             Self::NotFound { .. } => status,
+            error if error.is_held_back() => CacheStatus { forward: None, detail: Some(error.label()), ..status },
             error => CacheStatus { detail: Some(error.label()), ..status },
         }
     }

@@ -4,15 +4,15 @@ use std::error::Error;
 use std::time::Duration;
 
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
-use http::{Response, StatusCode};
+use http::{HeaderMap, Response, StatusCode};
 
-use super::conditional::text_value;
 use super::host::AmbiguousHost;
 use super::route::{Route, RouteError};
 use super::tags::BadPage;
 use crate::body::{self, Body};
 use crate::oci::{ErrorCode, ErrorDocument};
 use crate::proxy::{CacheStatus, Outcome, ProxyError, Side};
+use crate::upstream::{Quota, UpstreamError};
 
 /// Why a request is not answered with what it asked for.
 #[derive(Debug, thiserror::Error)]
@@ -69,7 +69,10 @@ impl RequestError {
             }
             Self::Proxy(error) => {
                 if let Some(wait) = error.retry_after() {
-                    headers.insert(RETRY_AFTER, text_value(&seconds(wait).to_string()));
+                    headers.insert(RETRY_AFTER, seconds(wait).into());
+                }
+                if let Some(quota) = error.upstream_error().and_then(UpstreamError::quota) {
+                    pass_on(quota, headers);
                 }
             }
             _ => {}
@@ -87,6 +90,18 @@ impl RequestError {
             Side::Upstream => tracing::warn!(error = %error, %causes, "upstream failed"),
             Side::Internal => tracing::error!(error = %error, %causes, "request failed"),
         }
+    }
+}
+
+/// What the upstream said of how often it may be asked, so that a client that knows such headers can spread its pulls.
+fn pass_on(quota: &Quota, headers: &mut HeaderMap) {
+    for (name, figure) in [("ratelimit-limit", &quota.limit), ("ratelimit-remaining", &quota.remaining)] {
+        if let Some(figure) = figure {
+            headers.insert(name, figure.text.clone());
+        }
+    }
+    if let Some(reset) = quota.reset {
+        headers.insert("ratelimit-reset", reset.as_secs().into());
     }
 }
 

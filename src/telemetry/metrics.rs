@@ -13,6 +13,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::cache::CacheMetrics;
+use super::quota::QuotaMetrics;
 
 /// From an answer out of memory to a client's patience with a large layer.
 const SECONDS: [f64; 13] = [0.001, 0.005, 0.01, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0, 120.0, 600.0];
@@ -33,6 +34,7 @@ struct Inner {
     upstream_requests: Family<UpstreamLabels, Counter>,
     upstream_bytes: Counter,
     cache: CacheMetrics,
+    quota: QuotaMetrics,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -99,6 +101,7 @@ impl Metrics {
             upstream_requests: Family::default(),
             upstream_bytes: Counter::default(),
             cache: CacheMetrics::default(),
+            quota: QuotaMetrics::default(),
             registry,
         };
         inner.register();
@@ -148,6 +151,10 @@ impl Metrics {
     /// What the cache counts.
     pub fn cache(&self) -> &CacheMetrics {
         &self.0.cache
+    }
+
+    pub(super) fn quota(&self) -> &QuotaMetrics {
+        &self.0.quota
     }
 
     /// All metrics as OpenMetrics text.
@@ -203,6 +210,7 @@ impl Inner {
             self.upstream_bytes.clone(),
         );
         self.cache.register(registry);
+        self.quota.register(registry);
     }
 }
 

@@ -1,8 +1,8 @@
 //! What the program tells whoever runs it: log lines and metrics.
 //!
-//! Labels are closed sets of `&'static str`: nothing a client or an upstream sends ever becomes a label, or a
-//! scanner asking for random repositories would grow the metrics without bound. What happened to one request
-//! in particular is in its access line.
+//! Labels are closed sets: words of the program, and the configured registry's name. Nothing a client or an upstream
+//! sends ever becomes a label, or a scanner asking for random repositories would grow the metrics without bound.
+//! What happened to one request in particular is in its access line.
 //!
 //! Log lines go to stderr; stdout belongs to the commands. Neither credentials nor query strings are passed to
 //! any function here, which is the rule that keeps them out of logs.
@@ -10,6 +10,7 @@
 mod cache;
 mod log;
 mod metrics;
+mod quota;
 
 pub use cache::CacheMetrics;
 pub use log::{LogError, init};

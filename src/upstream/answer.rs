@@ -7,6 +7,7 @@ use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, R
 use http::{HeaderMap, StatusCode};
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::courtesy::MAX_WAIT;
 use super::error::UpstreamError;
 use super::transport::Answer;
 use crate::body::{BoxError, CollectError, collect};
@@ -14,8 +15,6 @@ use crate::oci::{Digest, ErrorCode, ErrorDocument, MediaType};
 
 /// How much of an error's body is read; an error document has some hundred bytes.
 const MAX_ERROR_BYTES: usize = 64 << 10;
-/// An upstream that asks to be left alone for longer is asked again after this.
-const MAX_RETRY_AFTER: Duration = Duration::from_secs(3600);
 /// How much of an upstream's header comes back in a message.
 const MAX_QUOTED_CHARS: usize = 80;
 
@@ -72,28 +71,34 @@ impl Answer {
     pub(super) async fn into_error(self) -> UpstreamError {
         let (status, retry_after) = (self.head.status, retry_after(&self.head.headers, SystemTime::now()));
         // Some statuses need no reading, but a body read to its end leaves a connection to use again.
-        let foreign = self.foreign;
+        let (foreign, sent) = (self.foreign, self.sent.clone());
         let body = self.collect(MAX_ERROR_BYTES).await.unwrap_or_default();
         if let Some(document) = ErrorDocument::parse(&body) {
             let (code, message) = (quoted(&document.code), quoted(&document.message));
             tracing::debug!(status = status.as_u16(), code, message, "upstream explained an error");
         }
         let says = |codes: &[ErrorCode]| ErrorDocument::body_says(&body, codes);
+        let limited = || {
+            let (held, quota) = sent.held();
+            UpstreamError::RateLimited { retry_after: retry_after.or(held), quota, asked: true }
+        };
+        let unavailable = UpstreamError::Unavailable { status, retry_after, asked: true };
         match status {
             StatusCode::NOT_FOUND => UpstreamError::NotFound,
-            StatusCode::TOO_MANY_REQUESTS => UpstreamError::RateLimited { retry_after },
+            StatusCode::TOO_MANY_REQUESTS => limited(),
             // Denied by the storage, not by the registry: a signed URL went wrong, and says nothing of access.
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN if foreign => {
-                UpstreamError::Unavailable { status, retry_after }
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN if foreign => unavailable,
+            StatusCode::FORBIDDEN if says(&[ErrorCode::TooManyRequests]) => {
+                sent.too_many(retry_after);
+                limited()
             }
-            StatusCode::FORBIDDEN if says(&[ErrorCode::TooManyRequests]) => UpstreamError::RateLimited { retry_after },
             StatusCode::UNAUTHORIZED => UpstreamError::Unauthorized,
             StatusCode::FORBIDDEN => UpstreamError::Denied,
             _ if status.is_server_error() => {
                 if says(&[ErrorCode::ManifestUnknown, ErrorCode::BlobUnknown, ErrorCode::NameUnknown]) {
                     UpstreamError::NotFound
                 } else {
-                    UpstreamError::Unavailable { status, retry_after }
+                    unavailable
                 }
             }
             _ => UpstreamError::UnexpectedStatus { status },
@@ -129,13 +134,13 @@ fn from_box(cause: BoxError) -> UpstreamError {
 }
 
 /// RFC 9110 §10.2.3: seconds, or a date.
-fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+pub(super) fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     let wait = match text.parse::<u64>() {
         Ok(seconds) => Duration::from_secs(seconds),
         Err(_) => httpdate::parse_http_date(text).ok()?.duration_since(now).unwrap_or_default(),
     };
-    Some(wait.min(MAX_RETRY_AFTER))
+    Some(wait.min(MAX_WAIT))
 }
 
 #[cfg(test)]
@@ -153,7 +158,7 @@ mod tests {
         assert_eq!(read("7"), Some(Duration::from_secs(7)));
         assert_eq!(read("Tue, 14 Nov 2023 22:14:20 GMT"), Some(Duration::from_secs(60)));
         assert_eq!(read("Mon, 14 Nov 2022 22:14:20 GMT"), Some(Duration::ZERO));
-        assert_eq!(read("99999999999"), Some(MAX_RETRY_AFTER));
+        assert_eq!(read("99999999999"), Some(MAX_WAIT));
         for bad in ["", "-1", "soon", "1.5"] {
             assert_eq!(read(bad), None, "{bad}");
         }

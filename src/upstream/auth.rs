@@ -15,6 +15,7 @@ use url::Url;
 
 use super::ask::AGENT;
 use super::challenge::Challenge;
+use super::courtesy::Role;
 use super::error::UpstreamError;
 use super::realm::Realms;
 use super::token::{Token, scopes, secret};
@@ -199,8 +200,7 @@ impl Authenticator {
             ),
             None => {}
         }
-        let (head, body) = transport.send(&Method::GET, &url, &headers, true).await?.into_parts();
-        let answer = Answer { head, body, foreign: false };
+        let answer = transport.send(&Method::GET, &url, &headers, Role::Token).await?;
         if answer.status() != StatusCode::OK {
             let status = answer.status();
             return Err(match answer.into_error().await {

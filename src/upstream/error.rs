@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 
+use super::quota::Quota;
 use crate::oci::Digest;
 
 /// Why an upstream did not give what was asked.
@@ -25,6 +26,10 @@ pub enum UpstreamError {
     RateLimited {
         /// How long the upstream asks to wait, at most an hour.
         retry_after: Option<Duration>,
+        /// What it last said of how many there may be.
+        quota: Option<Arc<Quota>>,
+        /// Whether it said so to this request; one that was not sent is told what an earlier one was.
+        asked: bool,
     },
     /// The upstream, or something in front of it, cannot answer now.
     Unavailable {
@@ -32,6 +37,8 @@ pub enum UpstreamError {
         status: StatusCode,
         /// How long it asks to wait, at most an hour.
         retry_after: Option<Duration>,
+        /// Whether it sent that to this request; one that was not sent is told what an earlier one was.
+        asked: bool,
     },
     /// A status that has no place here, such as 400 or 206 for a manifest.
     UnexpectedStatus {
@@ -124,9 +131,23 @@ impl UpstreamError {
         matches!(self, Self::Unauthorized | Self::Denied)
     }
 
+    /// Whether the request was not even sent, because the upstream asks to be left alone.
+    pub fn is_held_back(&self) -> bool {
+        matches!(self, Self::RateLimited { asked: false, .. } | Self::Unavailable { asked: false, .. })
+    }
+
+    /// What the upstream last said of how often it may be asked, if that is the trouble.
+    pub fn quota(&self) -> Option<&Quota> {
+        match self {
+            Self::RateLimited { quota, .. } => quota.as_deref(),
+            _ => None,
+        }
+    }
+
     /// The status that the upstream sent, if that is what it did.
     pub fn status(&self) -> Option<StatusCode> {
         match self {
+            _ if self.is_held_back() => None,
             Self::NotFound => Some(StatusCode::NOT_FOUND),
             Self::Unauthorized => Some(StatusCode::UNAUTHORIZED),
             Self::Denied => Some(StatusCode::FORBIDDEN),
@@ -160,7 +181,7 @@ impl UpstreamError {
     /// How long the upstream asks to be left alone.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::RateLimited { retry_after } | Self::Unavailable { retry_after, .. } => *retry_after,
+            Self::RateLimited { retry_after, .. } | Self::Unavailable { retry_after, .. } => *retry_after,
             _ => None,
         }
     }

@@ -6,7 +6,8 @@
 //! verified here: whoever stores it hashes it, and holds back the end until the digest matches.
 //!
 //! The way of a request to a registry: [`RegistryUpstream`] builds the URL and takes a permit ·
-//! `auth` adds the repository's token, if there is one · `transport` sends it, retries a stale connection,
+//! `auth` adds the repository's token, if there is one · `courtesy` keeps it from a host that asked to be left alone
+//! (429, `Retry-After`, a `quota` that is used up) · `transport` sends it, retries a stale connection,
 //! follows redirects, and watches every wait with a timeout · a 401 goes back to `auth`, which reads it
 //! (`challenge`), judges where it leads (`realm`) and fetches a new `token`, once · `answer` turns any other
 //! status into an [`UpstreamError`].
@@ -20,10 +21,12 @@ mod answer;
 mod ask;
 mod auth;
 mod challenge;
+mod courtesy;
 mod error;
 mod layout;
 mod layout_index;
 mod manifest_answer;
+mod quota;
 mod realm;
 mod registry;
 mod tag_list;
@@ -37,6 +40,7 @@ use crate::oci::{Digest, Manifest, MediaType, Reference, RepositoryName};
 pub use auth::Credentials;
 pub use error::{RedirectProblem, TimeoutStage, UpstreamError};
 pub use layout::{LayoutNaming, LayoutUpstream};
+pub use quota::{Figure, Quota};
 pub use registry::{RegistryConfig, RegistryConfigError, RegistryUpstream};
 pub use transport::Timeouts;
 

@@ -12,6 +12,7 @@ use url::Url;
 
 use super::ask::Ask;
 use super::auth::{Authenticator, Credentials};
+use super::courtesy::Courtesy;
 use super::error::UpstreamError;
 use super::manifest_answer::{check_type, told, verify};
 use super::realm::Realms;
@@ -20,6 +21,7 @@ use super::transport::{Answer, Timeouts, Transport};
 use super::{Blob, ManifestHead, TagList, TagPage, Upstream};
 use crate::body::{BoxError, BoxFuture};
 use crate::oci::{Digest, MAX_MANIFEST_BYTES, Manifest, Reference, RepositoryName};
+use crate::telemetry::Metrics;
 use crate::tls::{TlsError, client_config};
 
 /// Requests at once, of each kind. Registries throttle by client; a hundred layers at once gain nothing.
@@ -40,6 +42,8 @@ pub struct RegistryConfig {
     pub timeouts: Timeouts,
     /// How many blobs may be on their way at once, and, apart from them, how many other requests; at least 1.
     pub concurrency: usize,
+    /// Where it is counted what the hosts say of how often they may be asked.
+    pub metrics: Metrics,
 }
 
 impl RegistryConfig {
@@ -52,6 +56,7 @@ impl RegistryConfig {
             extra_ca: Vec::new(),
             timeouts: Timeouts::default(),
             concurrency: DEFAULT_CONCURRENCY,
+            metrics: Metrics::new(),
         }
     }
 }
@@ -94,7 +99,7 @@ impl RegistryUpstream {
     /// # Errors
     /// When the URL or a CA cannot be used.
     pub fn new(config: RegistryConfig) -> Result<Self, RegistryConfigError> {
-        let RegistryConfig { url, credentials, realm_hosts, extra_ca, timeouts, concurrency } = config;
+        let RegistryConfig { url, credentials, realm_hosts, extra_ca, timeouts, concurrency, metrics } = config;
         let name = match (url.host_str(), url.port()) {
             (Some(host), None) => host.to_owned(),
             (Some(host), Some(port)) => format!("{host}:{port}"),
@@ -111,9 +116,10 @@ impl RegistryUpstream {
         let mut base = url;
         base.set_path(&format!("{}/v2/", base.path().trim_end_matches('/')));
         let realms = Realms { upstream: base.clone(), allowed: realm_hosts };
+        let courtesy = Courtesy::new(name.clone(), &base, metrics);
         Ok(Self {
             name,
-            transport: Transport::new(client_config(&extra_ca)?, timeouts),
+            transport: Transport::new(client_config(&extra_ca)?, timeouts, courtesy),
             authenticator: Authenticator::new(credentials, realms),
             blobs: Arc::new(Semaphore::new(concurrency.max(1))),
             others: Arc::new(Semaphore::new(concurrency.max(1))),
@@ -123,6 +129,7 @@ impl RegistryUpstream {
 
     /// Sends a request with the repository's token; a 401 or 403 gets one more try with a new one.
     async fn ask(&self, ask: Ask<'_>) -> Result<Answer, UpstreamError> {
+        self.transport.admits(&self.base)?;
         let lane = if ask.is_download() { &self.blobs } else { &self.others };
         // Never closed, so never refused.
         let permit = Arc::clone(lane).acquire_owned().await.ok();

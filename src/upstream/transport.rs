@@ -1,7 +1,7 @@
 //! One request sent, with its timeouts, its retry and its redirects; what the answer means is not known here.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use http::header::{AUTHORIZATION, LOCATION};
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, response};
@@ -16,6 +16,8 @@ use rustls::ClientConfig;
 use tokio::time::{Instant, sleep, timeout};
 use url::Url;
 
+use super::answer::retry_after;
+use super::courtesy::{Courtesy, Role, Sent};
 use super::error::{RedirectProblem, TimeoutStage, UpstreamError};
 use super::watched::WatchedBody;
 
@@ -53,6 +55,7 @@ impl Default for Timeouts {
 pub(super) struct Transport {
     client: Client<HttpsConnector<HttpConnector>, Empty<Bytes>>,
     timeouts: Timeouts,
+    courtesy: Arc<Courtesy>,
 }
 
 /// An answer whose headers have come.
@@ -62,10 +65,12 @@ pub(super) struct Answer {
     /// Whether it comes from another origin than the one asked: what that says of permissions is about its
     /// own, such as a signed URL that has expired.
     pub(super) foreign: bool,
+    /// The request it answers.
+    pub(super) sent: Sent,
 }
 
 impl Transport {
-    pub(super) fn new(tls: ClientConfig, timeouts: Timeouts) -> Self {
+    pub(super) fn new(tls: ClientConfig, timeouts: Timeouts, courtesy: Courtesy) -> Self {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
@@ -81,7 +86,15 @@ impl Transport {
             .http2_keep_alive_interval(KEEP_ALIVE)
             .http2_keep_alive_timeout(timeouts.progress)
             .build(connector);
-        Self { client, timeouts }
+        Self { client, timeouts, courtesy: Arc::new(courtesy) }
+    }
+
+    /// Whether a request to the registry would be sent now, so that nothing is prepared for one that would not.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send), when the host asked to be left alone.
+    pub(super) fn admits(&self, url: &Url) -> Result<(), UpstreamError> {
+        self.courtesy.admit(url, Role::Registry).map(|_| ())
     }
 
     /// Sends a request and follows redirects.
@@ -102,45 +115,53 @@ impl Transport {
             if let Some(authorization) = authorization.filter(|_| !foreign) {
                 headers.insert(AUTHORIZATION, authorization.clone());
             }
-            let (head, body) = self.send(method, &at, &headers, hop == 0).await?.into_parts();
-            if !is_redirect(head.status) {
-                return Ok(Answer { head, body, foreign });
+            let role = if hop == 0 { Role::Registry } else { Role::Storage };
+            let answer = self.send(method, &at, &headers, role).await?;
+            if !is_redirect(answer.status()) {
+                return Ok(Answer { foreign, ..answer });
             }
-            let next = target(&at, &head.headers).map_err(|why| UpstreamError::Redirect { why })?;
+            let next = target(&at, &answer.head.headers).map_err(|why| UpstreamError::Redirect { why })?;
             foreign |= next.origin() != url.origin();
             at = next;
         }
         Err(UpstreamError::Redirect { why: RedirectProblem::TooMany })
     }
 
-    /// Sends a request to exactly this URL. `own` says that its path may be logged: the path of a URL that a
-    /// redirect gave may hold a signature, as its query does, also on the upstream's own host.
+    /// Sends a request to exactly this URL, unless its host asked to be left alone. The `role` says whether its path
+    /// may be logged: the path of a URL that a redirect gave may hold a signature, as its query does, also on the
+    /// upstream's own host.
     pub(super) async fn send(
         &self,
         method: &Method,
         url: &Url,
         headers: &HeaderMap,
-        own: bool,
-    ) -> Result<Response<WatchedBody>, UpstreamError> {
+        role: Role,
+    ) -> Result<Answer, UpstreamError> {
+        let sent = self.courtesy.admit(url, role)?;
         let started = Instant::now();
         let uri: Uri = url.as_str().parse().map_err(|_| UpstreamError::malformed("names a URL that is not valid"))?;
-        let sent = match self.attempt(method, &uri, headers).await {
+        let response = match self.attempt(method, &uri, headers).await {
             // A pooled connection that the other side closes while the request is on its way is no trouble of
             // the upstream's; nothing here changes anything there, so it may be asked twice.
             Err(Failure::Client(error)) if !error.is_connect() => self.attempt(method, &uri, headers).await,
             other => other,
         };
-        let outcome = sent.map_err(Failure::into_error);
+        let own = role != Role::Storage;
         let (host, path) = (url.host_str().unwrap_or_default(), if own { url.path() } else { "(redirected)" });
         let elapsed = started.elapsed();
-        match &outcome {
+        match response.map_err(Failure::into_error) {
             Ok(response) => {
                 let status = response.status().as_u16();
                 tracing::debug!(host, %method, path, status, ?elapsed, "upstream answered");
+                let (head, body) = response.into_parts();
+                sent.answered(head.status, &head.headers, retry_after(&head.headers, SystemTime::now()));
+                Ok(Answer { head, body: WatchedBody::new(body, self.timeouts.progress), foreign: false, sent })
             }
-            Err(error) => tracing::debug!(host, %method, path, %error, ?elapsed, "upstream did not answer"),
+            Err(error) => {
+                tracing::debug!(host, %method, path, %error, ?elapsed, "upstream did not answer");
+                Err(error)
+            }
         }
-        outcome.map(|response| response.map(|body| WatchedBody::new(body, self.timeouts.progress)))
     }
 
     async fn attempt(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<Response<Incoming>, Failure> {

@@ -129,7 +129,8 @@ impl Tags {
                 Ok(self.checked(&key, Content::Manifest(manifest), status, joined))
             }
             (Err(error), Some(record)) if self.policy.excuses(&error) => {
-                Ok(self.stale(&record, error.label()).forwarded(error.upstream_status(), joined))
+                let stale = self.stale(&record, error.label());
+                Ok(if error.is_held_back() { stale } else { stale.forwarded(error.upstream_status(), joined) })
             }
             (Err(error), _) => Err(error),
         }

@@ -102,7 +102,7 @@ mod tests {
         let troubles = Troubles::new();
         let down = |retry_after| {
             let status = StatusCode::BAD_GATEWAY;
-            ProxyError::Upstream(UpstreamError::Unavailable { status, retry_after })
+            ProxyError::Upstream(UpstreamError::Unavailable { status, retry_after, asked: true })
         };
         troubles
             .remember(&key("a"), &ProxyError::Upstream(UpstreamError::Timeout { what: TimeoutStage::Response }), at(0))

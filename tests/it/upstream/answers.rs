@@ -127,7 +127,9 @@ async fn trouble_by_class() {
     assert!(matches!(error, UpstreamError::Unavailable { status, .. } if status == 503));
     assert_eq!(error.retry_after(), Some(Duration::ZERO));
     let error = failing(|| Reply::new(403).body(r#"{"errors":[{"code":"TOOMANYREQUESTS"}]}"#)).await;
-    assert!(matches!(error, UpstreamError::RateLimited { retry_after: None }));
+    assert!(matches!(error, UpstreamError::RateLimited { asked: true, .. }), "{error:?}");
+    // It does not say how long, so that is for this proxy to say.
+    assert!(error.retry_after().is_some_and(|wait| wait <= Duration::from_secs(1)));
     let error = failing(|| Reply::new(403)).await;
     assert!(matches!(error, UpstreamError::Denied) && !error.is_transient());
     let server = Server::start(|_| Reply::new(400)).await;
