@@ -10,6 +10,7 @@ mod relocation;
 mod rewrite;
 mod rooms;
 mod server;
+mod simulation;
 mod support;
 mod survival;
 mod upstream;

@@ -2,7 +2,6 @@
 
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
-use tokio::sync::mpsc;
 
 use crate::body::Body;
 use crate::cache::Reader;
@@ -12,12 +11,10 @@ use crate::proxy::error::ProxyError;
 use crate::proxy::undecided::Undecided;
 use crate::rewrite::{LayerRewriter, LockChange, RelocatedLayer, Unchanged};
 
-/// Chunks between the reader and the rewriter: one being worked on, one ready.
-const QUEUED_CHUNKS: usize = 2;
-
 /// Runs the pass over the layer that `reader` gives, which may still be arriving.
 ///
-/// Inflating and hashing take a processor for as long as they last, so they run off the runtime.
+/// Inflating and hashing take a processor for as long as they last, so they run off the runtime, a chunk at a time: no
+/// thread waits for the upstream.
 pub(in crate::proxy) async fn run(
     reader: Reader,
     layer: &Descriptor,
@@ -27,26 +24,29 @@ pub(in crate::proxy) async fn run(
     if reader.size() != layer.size {
         return Ok(Err(confirmed(reader.body(0..reader.size()), Unchanged::LayerMismatch).await?));
     }
-    let (chunks, mut queue) = mpsc::channel::<Bytes>(QUEUED_CHUNKS);
     let mut rewriter = LayerRewriter::new(layer.digest.algorithm(), diff_id, change);
-    let worker = tokio::task::spawn_blocking(move || {
-        while let Some(chunk) = queue.blocking_recv() {
-            rewriter.push(&chunk)?;
-        }
-        rewriter.finish()
-    });
     let mut body = reader.body(0..reader.size());
-    while let Some(chunk) = next(&mut body).await? {
-        // The worker stops taking chunks when it has found a reason to give up.
-        if chunks.send(chunk).await.is_err() {
-            break;
+    let mut next_chunk = next(&mut body).await?;
+    while let Some(chunk) = next_chunk {
+        let push = tokio::task::spawn_blocking(move || {
+            let pushed = rewriter.push(&chunk);
+            (rewriter, pushed)
+        });
+        // The next one is read meanwhile.
+        let (read, pushed) = tokio::join!(next(&mut body), push);
+        let (pushed_to, pushed) = pushed.map_err(panicked)?;
+        if let Err(reason) = pushed {
+            // What was read ahead may be how the body broke.
+            read?;
+            return Ok(Err(confirmed(body, reason).await?));
         }
+        (rewriter, next_chunk) = (pushed_to, read?);
     }
-    drop(chunks);
-    match worker.await.map_err(|_| Undecided::Internal("the rewriting pass panicked".to_owned()))? {
-        Ok(layer) => Ok(Ok(layer)),
-        Err(reason) => Ok(Err(confirmed(body, reason).await?)),
-    }
+    Ok(tokio::task::spawn_blocking(move || rewriter.finish()).await.map_err(panicked)?)
+}
+
+fn panicked(_: tokio::task::JoinError) -> Undecided {
+    Undecided::Internal("the rewriting pass panicked".to_owned())
 }
 
 /// A reason, once the bytes it was found in are known to be the layer's, which they are at the body's end: what a

@@ -23,6 +23,12 @@ impl Chance {
         Self(seed)
     }
 
+    /// From a seed.
+    pub(crate) fn of(seed: u64) -> Self {
+        // Not the seed itself: its neighbours would begin alike.
+        Self(seed.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15))
+    }
+
     /// A source of its own for a task, so that the order in which tasks run changes no choice.
     pub(crate) fn split(&mut self) -> Self {
         Self(self.next())
