@@ -135,10 +135,9 @@ impl Inner {
         }
         let bytes = match self.store.record(key).await {
             Ok(bytes) => bytes,
-            // A disk in trouble ends no pull: what was recorded can be found out again.
             Err(err) => {
                 self.trouble.note(self, "read a record", &err);
-                return Ok(None);
+                return Err(err);
             }
         };
         if let Some(bytes) = &bytes {

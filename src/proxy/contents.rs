@@ -47,7 +47,7 @@ impl Contents {
         repository: &RepositoryName,
         digest: &Digest,
     ) -> Result<Option<Manifest>, ProxyError> {
-        let Some(Member { media_type: Some(media_type), .. }) = self.cache.member(repository, digest).await? else {
+        let Some(Member { media_type: Some(media_type), .. }) = self.member(repository, digest).await else {
             return Ok(None);
         };
         let bytes = self.cache.load(digest, MAX_MANIFEST_BYTES).await;
@@ -71,13 +71,18 @@ impl Contents {
         Outcome::Miss
     }
 
+    /// What is known of `digest` in this repository. A disk that cannot say ends no pull: the upstream can.
+    async fn member(&self, repository: &RepositoryName, digest: &Digest) -> Option<Member> {
+        self.cache.member(repository, digest).await.unwrap_or_default()
+    }
+
     /// The blob of `digest`, if that needs no asking.
     pub(super) async fn cached_blob(
         &self,
         repository: &RepositoryName,
         digest: &Digest,
     ) -> Result<Option<Reader>, ProxyError> {
-        if self.cache.member(repository, digest).await?.is_none() {
+        if self.member(repository, digest).await.is_none() {
             return Ok(None);
         }
         Ok(self.cache.content(digest).await)
@@ -89,7 +94,7 @@ impl Contents {
         repository: &RepositoryName,
         digest: &Digest,
     ) -> Result<(Reader, Outcome), ProxyError> {
-        let is_member = self.cache.member(repository, digest).await?.is_some();
+        let is_member = self.member(repository, digest).await.is_some();
         let absent = |error| ProxyError::upstream(error, Subject::Blob, repository);
         let source = Arc::new(BlobSource::new(Arc::clone(&self.upstream), repository.clone(), *digest));
         let reader = self.cache.fill(digest, None, source).await.map_err(|error| match fill_cause(error) {

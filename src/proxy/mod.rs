@@ -132,7 +132,7 @@ impl Proxy {
         if let Some(reader) = self.0.contents.cached_blob(repository, digest).await? {
             return Ok(ServedBlob::stored(*digest, reader, Outcome::Hit));
         }
-        if let Some(relocation) = relocator.by_part(repository, digest).await {
+        if let Ok(Some(relocation)) = relocator.by_part(repository, digest).await {
             return self.relocated_part(repository, digest, &relocation).await;
         }
         let absent = match self.0.contents.blob(repository, digest).await {
@@ -141,7 +141,7 @@ impl Proxy {
             Err(error) => return Err(error),
         };
         let undecided = self.search(view, repository).await;
-        match relocator.by_part(repository, digest).await {
+        match relocator.by_part(repository, digest).await? {
             Some(relocation) => self.relocated_part(repository, digest, &relocation).await,
             None => Err(undecided.unwrap_or(absent)),
         }
@@ -158,7 +158,7 @@ impl Proxy {
         digest: &Digest,
     ) -> Result<ServedBlob, ProxyError> {
         let relocator = &self.0.relocator;
-        if let Some(relocation) = relocator.by_part(repository, digest).await {
+        if let Ok(Some(relocation)) = relocator.by_part(repository, digest).await {
             return Ok(part_head(digest, &relocation));
         }
         let absent = match self.0.contents.blob_head(repository, digest).await {
@@ -167,7 +167,7 @@ impl Proxy {
             Err(error) => return Err(error),
         };
         let undecided = self.search(view, repository).await;
-        let relocation = relocator.by_part(repository, digest).await;
+        let relocation = relocator.by_part(repository, digest).await?;
         relocation.map(|relocation| part_head(digest, &relocation)).ok_or_else(|| undecided.unwrap_or(absent))
     }
 
@@ -230,7 +230,7 @@ impl Proxy {
         if let Some(manifest) = self.0.contents.cached_manifest(repository, digest).await? {
             return Ok(ServedManifest::new(manifest, Outcome::Hit));
         }
-        if let Some(relocation) = relocator.by_manifest(repository, digest).await {
+        if let Ok(Some(relocation)) = relocator.by_manifest(repository, digest).await {
             return Ok(ServedManifest::new(relocated_manifest(&relocation), Outcome::Relocated));
         }
         let absent = match self.0.contents.manifest(repository, digest).await {
@@ -239,7 +239,7 @@ impl Proxy {
             Err(error) => return Err(error),
         };
         let undecided = self.search(view, repository).await;
-        let relocation = relocator.by_manifest(repository, digest).await;
+        let relocation = relocator.by_manifest(repository, digest).await?;
         let served =
             |relocation: Arc<Relocation>| ServedManifest::new(relocated_manifest(&relocation), Outcome::Relocated);
         relocation.map(served).ok_or_else(|| undecided.unwrap_or(absent))

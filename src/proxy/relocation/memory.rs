@@ -85,8 +85,22 @@ impl Memory {
                 && holds(&relocation.config.text, &relocation.config.digest)
         });
         let Some(relocation) = whole.map(Arc::new) else { return Ok(None) };
+        // A disk that was in trouble may have kept one record and not the other.
+        self.record_parts(repository, &relocation).await?;
         self.relocations.insert(key, Arc::clone(&relocation)).await;
         Ok(Some(relocation))
+    }
+
+    /// Records what leads to a relocated bundle, where that is not known, and keeps what it is made of.
+    async fn record_parts(&self, repository: &RepositoryName, relocation: &Relocation) -> io::Result<()> {
+        let manifest = relocation.manifest.digest;
+        for part in [relocation.config.digest, relocation.layer] {
+            let key = Relocation::part_record(repository, &part);
+            if self.cache.get::<Digest>(&key).await? != Some(manifest) {
+                self.cache.put_record(&key, &manifest).await?;
+            }
+        }
+        self.cache.keep(&[relocation.original, relocation.original_layer]).await
     }
 
     /// The relocated bundle that has `digest` for its config or layer.
@@ -128,11 +142,8 @@ impl Memory {
             Answer::Relocated(relocation) => {
                 let (repository, manifest) = (&key.repository, relocation.manifest.digest);
                 self.cache.put_record(&Relocation::record(repository, &manifest), &**relocation).await?;
-                for part in [relocation.config.digest, relocation.layer] {
-                    self.cache.put_record(&Relocation::part_record(repository, &part), &manifest).await?;
-                }
+                self.record_parts(repository, relocation).await?;
                 self.relocations.insert((repository.clone(), manifest), Arc::clone(relocation)).await;
-                self.cache.keep(&[relocation.original, relocation.original_layer]).await?;
                 if relocation.complete {
                     self.seen(key, relocation).await?;
                 } else {

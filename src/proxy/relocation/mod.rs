@@ -18,6 +18,7 @@ mod verdict;
 mod work;
 
 use std::future::Future;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -131,13 +132,21 @@ impl Relocator {
     }
 
     /// The relocated bundle that `digest` is the manifest of.
-    pub(super) async fn by_manifest(&self, repository: &RepositoryName, digest: &Digest) -> Option<Arc<Relocation>> {
-        readable(self.memory.relocation(repository, digest).await)
+    pub(super) async fn by_manifest(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+    ) -> io::Result<Option<Arc<Relocation>>> {
+        self.memory.relocation(repository, digest).await
     }
 
     /// The relocated bundle that `digest` is the config or the layer of.
-    pub(super) async fn by_part(&self, repository: &RepositoryName, digest: &Digest) -> Option<Arc<Relocation>> {
-        readable(self.memory.relocation_of_part(repository, digest).await)
+    pub(super) async fn by_part(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+    ) -> io::Result<Option<Arc<Relocation>>> {
+        self.memory.relocation_of_part(repository, digest).await
     }
 
     /// Runs `search` for digests that are not known, unless that was done a moment ago. Gives what kept it from
@@ -296,11 +305,4 @@ impl Relocator {
 async fn landed(mut flight: Flight<Settled>) -> Settled {
     let crashed = || Undecided::Internal("the work on the bundle ended without an answer".to_owned());
     flight.landed().await.ok_or_else(crashed)?
-}
-
-fn readable(relocation: std::io::Result<Option<Arc<Relocation>>>) -> Option<Arc<Relocation>> {
-    relocation.unwrap_or_else(|error| {
-        tracing::warn!(%error, "a record of relocation could not be read");
-        None
-    })
 }

@@ -137,7 +137,8 @@ impl Tags {
     }
 
     async fn known(&self, key: &TagKey) -> Result<Option<TagRecord>, ProxyError> {
-        Ok(self.contents.cache.get::<TagRecord>(&key.record()).await?)
+        // What the disk cannot say the upstream can.
+        Ok(self.contents.cache.get::<TagRecord>(&key.record()).await.unwrap_or_default())
     }
 
     /// Whether a record is the answer, with nobody asked.

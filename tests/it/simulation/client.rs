@@ -49,7 +49,7 @@ impl Client {
             }
             7..11 => {
                 let tag = *self.chance.pick(&TAGS);
-                self.tag(tag).await;
+                let _ = self.tag(tag).await;
             }
             _ => {
                 let manifests: Vec<Digest> = content.manifests.keys().copied().collect();
