@@ -13,4 +13,5 @@ mod server;
 mod simulation;
 mod support;
 mod survival;
+mod tags;
 mod upstream;

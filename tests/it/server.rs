@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that fails panics")]
 
 mod binary;
+mod cache_status;
 mod idle;
 mod limits;
 
@@ -39,12 +40,16 @@ struct Proxy {
 
 /// A proxy in front of `layout`; `extra` is more configuration.
 async fn proxy(layout: &Path, extra: &str) -> Proxy {
+    proxy_of(&format!("layout:{}", layout.display()), extra).await
+}
+
+/// A proxy in front of whatever is at `url`.
+async fn proxy_of(url: &str, extra: &str) -> Proxy {
     let scratch = tempfile::tempdir().unwrap();
-    let (layout, cache) = (layout.display(), scratch.path().join("cache"));
     let text = format!(
-        "listen: 127.0.0.1:0\nadmin: {{listen: 127.0.0.1:0}}\nupstream: {{url: 'layout:{layout}'}}\n\
+        "listen: 127.0.0.1:0\nadmin: {{listen: 127.0.0.1:0}}\nupstream: {{url: '{url}'}}\n\
          cache: {{dir: '{}'}}\n{extra}",
-        cache.display()
+        scratch.path().join("cache").display()
     );
     let running = start(Config::parse("test", &text).unwrap()).await.unwrap();
     Proxy { running, _scratch: scratch }
@@ -90,6 +95,12 @@ async fn ask(address: SocketAddr, method: &str, target: &str, headers: &[(&str, 
 
 async fn get(proxy: &Proxy, target: &str, headers: &[(&str, &str)]) -> Answer {
     ask(proxy.running.address(), "GET", target, headers).await
+}
+
+async fn metrics(proxy: &Proxy) -> String {
+    let answer = ask(proxy.running.admin().unwrap(), "GET", "/metrics", &[]).await;
+    assert!(answer.header("content-type").unwrap().starts_with("application/openmetrics-text"));
+    String::from_utf8(answer.body).unwrap()
 }
 
 #[tokio::test]
@@ -328,9 +339,7 @@ async fn requests_are_counted_by_route_and_outcome() {
     for target in ["/v2/", "/v2/samples/guestbook/manifests/v1.0.0", "/v2/a/manifests/none", "/v2/A/tags/list"] {
         get(&proxy, target, &[]).await;
     }
-    let metrics = ask(proxy.running.admin().unwrap(), "GET", "/metrics", &[]).await;
-    assert!(metrics.header("content-type").unwrap().starts_with("application/openmetrics-text"));
-    let text = String::from_utf8(metrics.body).unwrap();
+    let text = metrics(&proxy).await;
     for line in [
         r#"colocate_requests_total{route="base",method="GET",status="2xx",outcome="local"} 1"#,
         r#"colocate_requests_total{route="manifest",method="GET",status="2xx",outcome="relocated"} 1"#,

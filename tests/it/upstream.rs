@@ -4,6 +4,7 @@
 
 mod answers;
 mod auth;
+mod courtesy;
 mod layout;
 mod server;
 mod tls;

@@ -7,6 +7,7 @@ mod clients;
 mod demo;
 mod digests;
 mod missing;
+mod offline;
 mod private;
 mod pull_through;
 mod replicas;

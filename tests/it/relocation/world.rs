@@ -1,9 +1,9 @@
 //! An upstream, a proxy in front of it, and what the tests say to both.
 
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime};
+use std::sync::Arc;
+use std::time::Duration;
 
-use colocate::body::{self, BoxFuture, Clock, SystemClock};
+use colocate::body;
 use colocate::cache::{Cache, CacheLimits, MemoryStore, Store};
 use colocate::oci::{Digest, Manifest, RepositoryName};
 use colocate::proxy::{Proxy, ProxyError, ProxyParts, RelocationLimits, TagPolicy, View};
@@ -11,6 +11,7 @@ use colocate::telemetry::Metrics;
 use colocate::upstream::{RegistryConfig, RegistryUpstream, Timeouts};
 
 use crate::support::bundle::{Bundle, BundleBuilder, lock_of};
+use crate::support::clock::TestClock;
 use crate::support::scripted::ScriptedUpstream;
 
 pub(super) const REPOSITORY: &str = "acme/app";
@@ -134,26 +135,6 @@ pub(super) fn proxy(
         tags: TagPolicy { ttl: Duration::ZERO, ..TagPolicy::default() },
         metrics: Metrics::new(),
     })
-}
-
-/// The real clock, and what a test has added to it.
-#[derive(Default)]
-pub(super) struct TestClock(Mutex<Duration>);
-
-impl TestClock {
-    pub(super) fn advance(&self, by: Duration) {
-        *self.0.lock().expect("no panic holds it") += by;
-    }
-}
-
-impl Clock for TestClock {
-    fn now(&self) -> SystemTime {
-        SystemClock.now() + *self.0.lock().expect("no panic holds it")
-    }
-
-    fn sleep(&self, duration: Duration) -> BoxFuture<'_, ()> {
-        Box::pin(tokio::time::sleep(duration))
-    }
 }
 
 /// What a manifest names.

@@ -5,6 +5,7 @@
 
 pub(crate) mod bundle;
 pub(crate) mod chance;
+pub(crate) mod clock;
 pub(crate) mod colocate;
 pub(crate) mod containerd;
 pub(crate) mod http;
