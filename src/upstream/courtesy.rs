@@ -238,7 +238,7 @@ mod tests {
     }
 
     fn sent(courtesy: &Arc<Courtesy>) -> Sent {
-        courtesy.admit(&url(HOST), Role::Registry).ok().expect("admitted")
+        courtesy.admit(&url(HOST), Role::Registry).expect("admitted")
     }
 
     const HOST: &str = "https://registry.example/v2/a/manifests/b";
@@ -324,7 +324,7 @@ mod tests {
         sent(&courtesy).answered(LIMITED, &HeaderMap::new(), Some(MAX_WAIT));
         for number in 0..2 * MAX_HOSTS {
             let url = url(&format!("https://shard{number}.example/"));
-            let sent = courtesy.admit(&url, Role::Storage).ok().expect("admitted");
+            let sent = courtesy.admit(&url, Role::Storage).expect("admitted");
             sent.answered(OK, &HeaderMap::new(), None);
         }
         assert!(courtesy.hosts().len() <= MAX_HOSTS);
