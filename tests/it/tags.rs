@@ -277,6 +277,8 @@ async fn a_tag_moves_only_to_what_can_be_had() {
     world.upstream.on(&format!("/v2/{REPOSITORY}/manifests/sha256:*")).fails(Fault::status(500));
     let stale = world.first().await;
     assert_eq!((stale.outcome, stale.detail), (Outcome::Stale, Some("unavailable")));
+    world.clock.advance(LATER);
+    assert_eq!(world.first().await.outcome, Outcome::Stale, "also for those who come later");
     world.upstream.heal();
     world.clock.advance(LATER);
     assert_eq!(world.pull().await.expect("there").manifest.digest, second.digest());
