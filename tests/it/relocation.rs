@@ -130,7 +130,7 @@ async fn an_image_nobody_can_say_anything_of_is_no_reason_for_the_original() {
         ("HTML", Fault::html()),
     ];
     for (name, fault) in faults {
-        let world = World::new().await;
+        let mut world = World::new().await;
         let (bundle, images) = world.bundle(4);
         world.upstream.on(&manifest_path(&images[2].digest().to_string())).fails(fault);
         let error = world.pull("v1").await.expect_err(name);
@@ -146,6 +146,8 @@ async fn an_image_nobody_can_say_anything_of_is_no_reason_for_the_original() {
         assert_eq!(world.manifest(&bundle.digest().to_string()).await.expect("there").manifest.digest, bundle.digest());
 
         world.upstream.heal();
+        // One that has not been told to leave the upstream alone for seven seconds.
+        world.proxy = world.proxy_over(Arc::clone(&world.store));
         assert_ne!(world.pulled("v1").await, bundle.digest(), "{name}: relocated once it can be said");
     }
 }
@@ -175,7 +177,7 @@ async fn undecided_gives_the_original_to_those_who_configured_it() {
 
 #[tokio::test]
 async fn an_answer_stays_until_an_image_is_confirmed_gone() {
-    let world = World::new().await;
+    let mut world = World::new().await;
     let (bundle, images) = world.bundle(3);
     let relocated = world.pulled("v1").await;
     assert_ne!(relocated, bundle.digest());
@@ -190,6 +192,8 @@ async fn an_answer_stays_until_an_image_is_confirmed_gone() {
         assert_eq!(world.pulled("v1").await, relocated);
         world.upstream.heal();
     }
+    // One that has not been told to leave the upstream alone.
+    world.proxy = world.proxy_over(Arc::clone(&world.store));
 
     world.upstream.remove(REPOSITORY, &images[1].digest().to_string());
     world.clock.advance(Duration::from_secs(3600));
