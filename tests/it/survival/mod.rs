@@ -7,3 +7,4 @@ mod crash;
 mod crowd;
 mod cuts;
 mod damage;
+mod disks;
