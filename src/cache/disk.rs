@@ -7,7 +7,7 @@ use std::path::Path;
 
 use bytes::Bytes;
 
-use super::store::MAX_READ_BYTES;
+use super::store::{MAX_READ_BYTES, Space};
 
 /// Runs file work on the blocking pool: a disk that stalls must not stop the sockets.
 pub(super) async fn blocking<T, F>(work: F) -> io::Result<T>
@@ -19,6 +19,14 @@ where
         Ok(outcome) => outcome,
         Err(gone) => Err(io::Error::other(gone)),
     }
+}
+
+/// The room of the file system that `path` is on.
+pub(super) fn space(path: &Path) -> io::Result<Space> {
+    let found = rustix::fs::statvfs(path)?;
+    // What is kept for root is no room for this program.
+    let bytes = |blocks: u64| blocks.saturating_mul(found.f_frsize);
+    Ok(Space { total: bytes(found.f_blocks), free: bytes(found.f_bavail) })
 }
 
 /// Makes a rename or a new file in `directory` last.

@@ -97,9 +97,9 @@ impl Index {
         due
     }
 
-    /// Content is gone.
-    pub(super) fn forget(&self, digest: &Digest) {
-        self.state().remove(digest);
+    /// Content is gone. Says whether it was known to be there.
+    pub(super) fn forget(&self, digest: &Digest) -> bool {
+        self.state().remove(digest)
     }
 
     pub(super) fn is_verified(&self, digest: &Digest) -> bool {
@@ -141,6 +141,10 @@ impl Index {
 
     pub(super) fn is_kept(&self, digest: &Digest) -> bool {
         self.state().kept.contains(digest)
+    }
+
+    pub(super) fn is_pinned(&self, digest: &Digest) -> bool {
+        self.state().pinned.contains(digest)
     }
 
     pub(super) fn usage(&self) -> Usage {
@@ -185,10 +189,10 @@ impl State {
         self.entries.insert(digest, known);
     }
 
-    fn remove(&mut self, digest: &Digest) {
-        if let Some(known) = self.entries.remove(digest) {
-            self.bytes -= known.size;
-        }
+    fn remove(&mut self, digest: &Digest) -> bool {
+        let known = self.entries.remove(digest);
+        self.bytes -= known.as_ref().map_or(0, |known| known.size);
+        known.is_some()
     }
 
     fn entry(&self, digest: &Digest, known: &Known) -> Entry {

@@ -3,6 +3,7 @@
 //! ```text
 //! version                             what wrote this directory, so that another layout is never misread
 //! lock                                held while a process uses the directory
+//! control                             where a process that serves from the directory takes tasks
 //! blobs/<algorithm>/<2 hex>/<hex>     content, and behind it a trailer that says it is whole
 //! records/<component>/…/<last>.record a line with the digest of the rest, and the rest
 //! partial/                            whatever is not committed; what is the beginning of content is gone on with
@@ -17,12 +18,12 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 
-use super::disk::{blocking, ensure_directory, remove_anything, sync_directory};
+use super::disk::{self, blocking, ensure_directory, remove_anything, sync_directory};
 use super::key::RecordKey;
 use super::local_content::{self, LocalPartial, open_content};
 use super::local_directory::Directory;
 use super::local_record;
-use super::store::{Content, Listed, PartialContent, Store};
+use super::store::{Content, Listed, PartialContent, Space, Store};
 use crate::body::BoxFuture;
 use crate::oci::Digest;
 
@@ -78,10 +79,19 @@ pub enum OpenError {
 #[derive(Clone)]
 pub struct LocalStore(Arc<Directory>);
 
+/// The name of the socket on which whoever uses the directory takes tasks from others. It is not the store's: a crash
+/// leaves it behind, and the next process makes its own.
+pub const CONTROL_SOCKET: &str = "control";
+
 /// What the file `version` says. The number changes with the layout.
 const STAMP: &str = "colocate cache 1\n";
 
 impl LocalStore {
+    /// Whether `directory` was a cache before, so that looking into it makes none.
+    pub fn exists(directory: &Path) -> bool {
+        directory.join("version").exists()
+    }
+
     /// Opens a cache directory, making it if there is none, and takes stock of what a crash left half written.
     ///
     /// Blocks on the disk: call it before serving.
@@ -97,7 +107,7 @@ impl LocalStore {
         // Private content may be kept here, so a directory of our making is ours alone to read.
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&root).map_err(failed("make the directory"))?;
         // Before anything is written: a mistyped path leaves no trace.
-        if !root.join("version").exists() && has_foreign_entries(&root).map_err(failed("list files"))? {
+        if !Self::exists(&root) && has_foreign_entries(&root).map_err(failed("list files"))? {
             return Err(OpenError::NotACache { directory: root });
         }
         let mut options = OpenOptions::new();
@@ -126,7 +136,7 @@ impl LocalStore {
 fn has_foreign_entries(root: &Path) -> io::Result<bool> {
     for entry in fs::read_dir(root)? {
         let name = entry?.file_name();
-        if !["lock", "version.new", "lost+found"].iter().any(|own| name == *own) {
+        if !["lock", "version.new", "lost+found", CONTROL_SOCKET].iter().any(|own| name == *own) {
             return Ok(true);
         }
     }
@@ -188,6 +198,11 @@ impl Store for LocalStore {
     fn list_content(&self) -> BoxFuture<'_, io::Result<Vec<Listed>>> {
         let directory = Arc::clone(&self.0);
         Box::pin(blocking(move || local_content::list(&directory)))
+    }
+
+    fn space(&self) -> BoxFuture<'_, io::Result<Option<Space>>> {
+        let directory = Arc::clone(&self.0);
+        Box::pin(blocking(move || disk::space(&directory.blobs()).map(Some)))
     }
 
     fn touch<'a>(&'a self, digest: &'a Digest, at: SystemTime) -> BoxFuture<'a, io::Result<()>> {

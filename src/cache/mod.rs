@@ -65,16 +65,16 @@ use room::Trouble;
 pub use check::Checked;
 pub use index::{Entry, Usage};
 pub use key::RecordKey;
-pub use local::{LocalStore, OpenError};
+pub use local::{CONTROL_SOCKET, LocalStore, OpenError};
 pub use memory::{Faults, MemoryStore, Operation};
-pub use pins::Pin;
+pub use pins::{Hold, Pin};
 pub use progress::TAIL_BYTES;
 pub use reader::{Lookup, ReadError, Reader};
 pub use records::Member;
 pub use registration::FinishAbandoned;
 pub use room::Bounds;
 pub use source::{FillError, Source, SourceBody, SourceError};
-pub use store::{Content, Listed, MAX_READ_BYTES, PartialContent, ReadAt, Store};
+pub use store::{Content, Listed, MAX_READ_BYTES, PartialContent, ReadAt, Space, Store};
 
 /// How much a cache may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,11 +1,15 @@
 //! What must stay in the cache: what somebody pinned, and, as long as there is room, what relocated bundles are
 //! made of.
 
+use std::collections::HashSet;
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::{Deserialize, Serialize};
 
 use super::Cache;
+use super::index::Index;
 use super::key::RecordKey;
 use crate::oci::{Digest, RepositoryName};
 
@@ -23,6 +27,34 @@ pub struct Pin {
 impl Pin {
     fn key(repository: &RepositoryName, reference: &str) -> RecordKey {
         RecordKey::new(["pins", repository.as_str(), reference])
+    }
+}
+
+/// Content that stays while this lives, whether or not it is there yet.
+pub struct Hold {
+    index: Arc<Index>,
+    name: String,
+    digests: HashSet<Digest>,
+}
+
+impl Hold {
+    /// Holds these, too.
+    pub fn add(&mut self, digests: impl IntoIterator<Item = Digest>) {
+        self.digests.extend(digests);
+        self.index.pin(self.name.clone(), self.digests.iter().copied().collect());
+    }
+
+    /// All that is held, in order.
+    pub fn digests(&self) -> Vec<Digest> {
+        let mut digests: Vec<Digest> = self.digests.iter().copied().collect();
+        digests.sort_unstable();
+        digests
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.index.pin(std::mem::take(&mut self.name), Vec::new());
     }
 }
 
@@ -60,6 +92,18 @@ impl Cache {
             pins.extend(self.get(&key).await?);
         }
         Ok(pins)
+    }
+
+    /// Whether somebody pinned this content, whether or not it is there.
+    pub fn is_pinned(&self, digest: &Digest) -> bool {
+        self.inner.index.is_pinned(digest)
+    }
+
+    /// Keeps content from being evicted for as long as the hold lives; nothing is recorded.
+    pub fn hold(&self) -> Hold {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let name = format!("hold {}", NEXT.fetch_add(1, Ordering::Relaxed));
+        Hold { index: Arc::clone(&self.inner.index), name, digests: HashSet::new() }
     }
 
     /// Has content evicted last: what is made of it could not be made again if its source lost it.

@@ -119,6 +119,14 @@ impl Reader {
         }
     }
 
+    /// How many bytes of it are in the store by now.
+    pub fn arrived(&self) -> u64 {
+        match &self.origin {
+            Origin::Memory(_) | Origin::Committed(..) => self.size,
+            Origin::Following(progress, _) => progress.borrow().written.min(self.size),
+        }
+    }
+
     /// Waits until the bytes were found right: those that arrive as well as those that were on the disk before this
     /// process.
     ///

@@ -3,6 +3,7 @@
 //! A record is JSON under a [`RecordKey`]. One that cannot be read any more, from damage or an older version,
 //! is absent: everything recorded can be found out again, so nothing here is worth an error.
 
+use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::sync::Arc;
@@ -98,6 +99,36 @@ impl Cache {
     /// When the store cannot.
     pub async fn remove_member(&self, repository: &RepositoryName, digest: &Digest) -> io::Result<()> {
         self.delete(&member_key(repository, digest)).await
+    }
+
+    /// Which repositories have what, for all content that was ever recorded.
+    ///
+    /// # Errors
+    /// When the store cannot say.
+    pub async fn members(&self) -> io::Result<HashMap<Digest, Vec<RepositoryName>>> {
+        let mut members: HashMap<Digest, Vec<RepositoryName>> = HashMap::new();
+        for key in self.list(&RecordKey::new(["members"])).await? {
+            let mut components = key.components().skip(1);
+            let parsed = components.next().zip(components.next());
+            if let Some((Ok(repository), Ok(digest))) = parsed.map(|(name, digest)| (name.parse(), digest.parse())) {
+                members.entry(digest).or_default().push(repository);
+            }
+        }
+        Ok(members)
+    }
+
+    /// How many records there are of each kind: the first components of their keys.
+    ///
+    /// # Errors
+    /// When the store cannot say.
+    pub async fn record_counts(&self) -> io::Result<BTreeMap<String, u64>> {
+        let mut counts = BTreeMap::new();
+        for key in self.list(&RecordKey::new([""; 0])).await? {
+            if let Some(kind) = key.components().next() {
+                *counts.entry(kind.to_owned()).or_default() += 1;
+            }
+        }
+        Ok(counts)
     }
 
     async fn write(&self, key: &RecordKey, change: Change) -> io::Result<()> {

@@ -36,6 +36,11 @@ pub trait Store: Send + Sync + 'static {
     /// All committed content, in no order.
     fn list_content(&self) -> BoxFuture<'_, io::Result<Vec<Listed>>>;
 
+    /// How much room there is, if this store is somewhere that has an end.
+    fn space(&self) -> BoxFuture<'_, io::Result<Option<Space>>> {
+        Box::pin(async { Ok(None) })
+    }
+
     /// Notes when content was last used, so that it is still known after a restart.
     fn touch<'a>(&'a self, digest: &'a Digest, at: SystemTime) -> BoxFuture<'a, io::Result<()>>;
 
@@ -64,6 +69,15 @@ pub struct Listed {
     pub size: u64,
     /// When it was last used, as far as that was noted.
     pub accessed: SystemTime,
+}
+
+/// The room of the file system that a store is in, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Space {
+    /// All of it.
+    pub total: u64,
+    /// What may still be written.
+    pub free: u64,
 }
 
 /// Bytes that can be read anywhere, by any number of readers.

@@ -5,7 +5,8 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use super::index::{Entry, Usage};
-use super::{Cache, Checked, Inner};
+use super::store::Space;
+use super::{Bounds, Cache, Checked, Inner};
 use crate::oci::Digest;
 
 /// How often the bound is looked at beside the looks that each arrival takes.
@@ -50,7 +51,21 @@ impl Cache {
         self.inner.index.usage()
     }
 
-    /// Hashes content as it is in the store. What is damaged goes. `None` if there is no such content.
+    /// How much there may be; as much as the disk has, without.
+    pub fn bounds(&self) -> Option<Bounds> {
+        self.inner.limits.bounds
+    }
+
+    /// How much room there is where it is kept, if that can be told.
+    ///
+    /// # Errors
+    /// When the store cannot say.
+    pub async fn space(&self) -> io::Result<Option<Space>> {
+        self.inner.store.space().await
+    }
+
+    /// Hashes content as it is in the store. What is damaged goes; so it is if the store no longer has what it had.
+    /// `None` if there is no such content.
     pub async fn check(&self, digest: &Digest) -> Option<Checked> {
         self.inner.check_stored(digest).await
     }
@@ -62,10 +77,8 @@ impl Inner {
         let _opened = self.index.open(digest);
         match self.store.content(digest).await {
             Ok(Some(content)) => Some(self.check(digest, &content).await),
-            Ok(None) => {
-                self.index.forget(digest);
-                None
-            }
+            // Who evicts or removes content forgets it first: this was lost, cut short, or replaced.
+            Ok(None) => self.index.forget(digest).then_some(Checked::Damaged),
             Err(_) => Some(Checked::Unreadable),
         }
     }

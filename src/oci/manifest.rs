@@ -6,9 +6,13 @@ use serde_json::Value;
 
 use super::digest::{Digest, DigestError};
 use super::media_type::{DOCKER_MANIFEST, DOCKER_MANIFEST_LIST, MediaType, is_index, is_manifest, is_schema1};
+use super::platform::Platform;
 
 /// The largest manifest that is taken in: what the distribution spec asks registries to accept at least.
 pub const MAX_MANIFEST_BYTES: usize = 4 << 20;
+
+/// What introduces Docker's name for layers that are not distributed.
+const DOCKER_FOREIGN: &str = "application/vnd.docker.image.rootfs.foreign.";
 
 /// Why bytes are not a manifest this program can read.
 #[derive(Debug, thiserror::Error)]
@@ -110,6 +114,8 @@ pub struct Descriptor {
     pub digest: Digest,
     /// The part's length in bytes.
     pub size: u64,
+    /// Which platform it is for, where an index says so.
+    pub platform: Option<Platform>,
     /// Annotation keys; their values never matter here.
     pub annotation_keys: Vec<String>,
 }
@@ -123,12 +129,20 @@ impl TryFrom<&oci_spec::image::Descriptor> for Descriptor {
             media_type: descriptor.media_type().clone(),
             digest: descriptor.digest().as_ref().parse()?,
             size: descriptor.size(),
+            platform: descriptor.platform().as_ref().map(Platform::from),
             annotation_keys: annotations.cloned().collect(),
         })
     }
 }
 
 impl Descriptor {
+    /// Whether this is content that registries need not have, since it may not be passed on (image-spec,
+    /// "Non-Distributable Layers").
+    pub fn is_non_distributable(&self) -> bool {
+        let name = self.media_type.as_ref();
+        name.contains("nondistributable") || name.starts_with(DOCKER_FOREIGN)
+    }
+
     /// Whether this names an image manifest rather than an index or a blob.
     pub fn is_manifest(&self) -> bool {
         matches!(self.media_type.as_ref(), DOCKER_MANIFEST | DOCKER_MANIFEST_LIST)

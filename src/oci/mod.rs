@@ -12,9 +12,11 @@ mod error;
 mod manifest;
 mod media_type;
 mod name;
+mod platform;
 
 pub use digest::{Algorithm, Digest, DigestError, Hasher};
 pub use error::{ErrorCode, ErrorDocument};
 pub use manifest::{Descriptor, MAX_MANIFEST_BYTES, Manifest, ManifestError, ManifestView};
 pub use media_type::{MANIFEST_ACCEPT, MediaType, is_index, is_manifest, is_schema1};
 pub use name::{NameError, Reference, RepositoryName, Tag};
+pub use platform::{Platform, PlatformError};
