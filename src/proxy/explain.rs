@@ -8,14 +8,14 @@ use serde::Serialize;
 use super::Proxy;
 use super::error::ProxyError;
 use super::relocation::{
-    Answer, Bundle, Extent, Found, RelocationKey, Verdict, Why, Worked, assemble, inspect, rewrite_layer, verdict,
+    Answer, Extent, Found, RelocationKey, Verdict, Why, Worked, assemble, inspect, read_lock, rewrite_layer, verdict,
 };
 use super::tag::Demand;
 use super::undecided::Undecided;
 use super::view::View;
-use crate::imgpkg::{ImagesLock, LockedImage};
+use crate::imgpkg::LockedImage;
 use crate::oci::{Digest, Manifest, Reference, RepositoryName};
-use crate::rewrite::{LockChange, RelocatedLayer, Unchanged};
+use crate::rewrite::{LockChange, Unchanged};
 
 /// Everything about a reference that decides what a client gets.
 #[derive(Clone, Debug, Serialize)]
@@ -130,7 +130,7 @@ impl Proxy {
             }
         };
         explanation.is_bundle = true;
-        let lock = self.lock(key, &bundle).await?;
+        let lock = read_lock(contents, &key.repository, &bundle).await??;
         let digests = lock.images().map(|image| image.reference.digest);
         let verdict =
             verdict(contents, &key.repository, key.original, digests, limits.concurrency, Extent::Whole).await;
@@ -152,7 +152,7 @@ impl Proxy {
             kept.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&relocated);
             Ok(relocated)
         });
-        let layer = self.rewrite(key, &bundle, change).await??;
+        let layer = rewrite_layer(contents, &key.repository, &bundle, change).await??;
         let Answer::Relocated(relocation) = assemble(manifest, &bundle, Worked { layer, lock, verdict })? else {
             return Ok(());
         };
@@ -165,32 +165,6 @@ impl Proxy {
             lock: String::from_utf8_lossy(&text).into_owned(),
         });
         Ok(())
-    }
-
-    /// The bundle's lock, by a pass that stops there.
-    async fn lock(&self, key: &RelocationKey, bundle: &Bundle) -> Result<ImagesLock, Shown> {
-        let found = Arc::new(Mutex::new(None));
-        let kept = Arc::clone(&found);
-        let change: LockChange = Box::new(move |lock| {
-            *kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(lock.clone());
-            Err(Unchanged::NothingChanges)
-        });
-        let stopped = self.rewrite(key, bundle, change).await?;
-        let found = found.lock().unwrap_or_else(PoisonError::into_inner).take();
-        match (found, stopped) {
-            (Some(lock), _) => Ok(lock),
-            (None, Err(reason)) => Err(reason.into()),
-            (None, Ok(_)) => Err(Unchanged::NoLock.into()),
-        }
-    }
-
-    async fn rewrite(
-        &self,
-        key: &RelocationKey,
-        bundle: &Bundle,
-        change: LockChange,
-    ) -> Result<Result<RelocatedLayer, Unchanged>, Undecided> {
-        rewrite_layer(&self.0.contents, &key.repository, bundle, change).await
     }
 }
 

@@ -28,7 +28,7 @@ pub(super) use answer::{Answer, Why};
 use memory::{Memory, Remembered};
 pub(super) use record::{Relocation, RelocationKey};
 pub(super) use verdict::{Extent, Found, Verdict, verdict};
-pub(super) use work::{Bundle, Worked, assemble, inspect, rewrite_layer};
+pub(super) use work::{Bundle, Worked, assemble, inspect, read_lock, rewrite_layer};
 use work::{Stopped, work};
 
 use super::contents::Contents;

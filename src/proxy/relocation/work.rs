@@ -1,6 +1,6 @@
 //! The work on one bundle: is it one, what does its lock say, are the images there, and what does it become.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use tokio::sync::{Semaphore, oneshot};
@@ -159,6 +159,27 @@ pub(in crate::proxy) async fn rewrite_layer(
         Err(error) => return Err(unreadable(error)),
     };
     pass::run(reader, &bundle.layer, diff_id.algorithm(), change).await
+}
+
+/// The bundle's lock, by a pass that stops there.
+pub(in crate::proxy) async fn read_lock(
+    contents: &Contents,
+    repository: &RepositoryName,
+    bundle: &Bundle,
+) -> Result<Result<ImagesLock, Unchanged>, Undecided> {
+    let found = Arc::new(Mutex::new(None));
+    let kept = Arc::clone(&found);
+    let change: LockChange = Box::new(move |lock| {
+        *kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(lock.clone());
+        Err(Unchanged::NothingChanges)
+    });
+    let stopped = rewrite_layer(contents, repository, bundle, change).await?;
+    let found = found.lock().unwrap_or_else(PoisonError::into_inner).take();
+    Ok(match (found, stopped) {
+        (Some(lock), _) => Ok(lock),
+        (None, Err(reason)) => Err(reason),
+        (None, Ok(_)) => Err(Unchanged::NoLock),
+    })
 }
 
 /// How the lock changes. It is called in the pass's own thread, so it may wait there for the verdict; and it
