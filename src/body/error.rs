@@ -34,6 +34,18 @@ fn inside<'a>(err: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static
     Some(&**shared)
 }
 
+/// An error and the chain of its causes on one line.
+pub fn with_causes(err: &(dyn Error + 'static)) -> String {
+    let mut text = err.to_string();
+    let mut next = err.source();
+    while let Some(cause) = next {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        next = cause.source();
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

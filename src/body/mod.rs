@@ -21,7 +21,7 @@ use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Empty, Full};
 
 pub use clock::{Clock, SystemClock};
-pub use error::find_source;
+pub use error::{find_source, with_causes};
 pub use sized::{SizeError, sized};
 
 /// A future behind a trait object, as the narrow traits return them.

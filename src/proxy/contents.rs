@@ -47,12 +47,7 @@ impl Contents {
         repository: &RepositoryName,
         digest: &Digest,
     ) -> Result<Option<Manifest>, ProxyError> {
-        let Some(Member { media_type: Some(media_type), .. }) = self.member(repository, digest).await else {
-            return Ok(None);
-        };
-        let bytes = self.cache.load(digest, MAX_MANIFEST_BYTES).await;
-        let media_type = MediaType::from(media_type.as_str());
-        Ok(bytes.map(|bytes| Manifest { bytes, digest: *digest, media_type }))
+        Ok(cached_manifest(&self.cache, repository, digest).await.unwrap_or_default())
     }
 
     /// Stores a manifest that the upstream sent, unless it is of the kind whose digest is not that of its bytes.
@@ -147,6 +142,20 @@ impl Contents {
     }
 }
 
+/// The manifest of `digest` that is in the cache, if this repository is known to have it.
+pub(super) async fn cached_manifest(
+    cache: &Cache,
+    repository: &RepositoryName,
+    digest: &Digest,
+) -> io::Result<Option<Manifest>> {
+    let Some(Member { media_type: Some(media_type), .. }) = cache.member(repository, digest).await? else {
+        return Ok(None);
+    };
+    let bytes = cache.load(digest, MAX_MANIFEST_BYTES).await;
+    let media_type = MediaType::from(media_type.as_str());
+    Ok(bytes.map(|bytes| Manifest { bytes, digest: *digest, media_type }))
+}
+
 /// Records that a repository has a blob, once its bytes are known to be the blob's. Small ones are when they are
 /// handed out.
 async fn confirm_member(cache: Cache, repository: RepositoryName, reader: Reader) {
@@ -197,10 +206,15 @@ fn fill_cause(error: FillError) -> Result<UpstreamError, ProxyError> {
     }
 }
 
+/// The same where it does not matter whose fault it is.
+pub(super) fn fill_failure(error: FillError) -> ProxyError {
+    fill_cause(error).map_or_else(|error| error, ProxyError::from)
+}
+
 /// What broke a read of content that was, or is still, being filled.
 fn read_cause(error: ReadError) -> ProxyError {
     match error {
-        ReadError::Fill(error) => fill_cause(error).map_or_else(|error| error, ProxyError::from),
+        ReadError::Fill(error) => fill_failure(error),
         ReadError::Store(error) => ProxyError::Cache(error),
     }
 }

@@ -3,7 +3,7 @@
 //! A manifest by tag: what the tag stands for (`tag`), the original (`contents`), and what becomes of it for this
 //! client (`relocation`). By digest: exactly that digest, from whatever has it: a relocated bundle, the cache,
 //! the upstream, and last a search for the bundle that it could have been made of. Blobs likewise (`blob`).
-//! `explain` tells all of it to a person. A [`View`] says how one client sees the registry.
+//! `explain` tells all of it to a person, `tasks` are what operators have done. A [`View`] says how one client sees the registry.
 //!
 //! Everything here is in the registry's own terms. HTTP is above, in `server`; bytes and their safe-keeping below,
 //! in `cache`; the registry behind is below, too, in `upstream`.
@@ -17,6 +17,7 @@ mod flights;
 mod outcome;
 mod relocation;
 mod tag;
+mod tasks;
 mod undecided;
 mod view;
 
@@ -34,6 +35,9 @@ pub use relocation::RelocationLimits;
 use relocation::{Answer, Relocation, RelocationKey, Relocator};
 pub use tag::TagPolicy;
 use tag::{Content, Demand, Resolved, Tags};
+pub use tasks::{
+    Amount, Bound, Disk, Event, Events, ListedContent, Progress, ReadReference, Stats, Task, Tasks, Wanted, Warmed,
+};
 pub use undecided::Undecided;
 pub use view::View;
 

@@ -28,8 +28,8 @@ pub(super) use answer::{Answer, Why};
 use memory::{Memory, Remembered};
 pub(super) use record::{Relocation, RelocationKey};
 pub(super) use verdict::{Extent, Found, Verdict, verdict};
-pub(super) use work::{Bundle, Worked, assemble, inspect, read_lock, rewrite_layer};
 use work::{Stopped, work};
+pub(super) use work::{Worked, assemble, inspect, read_lock, rewrite_layer};
 
 use super::contents::Contents;
 use super::flights::{Flight, Flights};

@@ -19,6 +19,7 @@ use http::StatusCode;
 
 pub use policy::TagPolicy;
 use record::{TagKey, TagRecord};
+pub(super) use record::{key, known};
 use trouble::Troubles;
 
 use super::contents::Contents;

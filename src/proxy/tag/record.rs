@@ -1,10 +1,11 @@
 //! What a tag stood for, as it is written down.
 
+use std::io;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
-use crate::cache::RecordKey;
+use crate::cache::{Cache, RecordKey};
 use crate::oci::{Digest, RepositoryName, Tag};
 
 /// A tag of a repository.
@@ -17,7 +18,7 @@ pub(super) struct TagKey {
 impl TagKey {
     /// Where it is recorded.
     pub(super) fn record(&self) -> RecordKey {
-        RecordKey::new(["tags", self.repository.as_str(), self.tag.as_str()])
+        key(&self.repository, &self.tag)
     }
 
     /// As patterns name it.
@@ -55,6 +56,20 @@ impl TagRecord {
         let checked = UNIX_EPOCH.checked_add(Duration::from_secs(self.checked))?;
         now.duration_since(checked).ok()
     }
+}
+
+/// What a tag stood for when the upstream last said so, however long ago.
+pub(in crate::proxy) async fn known(
+    cache: &Cache,
+    repository: &RepositoryName,
+    tag: &Tag,
+) -> io::Result<Option<Digest>> {
+    Ok(cache.get::<TagRecord>(&key(repository, tag)).await?.map(|known| known.digest))
+}
+
+/// Where a tag is recorded.
+pub(in crate::proxy) fn key(repository: &RepositoryName, tag: &Tag) -> RecordKey {
+    RecordKey::new(["tags", repository.as_str(), tag.as_str()])
 }
 
 #[cfg(test)]

@@ -1,0 +1,252 @@
+//! The work on one manifest or blob, by the paths that clients' requests take.
+
+use std::error::Error;
+use std::fmt::Display;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::teller::Teller;
+use super::{Wanted, full_name};
+use crate::cache::Member;
+use crate::oci::{Descriptor, Digest, Manifest, Reference, RepositoryName};
+use crate::proxy::contents::{Contents, fill_failure};
+use crate::proxy::error::ProxyError;
+use crate::proxy::outcome::Outcome;
+use crate::proxy::relocation::{Answer, Relocation, RelocationKey, inspect, read_lock};
+use crate::proxy::tag::Demand;
+use crate::proxy::undecided::Undecided;
+use crate::proxy::{Proxy, Subject};
+
+/// How long to wait before a manifest is asked for again: blobs are, too, and a pull of hundreds of images should
+/// not have to be begun again because of one bad moment.
+const ASKED_AGAIN_AFTER: [Duration; 3] = [Duration::from_millis(500), Duration::from_secs(1), Duration::from_secs(2)];
+/// The most that an upstream's own wish to be left alone makes it wait.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+
+/// Pulls from one repository.
+pub(super) struct Puller {
+    pub(super) repository: RepositoryName,
+    pub(super) teller: Arc<Teller>,
+    proxy: Proxy,
+}
+
+/// Something to pull.
+pub(super) enum Job {
+    /// A manifest that is at hand; with a key, if it is to be relocated.
+    Known { manifest: Manifest, key: Option<RelocationKey> },
+    /// A manifest.
+    Manifest { digest: Digest, depth: u32 },
+    /// The list of images in an image's lock, if it is a bundle.
+    Images { manifest: Manifest, depth: u32, key: Option<RelocationKey> },
+    /// A config or layer.
+    Blob(Descriptor),
+}
+
+/// What a reference stands for.
+pub(super) struct Original {
+    pub(super) manifest: Manifest,
+    /// How it is relocated for the clients of a tag.
+    pub(super) key: Option<RelocationKey>,
+    /// Whether the registry could not be asked.
+    pub(super) stale: bool,
+}
+
+/// What was pulled.
+pub(super) enum Pulled {
+    Manifest { manifest: Manifest, depth: u32, key: Option<RelocationKey> },
+    Images { images: Vec<Digest>, depth: u32, fate: Fate },
+    Blob { size: u64 },
+}
+
+/// What clients get for a bundle.
+#[derive(Default)]
+pub(super) struct Fate {
+    /// The relocated one.
+    pub(super) relocated: Option<Digest>,
+    /// Why it is the original.
+    pub(super) reason: Option<String>,
+}
+
+impl Puller {
+    pub(super) fn new(proxy: &Proxy, repository: RepositoryName, teller: Arc<Teller>) -> Self {
+        Self { repository, teller, proxy: proxy.clone() }
+    }
+
+    fn contents(&self) -> &Arc<Contents> {
+        &self.proxy.0.contents
+    }
+
+    /// The original that a reference stands for, and how it is to be relocated for a tag's clients.
+    pub(super) async fn original(&self, wanted: &Wanted) -> Result<Original, ProxyError> {
+        let Wanted { view, repository, reference } = wanted;
+        let (manifest, outcome, key) = match reference {
+            Reference::Tag(tag) => {
+                let (manifest, status) = self.proxy.original(repository, tag, Demand::Believed).await?;
+                let key = view.target(repository).map(|(target, each)| RelocationKey {
+                    repository: repository.clone(),
+                    original: manifest.digest,
+                    target,
+                    each,
+                });
+                (manifest, status.outcome, key)
+            }
+            Reference::Digest(digest) => {
+                let served = self.proxy.manifest(view, repository, reference).await?;
+                let relocation = match served.status.outcome {
+                    Outcome::Relocated => self.proxy.0.relocator.by_manifest(repository, digest).await?,
+                    _ => None,
+                };
+                match relocation {
+                    // All that a relocated bundle has of its own is recorded.
+                    Some(relocation) => {
+                        let (manifest, outcome) = self.contents().manifest(repository, &relocation.original).await?;
+                        (manifest, outcome, None)
+                    }
+                    None => (served.manifest, served.status.outcome, None),
+                }
+            }
+        };
+        self.mention_uncached(&manifest.digest, outcome).await;
+        Ok(Original { manifest, key, stale: outcome == Outcome::Stale })
+    }
+
+    /// Does a piece of work; tells if it cannot be done.
+    pub(super) async fn run(&self, job: Job) -> Option<Pulled> {
+        match job {
+            Job::Known { manifest, key } => Some(Pulled::Manifest { manifest, depth: 0, key }),
+            Job::Manifest { digest, depth } => {
+                let manifest = self.told(&digest, self.manifest(&digest).await).await?;
+                Some(Pulled::Manifest { manifest, depth, key: None })
+            }
+            Job::Images { manifest, depth, key } => {
+                let (images, fate) = self.images(&manifest, key).await;
+                Some(Pulled::Images { images, depth, fate })
+            }
+            Job::Blob(descriptor) => {
+                let pulled = self.blob(&descriptor).await;
+                if descriptor.is_non_distributable() && matches!(pulled, Err(ProxyError::NotFound { .. })) {
+                    return Some(Pulled::Blob { size: descriptor.size });
+                }
+                self.told(&descriptor.digest, pulled).await?;
+                Some(Pulled::Blob { size: descriptor.size })
+            }
+        }
+    }
+
+    async fn manifest(&self, digest: &Digest) -> Result<Manifest, ProxyError> {
+        let mut waits = ASKED_AGAIN_AFTER.into_iter();
+        loop {
+            match self.contents().manifest(&self.repository, digest).await {
+                Err(ProxyError::Upstream(error)) if error.is_transient() => {
+                    let Some(wait) = waits.next() else { return Err(error.into()) };
+                    let wait = error.retry_after().unwrap_or(wait).min(LONGEST_WAIT);
+                    self.contents().cache.clock().sleep(wait).await;
+                }
+                Err(error) => return Err(error),
+                Ok((manifest, outcome)) => {
+                    self.mention_uncached(digest, outcome).await;
+                    return Ok(manifest);
+                }
+            }
+        }
+    }
+
+    async fn mention_uncached(&self, digest: &Digest, outcome: Outcome) {
+        if outcome == Outcome::Bypass {
+            self.problem(digest, "is of a kind that is not cached (Docker schema 1)").await;
+        }
+    }
+
+    /// Waits until a blob is in the cache, and this repository is known to have it.
+    async fn blob(&self, descriptor: &Descriptor) -> Result<(), ProxyError> {
+        let contents = self.contents();
+        let (reader, _) = contents.blob(&self.repository, &descriptor.digest).await?;
+        let counted = self.teller.arriving(&reader);
+        let complete = reader.complete().await;
+        drop(counted);
+        complete.map_err(fill_failure)?;
+        // Also recorded beside the answer to whoever asked first, which need not be done yet.
+        let member = Member { media_type: None, size: reader.size() };
+        Ok(contents.cache.add_member(&self.repository, &descriptor.digest, member).await?)
+    }
+
+    /// The images that the lock of a bundle names, and what clients get for it; nothing for other images.
+    async fn images(&self, manifest: &Manifest, key: Option<RelocationKey>) -> (Vec<Digest>, Fate) {
+        let mut fate = Fate::default();
+        if let Some(key) = key {
+            match self.relocate(&key, manifest).await {
+                Ok(Answer::Relocated(relocation)) => {
+                    fate.relocated = Some(relocation.manifest.digest);
+                    let Relocation { images, complete: true, .. } = &*relocation else {
+                        return (self.lock(manifest).await.unwrap_or_default(), fate);
+                    };
+                    return (images.clone(), fate);
+                }
+                Ok(Answer::Original(why)) => fate.reason = Some(why.to_string()),
+                Err(cause) => {
+                    self.problem(&manifest.digest, format!("cannot be relocated now: {cause}")).await;
+                }
+            }
+        }
+        match self.lock(manifest).await {
+            Some(images) => (images, fate),
+            None => (Vec::new(), Fate::default()),
+        }
+    }
+
+    /// Has a bundle relocated, however long that takes: nobody waits with a request for it.
+    async fn relocate(&self, key: &RelocationKey, manifest: &Manifest) -> Result<Answer, Undecided> {
+        loop {
+            match self.proxy.0.relocator.answer(key, manifest).await {
+                Err(Undecided::Deadline) => {}
+                settled => return settled,
+            }
+        }
+    }
+
+    /// What the lock of a bundle names; `None` for what is no bundle.
+    async fn lock(&self, manifest: &Manifest) -> Option<Vec<Digest>> {
+        let limits = self.proxy.0.relocator.limits();
+        let read = async {
+            let bundle = match inspect(self.contents(), &self.repository, manifest, limits.max_layer_bytes).await? {
+                Ok(bundle) => bundle,
+                Err(reason) => return Ok(Err(reason)),
+            };
+            read_lock(self.contents(), &self.repository, &bundle).await
+        };
+        match read.await {
+            Ok(Ok(lock)) => Some(lock.images().map(|image| image.reference.digest).collect()),
+            Ok(Err(reason)) if reason.is_not_a_bundle() => None,
+            Ok(Err(reason)) => {
+                self.problem(&manifest.digest, format!("the images of this bundle are not known: {reason}")).await;
+                Some(Vec::new())
+            }
+            Err(cause) => {
+                let problem = format!("whether this is a bundle, and of which images, is not known now: {cause}");
+                self.problem(&manifest.digest, problem).await;
+                Some(Vec::new())
+            }
+        }
+    }
+
+    async fn told<T>(&self, digest: &Digest, result: Result<T, ProxyError>) -> Option<T> {
+        match result {
+            Ok(value) => return Some(value),
+            Err(ProxyError::NotFound { subject: Subject::Manifest, .. }) => {
+                self.problem(digest, "this image is not in the repository").await;
+            }
+            Err(error) => self.failed(digest, &error).await,
+        }
+        None
+    }
+
+    /// Tells a problem with a part.
+    pub(super) async fn problem(&self, digest: &Digest, problem: impl Display) {
+        self.teller.problem(full_name(&self.repository, &digest.to_string()), problem).await;
+    }
+
+    /// Tells an error about a part, with its causes.
+    pub(super) async fn failed(&self, digest: &Digest, error: &(dyn Error + Send + Sync + 'static)) {
+        self.teller.failed(full_name(&self.repository, &digest.to_string()), error).await;
+    }
+}

@@ -1,0 +1,178 @@
+//! Pulling a reference with all that belongs to it.
+//!
+//! A list of work that grows while it is done: a manifest leads to blobs or to the manifests of an index, and a
+//! bundle's lock to more manifests. Each digest is worked on once, so what is shared, or leads back, costs nothing.
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
+
+use tokio::task::JoinSet;
+
+use super::event::{Amount, Event, Warmed};
+use super::pull::{Fate, Job, Original, Pulled, Puller};
+use super::teller::Teller;
+use super::{Wanted, full_name};
+use crate::cache::{Hold, Pin};
+use crate::oci::{Descriptor, Digest, Manifest, ManifestView, Platform};
+use crate::proxy::Proxy;
+
+/// Manifests and blobs worked on at one time. Enough to keep a registry's latency from counting; how many requests
+/// it gets at one time, this and those of clients, is `upstream.concurrency`'s to bound.
+const CONCURRENT_JOBS: usize = 8;
+/// How deep indexes and bundles may nest. imgpkg's own bundles of bundles have two or three levels.
+const MAX_DEPTH: u32 = 8;
+
+/// Pulls what is wanted, and pins it where that is asked for.
+pub(super) async fn warm(proxy: &Proxy, wanted: &Wanted, platforms: &[Platform], pin: bool, teller: &Arc<Teller>) {
+    let puller = Puller::new(proxy, wanted.repository.clone(), Arc::clone(teller));
+    let Original { manifest, key, stale } = match puller.original(wanted).await {
+        Ok(found) => found,
+        Err(error) => return teller.failed(wanted.name(), &error).await,
+    };
+    let digest = manifest.digest;
+    let cache = &proxy.0.contents.cache;
+    let mut walk = Walk {
+        puller: Arc::new(puller),
+        platforms,
+        // What was just pulled must not make room for the rest: it would be called warm and not be there.
+        hold: cache.hold(),
+        manifests: HashSet::from([digest]),
+        blobs: HashSet::new(),
+        pulled: Amount::default(),
+        fate: Fate::default(),
+        waiting: VecDeque::new(),
+        first: VecDeque::new(),
+    };
+    teller.tally().known.add(manifest.bytes.len() as u64);
+    walk.hold.add([digest]);
+    walk.first.push_back(Job::Known { manifest, key });
+    walk.run().await;
+
+    let (repository, reference) = (wanted.repository.clone(), wanted.reference.to_string());
+    let Fate { relocated, reason } = walk.fate;
+    let (manifests, blobs, bytes) = (walk.manifests.len() as u64, walk.blobs.len() as u64, walk.pulled.bytes);
+    let warmed = Warmed {
+        repository: repository.clone(),
+        reference: reference.clone(),
+        digest,
+        stale,
+        relocated,
+        reason,
+        manifests,
+        blobs,
+        bytes,
+    };
+    teller.tell(Event::Warmed(warmed)).await;
+    if pin {
+        let digests = walk.hold.digests();
+        let contents = digests.len() as u64;
+        match cache.pin(&Pin { repository: repository.clone(), reference: reference.clone(), digests }).await {
+            Ok(()) => teller.tell(Event::Pinned { repository, reference, contents }).await,
+            Err(error) => teller.failed(full_name(&repository, &reference), &error).await,
+        }
+    }
+}
+
+/// The work on one reference.
+struct Walk<'a> {
+    puller: Arc<Puller>,
+    platforms: &'a [Platform],
+    hold: Hold,
+    manifests: HashSet<Digest>,
+    blobs: HashSet<Digest>,
+    pulled: Amount,
+    fate: Fate,
+    /// Manifests, which tell how much there is, go before what they name.
+    first: VecDeque<Job>,
+    waiting: VecDeque<Job>,
+}
+
+impl Walk<'_> {
+    async fn run(&mut self) {
+        let mut jobs = JoinSet::new();
+        loop {
+            while jobs.len() < CONCURRENT_JOBS
+                && let Some(job) = self.first.pop_front().or_else(|| self.waiting.pop_front())
+            {
+                let puller = Arc::clone(&self.puller);
+                jobs.spawn(async move { puller.run(job).await });
+            }
+            match jobs.join_next().await {
+                None => return,
+                Some(Ok(None)) => {}
+                Some(Ok(Some(pulled))) => self.take(pulled).await,
+                Some(Err(_)) => self.puller.teller.problem(&self.puller.repository, "the work on a part crashed").await,
+            }
+        }
+    }
+
+    async fn take(&mut self, pulled: Pulled) {
+        match pulled {
+            Pulled::Manifest { manifest, depth, key } => {
+                self.count(manifest.bytes.len() as u64);
+                match manifest.view() {
+                    Ok(ManifestView::Image { config, layers }) => {
+                        self.add_blobs([config].into_iter().chain(layers));
+                        self.waiting.push_back(Job::Images { manifest, depth, key });
+                    }
+                    Ok(ManifestView::Index { manifests }) => self.add_children(&manifest, manifests, depth).await,
+                    Ok(ManifestView::Other) => {}
+                    Err(error) => self.puller.failed(&manifest.digest, &error).await,
+                }
+            }
+            Pulled::Images { images, depth, fate } => {
+                if depth == 0 {
+                    self.fate = fate;
+                }
+                self.add_manifests(images, depth + 1).await;
+            }
+            Pulled::Blob { size } => self.count(size),
+        }
+    }
+
+    fn count(&mut self, bytes: u64) {
+        self.pulled.add(bytes);
+        self.puller.teller.tally().done.add(bytes);
+    }
+
+    fn add_blobs(&mut self, descriptors: impl Iterator<Item = Descriptor>) {
+        for descriptor in descriptors {
+            if self.blobs.insert(descriptor.digest) {
+                self.puller.teller.tally().known.add(descriptor.size);
+                self.hold.add([descriptor.digest]);
+                self.waiting.push_back(Job::Blob(descriptor));
+            }
+        }
+    }
+
+    async fn add_children(&mut self, index: &Manifest, children: Vec<Descriptor>, depth: u32) {
+        let listed = children.len();
+        let asked_for = |child: &Descriptor| match &child.platform {
+            Some(platform) => self.platforms.iter().any(|wanted| platform.is(wanted)),
+            // An index within, or an image for any machine.
+            None => true,
+        };
+        let digests: Vec<Digest> = children
+            .into_iter()
+            .filter(|child| self.platforms.is_empty() || asked_for(child))
+            .map(|child| child.digest)
+            .collect();
+        if listed > 0 && digests.is_empty() {
+            let names: Vec<String> = self.platforms.iter().map(ToString::to_string).collect();
+            self.puller.problem(&index.digest, format!("it has no image for {}", names.join(" or "))).await;
+        }
+        self.add_manifests(digests, depth + 1).await;
+    }
+
+    async fn add_manifests(&mut self, digests: Vec<Digest>, depth: u32) {
+        let new: Vec<Digest> = digests.into_iter().filter(|digest| self.manifests.insert(*digest)).collect();
+        if depth > MAX_DEPTH {
+            for digest in new {
+                self.puller.problem(&digest, format!("is nested more than {MAX_DEPTH} deep, and was not pulled")).await;
+            }
+            return;
+        }
+        self.hold.add(new.iter().copied());
+        self.first.extend(new.into_iter().map(|digest| Job::Manifest { digest, depth }));
+    }
+}
