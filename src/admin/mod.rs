@@ -2,9 +2,11 @@
 //!
 //! Apart from the clients' listener, so that metrics are not public by accident, and so that a proxy whose
 //! clients use up every connection can still say so. It outlives draining: `/readyz` turns to 503 first, which
-//! is how a load balancer learns to send clients elsewhere. What is left out: anything that changes anything.
+//! is how a load balancer learns to send clients elsewhere. What changes anything is not on that listener but on
+//! the `control` socket.
 
 mod answer;
+pub mod control;
 
 use std::convert::Infallible;
 use std::future::Future;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use super::tasks::arguments::{CacheCommand, UnpinArguments, WarmArguments};
 use crate::config::{CommandLine, Config, ConfigError};
 
 /// A reverse proxy in front of an OCI registry that serves imgpkg bundles with their images named where the client
@@ -24,6 +25,17 @@ pub(super) enum Command {
     Demo(DemoArguments),
     /// Tell what becomes of a reference, and why.
     Explain(ExplainArguments),
+    /// Pull images into a cache before anybody asks: of a bundle, every image its lock names.
+    Warm(WarmArguments),
+    /// Pull images into a cache as `warm` does, and never evict them.
+    Pin(WarmArguments),
+    /// Take pins back, so that what was pinned may be evicted.
+    Unpin(UnpinArguments),
+    /// Look into a cache, and take things out.
+    Cache {
+        #[command(subcommand)]
+        command: CacheCommand,
+    },
     /// Check a configuration file.
     Check {
         /// The file.
@@ -126,6 +138,12 @@ mod tests {
             &["colocate", "serve", "--config", "c.yaml"][..],
             &["colocate", "serve", "--upstream", "layout:d", "--listen", "127.0.0.1:1", "--cache", "c"],
             &["colocate", "explain", "--upstream", "https://a.b", "--endpoint", "c.d", "--json", "e/f:g"],
+            &["colocate", "warm", "--config", "c.yaml", "a/b:v1", "c/d"],
+            &["colocate", "warm", "--cache", "c", "a/b", "--platform", "linux/amd64", "--platform", "linux/arm/v7"],
+            &["colocate", "pin", "--cache", "c", "--upstream", "https://a.b", "--endpoint", "c.d", "a/b"],
+            &["colocate", "unpin", "--cache", "c", "a/b"],
+            &["colocate", "cache", "ls", "--cache", "c", "--json"],
+            &["colocate", "cache", "rm", "--config", "c.yaml", "--force", "a/b:v1"],
             &["colocate", "demo", "--once"],
             &["colocate", "check", "--config", "c.yaml"],
         ] {
@@ -136,6 +154,13 @@ mod tests {
             &["colocate", "serve", "--config", "c.yaml", "--listen", "a"],
             &["colocate", "serve", "--config", "c.yaml", "--upstream", "a"],
             &["colocate", "explain", "a/b"],
+            &["colocate", "warm", "a/b"],
+            &["colocate", "warm", "--cache", "c"],
+            &["colocate", "warm", "--upstream", "https://a.b", "a/b"],
+            &["colocate", "warm", "--cache", "c", "a/b", "--platform", "linux"],
+            &["colocate", "pin", "--config", "c", "--cache", "c", "a/b"],
+            &["colocate", "cache", "ls"],
+            &["colocate", "cache", "rm", "--cache", "c"],
             &["colocate", "check"],
         ] {
             assert!(Arguments::try_parse_from(bad).is_err(), "{bad:?}");

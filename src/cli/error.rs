@@ -5,7 +5,9 @@ use std::io;
 use std::process::ExitCode;
 
 use super::demo::error::DemoError;
+use super::tasks::PlaceError;
 use super::wire::StartError;
+use crate::admin::control::ControlError;
 use crate::config::ConfigError;
 use crate::proxy::ProxyError;
 use crate::telemetry::LogError;
@@ -29,8 +31,16 @@ pub(super) enum CliError {
     Proxy(#[from] ProxyError),
     #[error(transparent)]
     Demo(#[from] DemoError),
+    #[error(transparent)]
+    Place(#[from] PlaceError),
+    #[error(transparent)]
+    Control(#[from] ControlError),
+    #[error("{}", match .0 { 1 => "there was a problem".to_owned(), count => format!("there were {count} problems") })]
+    Problems(u64),
     #[error("stopped by {0}")]
     Stopped(&'static str),
+    #[error("the cache cannot be listed")]
+    Stock(#[source] io::Error),
     #[error("the answer cannot be written")]
     Output(#[source] io::Error),
 }
@@ -49,6 +59,7 @@ impl CliError {
             Self::Config(_) | Self::Log(_) | Self::Usage(_) => ExitCode::from(2),
             // Settings that are well-formed but cannot be used, as a key that is not the certificate's.
             Self::Start(StartError::Registry(_) | StartError::Tls(_)) => ExitCode::from(2),
+            Self::Place(PlaceError::NoCache { .. } | PlaceError::NoUpstream { .. }) => ExitCode::from(2),
             _ => ExitCode::FAILURE,
         }
     }

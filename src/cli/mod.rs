@@ -1,7 +1,8 @@
 //! The command line: what each command does with the rooms below.
 //!
 //! `wire` makes a running proxy of a configuration, and is the only place that knows every room. `serve` runs it
-//! until a signal, `demo` pulls through it, `explain` asks it without a listener, and `check` stops before it.
+//! until a signal, `demo` pulls through it, `explain` asks it without a listener, and `check` stops before it. `tasks`
+//! are the commands that work on a cache, or have the process do it that serves from it.
 //! What a command has to say goes to stdout, errors to stderr with all their causes. A mistake in arguments or
 //! configuration exits with 2, anything that went wrong later with 1.
 
@@ -9,7 +10,9 @@ mod arguments;
 mod demo;
 mod error;
 mod explain;
+mod reference;
 mod serve;
+mod tasks;
 mod wire;
 
 use std::process::ExitCode;
@@ -52,6 +55,10 @@ async fn dispatch(command: Command) -> Result<(), CliError> {
             telemetry::init(false, "error")?;
             explain::explain(&arguments).await
         }
+        Command::Warm(arguments) => tasks::warm(arguments, false).await,
+        Command::Pin(arguments) => tasks::warm(arguments, true).await,
+        Command::Unpin(arguments) => tasks::unpin(arguments).await,
+        Command::Cache { command } => tasks::cache(command).await,
         Command::Check { config } => check(&Config::load(&config)?),
     }
 }

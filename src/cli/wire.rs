@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 
 use tokio::sync::watch;
@@ -9,6 +10,8 @@ use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 use url::Url;
 
+use super::reference::Names;
+use crate::admin::control::Control;
 use crate::admin::{Admin, Readiness};
 use crate::body::{Clock, SystemClock};
 use crate::cache::{Bounds, Cache, CacheLimits, FinishAbandoned, LocalStore, OpenError};
@@ -16,7 +19,7 @@ use crate::config::{
     self, CacheBounds, CacheConfig, Config, RelocationConfig, ServerConfig, TagsConfig, Undecided, UpstreamConfig,
     UpstreamPlace,
 };
-use crate::proxy::{Proxy, ProxyParts, RelocationLimits, TagPolicy};
+use crate::proxy::{Proxy, ProxyParts, RelocationLimits, TagPolicy, Tasks};
 use crate::server::{Drained, Server, ServerLimits, ServerParts};
 use crate::telemetry::Metrics;
 use crate::tls;
@@ -80,22 +83,14 @@ enum Stage {
 pub async fn start(config: Config) -> Result<Running, StartError> {
     let metrics = Metrics::new();
     let (proxy, cache) = proxy(&config, metrics.clone()).await?;
-    tokio::spawn(async move {
-        // Behind the listener: a large cache takes its time to look through, and serves meanwhile.
-        if let Err(err) = cache.take_stock().await {
-            tracing::warn!(%err, "the cache cannot be listed, so nothing in it is evicted");
-        }
-        let upkeep = cache.upkeep();
-        drop(cache);
-        upkeep.await;
-    });
+    let control = control(&config.cache.dir);
     let tls = acceptor(&config.server)?;
     let parts = ServerParts {
-        proxy,
+        proxy: proxy.clone(),
         metrics: metrics.clone(),
-        endpoint: config.endpoint,
-        endpoints: config.endpoints,
-        rules: config.rules,
+        endpoint: config.endpoint.clone(),
+        endpoints: config.endpoints.clone(),
+        rules: config.rules.clone(),
         limits: ServerLimits {
             header_read_timeout: config.server.header_read_timeout,
             max_connections: config.server.max_connections,
@@ -122,24 +117,53 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         async move { drop(stage.wait_for(|stage| *stage >= wanted).await) }
     };
     let (address, admin_address) = (server.address(), admin.as_ref().map(Admin::address));
+    let tasks = Tasks::new(cache.clone(), Some(proxy), Names::new(&config, address).reader());
+    tokio::spawn(look_after(cache, control, tasks, reached(Stage::Draining)));
     let server = tokio::spawn(server.run(reached(Stage::Draining)));
     let admin_task = admin.map(|admin| tokio::spawn(admin.run(reached(Stage::Stopped))));
     readiness.set(true);
     Ok(Running { address, admin: admin_address, readiness, stop, server, admin_task })
 }
 
+/// Takes stock of the cache, and then looks after it, and has done with it what commands ask for. Behind the listener:
+/// a large cache takes its time to look through, and serves meanwhile.
+async fn look_after(cache: Cache, control: Option<Control>, tasks: Tasks, stopping: impl Future<Output = ()>) {
+    if let Err(err) = cache.take_stock().await {
+        tracing::warn!(%err, "the cache cannot be listed, so nothing in it is evicted");
+    }
+    let upkeep = cache.upkeep();
+    drop(cache);
+    let controlled = async {
+        match control {
+            Some(control) => control.run(tasks, stopping).await,
+            None => drop(tasks),
+        }
+    };
+    tokio::join!(upkeep, controlled);
+}
+
+/// What others can ask for is a convenience: without it, the proxy serves.
+fn control(directory: &Path) -> Option<Control> {
+    let bound = Control::bind(directory);
+    let directory = directory.display();
+    bound.inspect_err(|err| tracing::warn!(%directory, %err, "no commands can be taken for the cache")).ok()
+}
+
 /// A proxy without listeners, and its cache.
 pub(super) async fn proxy(config: &Config, metrics: Metrics) -> Result<(Proxy, Cache), StartError> {
     let upstream = upstream(&config.upstream, metrics.clone()).await?;
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let cache = cache(&config.cache, Arc::clone(&clock), metrics.clone()).await?;
-    let relocation = limits(&config.relocation);
-    let tags = tag_policy(&config.tags);
-    let parts = ProxyParts { upstream, cache: cache.clone(), clock, relocation, tags, metrics };
-    Ok((Proxy::new(parts), cache))
+    let cache = cache(&config.cache, metrics.clone()).await?;
+    Ok((proxy_over(config, upstream, cache.clone(), metrics), cache))
 }
 
-async fn upstream(config: &UpstreamConfig, metrics: Metrics) -> Result<Arc<dyn Upstream>, StartError> {
+/// A proxy over a cache that is open.
+pub(super) fn proxy_over(config: &Config, upstream: Arc<dyn Upstream>, cache: Cache, metrics: Metrics) -> Proxy {
+    let (clock, relocation, tags) = (Arc::clone(cache.clock()), limits(&config.relocation), tag_policy(&config.tags));
+    Proxy::new(ProxyParts { upstream, cache, clock, relocation, tags, metrics })
+}
+
+/// The registry behind. It is not asked yet.
+pub(super) async fn upstream(config: &UpstreamConfig, metrics: Metrics) -> Result<Arc<dyn Upstream>, StartError> {
     match &config.place {
         UpstreamPlace::Layout(dir) => {
             let dir = dir.clone();
@@ -182,7 +206,8 @@ pub(super) fn check(config: &Config) -> Result<(), StartError> {
     Ok(())
 }
 
-async fn cache(config: &CacheConfig, clock: Arc<dyn Clock>, metrics: Metrics) -> Result<Cache, StartError> {
+/// The cache, opened.
+pub(super) async fn cache(config: &CacheConfig, metrics: Metrics) -> Result<Cache, StartError> {
     let dir = config.dir.clone();
     let store = tokio::task::spawn_blocking(move || LocalStore::open(dir)).await??;
     let limits = CacheLimits {
@@ -196,6 +221,7 @@ async fn cache(config: &CacheConfig, clock: Arc<dyn Clock>, metrics: Metrics) ->
         },
         scrub: config.scrub,
     };
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     Ok(Cache::new(Arc::new(store), clock, limits, metrics))
 }
 

@@ -15,8 +15,8 @@ use super::glob::Glob;
 use super::raw::{self, Raw};
 use super::values::{self, Secret};
 use super::{
-    AbsentTag, Config, Credentials, Endpoint, LogConfig, LogFormat, RelocationConfig, Rule, Rules, ServerConfig,
-    TagsConfig, TlsConfig, Undecided, UpstreamConfig, UpstreamPlace, When,
+    AbsentTag, CacheConfig, Config, Credentials, Endpoint, LogConfig, LogFormat, RelocationConfig, Rule, Rules,
+    ServerConfig, TagsConfig, TlsConfig, Undecided, UpstreamConfig, UpstreamPlace, When,
 };
 
 /// The largest certificate, key or password file.
@@ -26,6 +26,13 @@ const MAX_FILE_BYTES: u64 = 1 << 20;
 pub(super) fn check(raw: Raw) -> Result<Config, Vec<Problem>> {
     let mut checker = Checker::default();
     let config = checker.config(raw);
+    if checker.problems.is_empty() { Ok(config) } else { Err(checker.problems) }
+}
+
+/// Checks the section `cache` alone.
+pub(super) fn check_cache(raw: raw::Cache) -> Result<CacheConfig, Vec<Problem>> {
+    let mut checker = Checker::default();
+    let config = checker.cache(raw);
     if checker.problems.is_empty() { Ok(config) } else { Err(checker.problems) }
 }
 

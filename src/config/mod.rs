@@ -241,3 +241,14 @@ impl Config {
             .map_err(|problems| ConfigError::new("the command line".to_owned(), problems))
     }
 }
+
+impl CacheConfig {
+    /// A cache in `directory`, all else by default.
+    ///
+    /// # Errors
+    /// When that is no directory's name.
+    pub fn in_directory(directory: String) -> Result<Self, ConfigError> {
+        let raw = raw::Cache { dir: Some(directory), ..raw::Cache::default() };
+        check::check_cache(raw).map_err(|problems| ConfigError::new("the command line".to_owned(), problems))
+    }
+}

@@ -32,6 +32,7 @@ const FILES: &[(&str, &[&str])] = &[
     ("upstream", &["layout", "archive"]),
     ("config", &[""]),
     ("tls", &[""]),
+    ("admin", &["socket"]),
     ("cli", &[""]),
 ];
 

@@ -1,0 +1,128 @@
+//! Where a task runs: here, or in the process that serves from the cache directory.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::admin::control::{self, ControlError, RemoteEvents};
+use crate::cache::{Cache, LocalStore, OpenError};
+use crate::cli::error::CliError;
+use crate::cli::reference::{Names, nameless};
+use crate::cli::wire::{self, StartError};
+use crate::config::{CacheConfig, Config};
+use crate::proxy::{Event, Events, Task, Tasks};
+use crate::telemetry::Metrics;
+
+/// How often, and with what pauses, a directory that is in use is tried whose user takes no tasks: it may be just
+/// starting, or stopping.
+const ATTEMPTS: u32 = 20;
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Why a task cannot run in a directory.
+#[derive(Debug, thiserror::Error)]
+pub(in crate::cli) enum PlaceError {
+    /// It must not be made by looking for it.
+    #[error("there is no cache in {}", directory.display())]
+    NoCache { directory: PathBuf },
+    /// Files of ours would be in the way of the cache's own user.
+    #[error(
+        "the cache directory {} belongs to user {owner}, and this is user {own}; run the command as that user, or while \
+         a colocate serves from it", directory.display()
+    )]
+    OtherUser { directory: PathBuf, owner: u32, own: u32 },
+    /// Somebody else works on it without serving.
+    #[error("the cache directory {} is in use by another colocate that takes no tasks, such as another of these \
+             commands; try again when it is done", directory.display())]
+    Busy { directory: PathBuf },
+    /// Nobody to ask for it, and no registry given.
+    #[error("no colocate serves from {}; give --upstream, or --config, to pull from", directory.display())]
+    NoUpstream { directory: PathBuf },
+    /// Without having come to its end.
+    #[error("the task was stopped")]
+    Stopped,
+}
+
+/// A cache, and what is known of the proxy around it.
+pub(super) struct Place {
+    cache: CacheConfig,
+    config: Option<Config>,
+}
+
+/// What a running task tells.
+pub(super) enum Told {
+    /// From this process.
+    Here(Events),
+    /// From another.
+    Remote(RemoteEvents),
+}
+
+impl Told {
+    /// The next event.
+    pub(super) async fn next(&mut self) -> Result<Option<Event>, ControlError> {
+        match self {
+            Self::Here(events) => Ok(events.next().await),
+            Self::Remote(events) => events.next().await,
+        }
+    }
+}
+
+impl Place {
+    /// The cache of a proxy.
+    pub(super) fn configured(config: Config) -> Self {
+        Self { cache: config.cache.clone(), config: Some(config) }
+    }
+
+    /// A cache alone.
+    pub(super) fn bare(cache: CacheConfig) -> Self {
+        Self { cache, config: None }
+    }
+
+    /// Starts a task where it can run.
+    pub(super) async fn run(&self, task: Task) -> Result<Told, CliError> {
+        let directory = || self.cache.dir.clone();
+        let pulls = matches!(task, Task::Warm { .. } | Task::Pin { .. });
+        if !LocalStore::exists(&self.cache.dir) && !pulls {
+            return Err(PlaceError::NoCache { directory: directory() }.into());
+        }
+        let other_user = other_user(&self.cache.dir);
+        for _ in 0..ATTEMPTS {
+            match control::send(&self.cache.dir, &task).await {
+                Ok(events) => return Ok(Told::Remote(events)),
+                Err(ControlError::NotServed(_)) => {}
+                Err(err) => return Err(err.into()),
+            }
+            if let Some((owner, own)) = other_user {
+                return Err(PlaceError::OtherUser { directory: directory(), owner, own }.into());
+            }
+            if pulls && self.config.is_none() {
+                return Err(PlaceError::NoUpstream { directory: directory() }.into());
+            }
+            match wire::cache(&self.cache, Metrics::new()).await {
+                Ok(cache) => return Ok(Told::Here(self.tasks(cache, pulls).await?.run(task))),
+                Err(StartError::Cache(OpenError::InUse { .. })) => tokio::time::sleep(PAUSE).await,
+                Err(err) => return Err(err.into()),
+            }
+        }
+        Err(PlaceError::Busy { directory: directory() }.into())
+    }
+
+    async fn tasks(&self, cache: Cache, pulls: bool) -> Result<Tasks, CliError> {
+        cache.take_stock().await.map_err(CliError::Stock)?;
+        let Some(config) = &self.config else { return Ok(Tasks::new(cache, None, nameless())) };
+        let proxy = if pulls {
+            let upstream = wire::upstream(&config.upstream, Metrics::new()).await?;
+            Some(wire::proxy_over(config, upstream, cache.clone(), Metrics::new()))
+        } else {
+            None
+        };
+        Ok(Tasks::new(cache, proxy, Names::new(config, config.listen).reader()))
+    }
+}
+
+/// The directory's owner and this process's user, if they differ.
+fn other_user(directory: &Path) -> Option<(u32, u32)> {
+    let owner = fs::metadata(directory).ok()?.uid();
+    let own = rustix::process::geteuid().as_raw();
+    (owner != own).then_some((owner, own))
+}

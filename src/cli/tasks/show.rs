@@ -1,0 +1,170 @@
+//! What a task tells, for people or as JSON.
+
+use std::fmt::Write as _;
+use std::io::{self, IsTerminal as _, Write as _};
+use std::time::{Duration, Instant, UNIX_EPOCH};
+
+use indicatif::{BinaryBytes, ProgressBar, ProgressStyle};
+
+use crate::proxy::{Amount, Event, ListedContent, Progress, Stats, Warmed};
+
+/// How often progress gets a line where there is no terminal to move a bar on.
+const LINE_EVERY: Duration = Duration::from_secs(5);
+const BAR: &str = "{spinner} [{bar:32}] {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec} {msg}";
+
+/// Where events are shown: results on stdout, progress and problems on stderr.
+pub(super) struct Screen {
+    json: bool,
+    bar: Option<ProgressBar>,
+    last_line: Instant,
+    listed: bool,
+}
+
+impl Screen {
+    pub(super) fn new(json: bool) -> Self {
+        let bar = (!json && io::stderr().is_terminal()).then(ProgressBar::no_length);
+        if let (Some(bar), Ok(style)) = (&bar, ProgressStyle::with_template(BAR)) {
+            bar.set_style(style.progress_chars("=> "));
+        }
+        Self { json, bar, last_line: Instant::now(), listed: false }
+    }
+
+    pub(super) fn show(&mut self, event: &Event) -> io::Result<()> {
+        if self.json {
+            let mut line = serde_json::to_string(event)?;
+            line.push('\n');
+            return io::stdout().write_all(line.as_bytes());
+        }
+        match event {
+            Event::Progress(progress) => self.progress(progress),
+            Event::Problem { .. } => self.beside_the_bar(|| writeln!(io::stderr(), "{}", line(event))),
+            Event::End { .. } => {
+                self.bar.iter().for_each(ProgressBar::finish_and_clear);
+                Ok(())
+            }
+            _ => {
+                let mut text = line(event);
+                if matches!(event, Event::Content(_)) && !std::mem::replace(&mut self.listed, true) {
+                    text.insert_str(0, HEADING);
+                }
+                self.beside_the_bar(|| writeln!(io::stdout(), "{text}"))
+            }
+        }
+    }
+
+    fn progress(&mut self, progress: &Progress) -> io::Result<()> {
+        if let Some(bar) = &self.bar {
+            bar.set_length(progress.known_bytes);
+            bar.set_message(format!("{} of {}", progress.done, progress.known));
+            bar.set_position(progress.done_bytes);
+            return Ok(());
+        }
+        if self.last_line.elapsed() < LINE_EVERY {
+            return Ok(());
+        }
+        self.last_line = Instant::now();
+        writeln!(io::stderr(), "{}", line(&Event::Progress(*progress)))
+    }
+
+    fn beside_the_bar(&self, write: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+        match &self.bar {
+            Some(bar) => bar.suspend(write),
+            None => write(),
+        }
+    }
+}
+
+const HEADING: &str = "DIGEST                                                                         SIZE  LAST USE              \
+                       STATE    REPOSITORIES\n";
+
+/// An event as text, usually a line.
+fn line(event: &Event) -> String {
+    match event {
+        Event::Progress(Progress { done, known, done_bytes, known_bytes }) => {
+            format!("{done} of {known}, {} of {}", BinaryBytes(*done_bytes), BinaryBytes(*known_bytes))
+        }
+        Event::Warmed(warmed) => warm(warmed),
+        Event::Pinned { repository, reference, contents } => {
+            format!("pinned {}: {contents} manifests and blobs", name(repository, reference))
+        }
+        Event::Unpinned { repository, reference } => format!("unpinned {}", name(repository, reference)),
+        Event::Content(content) => listed(content),
+        Event::Forgotten { repository, tag } => format!("forgot {repository}:{tag}"),
+        Event::Removed { digest, bytes } => format!("removed {digest}, {}", BinaryBytes(*bytes)),
+        Event::Spared { digest } => format!("left {digest}, which is pinned"),
+        Event::Damaged { digest, bytes } => {
+            format!("damaged and removed: {digest}, {}; it will be fetched again", BinaryBytes(*bytes))
+        }
+        Event::Verified { contents, bytes } => format!("{contents} right, {}", BinaryBytes(*bytes)),
+        Event::Stats(shown) => stats(shown),
+        Event::Problem { subject, problem } => format!("{subject}: {problem}"),
+        Event::End { problems } => format!("{problems} problems"),
+    }
+}
+
+fn name(repository: impl std::fmt::Display, reference: &str) -> String {
+    format!("{repository}{}{reference}", if reference.contains(':') { '@' } else { ':' })
+}
+
+fn warm(warmed: &Warmed) -> String {
+    let Warmed { repository, reference, digest, stale, relocated, reason, manifests, blobs, bytes } = warmed;
+    let (name, size) = (name(repository, reference), BinaryBytes(*bytes));
+    let mut text = format!("warm: {name}, {manifests} manifests and {blobs} blobs, {size}\n  original   {digest}");
+    // Writing to a String does not fail.
+    if let Some(relocated) = relocated {
+        let _ = write!(text, "\n  relocated  {relocated}");
+    }
+    if let Some(reason) = reason {
+        let _ = write!(text, "\n  not relocated: {reason}");
+    }
+    if *stale {
+        text.push_str("\n  as it was when the registry was last asked; it cannot be asked now");
+    }
+    text
+}
+
+fn listed(content: &ListedContent) -> String {
+    let ListedContent { digest, bytes, used, pins, kept, repositories } = content;
+    // A time beyond all times is no time at which anything was used.
+    let used = UNIX_EPOCH.checked_add(Duration::from_secs(*used)).unwrap_or(UNIX_EPOCH);
+    let used = humantime::format_rfc3339_seconds(used);
+    let state = match (pins.as_slice(), kept) {
+        ([], true) => "kept",
+        ([], false) => "-",
+        (_, _) => "pinned",
+    };
+    let repositories: Vec<&str> = repositories.iter().map(|repository| repository.as_str()).collect();
+    let size = BinaryBytes(*bytes).to_string();
+    let mut text = format!("{digest}  {size:>10}  {used}  {state:<7}  {}", repositories.join(", "));
+    if !pins.is_empty() {
+        let _ = write!(text, "  (pinned: {})", pins.join(", "));
+    }
+    text
+}
+
+fn stats(stats: &Stats) -> String {
+    let Stats { contents, arriving_bytes, pinned, kept, bound, records, disk } = stats;
+    let amount = |amount: &Amount| format!("{}, {}", amount.count, BinaryBytes(amount.bytes));
+    let mut text = format!("contents   {}", amount(contents));
+    let mut row = |name: &str, value: String| text.push_str(&format!("\n{name:<10} {value}"));
+    row("arriving", BinaryBytes(*arriving_bytes).to_string());
+    row("pinned", amount(pinned));
+    row("kept", amount(kept));
+    row(
+        "bound",
+        match bound {
+            None => "none".to_owned(),
+            Some(bound) => {
+                let (max, high, low) = (BinaryBytes(bound.max), BinaryBytes(bound.high), BinaryBytes(bound.low));
+                format!("{max}; above {high}, content is evicted down to {low}")
+            }
+        },
+    );
+    if let Some(disk) = disk {
+        row("disk", format!("{} free of {}", BinaryBytes(disk.free), BinaryBytes(disk.total)));
+    }
+    for (kind, count) in records {
+        row("records", format!("{kind}: {count}"));
+    }
+    text
+}
