@@ -11,11 +11,12 @@ use bytes::Bytes;
 use tokio::sync::watch;
 
 use super::Inner;
+use super::check::Checked;
 use super::download::{Download, SoFar, length};
 use super::progress::{Handover, Phase, Progress};
 use super::registration::Registration;
 use super::source::{FillError, Source};
-use super::store::{MAX_READ_BYTES, PartialContent};
+use super::store::{Content, MAX_READ_BYTES, PartialContent};
 use crate::oci::Digest;
 
 /// What a fill works with.
@@ -105,7 +106,7 @@ impl Filler {
     async fn bring(&self, registration: &Registration) -> Result<Brought, FillError> {
         let inner = &self.inner;
         // Whoever started this fill looked before it was registered: another may have ended in between.
-        if let Some(content) = inner.stored(&self.digest).await {
+        if let Some(content) = self.stored().await {
             self.progress.send_modify(|progress| {
                 progress.size = Some(content.size());
                 progress.written = content.size();
@@ -115,6 +116,7 @@ impl Filler {
             return Ok(Brought::Stored);
         }
         let _permit = tokio::select! {
+            biased;
             permit = inner.permits.acquire() => permit.map_err(|_| FillError::Stopped)?,
             () = registration.abandoned(&self.progress) => return Ok(Brought::Abandoned),
         };
@@ -156,6 +158,14 @@ impl Filler {
                 Err(err)
             }
         }
+    }
+
+    /// The content, if it is in the store after all, and right.
+    async fn stored(&self) -> Option<Arc<dyn Content>> {
+        let content = self.inner.stored(&self.digest).await?;
+        let is_right = self.inner.index.is_verified(&self.digest)
+            || self.inner.check(&self.digest, &content).await == Checked::Right;
+        is_right.then_some(content)
     }
 
     fn download(&self) -> Download {
@@ -207,6 +217,7 @@ impl Filler {
         arriving.grow(taken.so_far.written);
         loop {
             let next = tokio::select! {
+                biased;
                 next = download.next(&taken.so_far) => next?,
                 () = registration.abandoned(&self.progress) => return Ok(Some(Brought::Abandoned)),
             };

@@ -244,7 +244,7 @@ impl Cache {
             if let Some(reader) = self.content(digest).await {
                 return Ok(reader);
             }
-            let Joined { lookup, mut progress, seat, other_origin } = self.join_or_start(digest, size, &source);
+            let Joined { lookup, mut progress, seat } = self.join_or_start(digest, size, &source);
             let in_use = self.in_use(digest, Some(seat));
             let ready = progress.wait_for(|progress| progress.is_readable() || progress.failure().is_some()).await;
             let Ok(ready) = ready.map(|ready| ready.clone()) else {
@@ -257,7 +257,7 @@ impl Cache {
             };
             match (&ready.phase, ready.size, size) {
                 // Another registry's trouble is not this caller's.
-                (Phase::Failed(_), ..) if other_origin && joined < MAX_JOINS => joined += 1,
+                (Phase::Failed(_), ..) if lookup == Lookup::CollapsedElsewhere && joined < MAX_JOINS => joined += 1,
                 (Phase::Failed(err), ..) => return Err(err.clone()),
                 (_, Some(actual), Some(expected)) if actual != expected => {
                     return Err(FillError::SizeMismatch { expected, actual });
@@ -279,7 +279,8 @@ impl Cache {
             let other_origin = other.origin() != source.origin();
             // Taken under the lock: a fill is given up only if no seat is taken.
             let seat = audience.seat();
-            return Joined { lookup: Lookup::Collapsed, progress: progress.clone(), seat, other_origin };
+            let lookup = if other_origin { Lookup::CollapsedElsewhere } else { Lookup::Collapsed };
+            return Joined { lookup, progress: progress.clone(), seat };
         }
         let (sender, progress) = watch::channel(Progress::start());
         let audience = Audience::new();
@@ -291,7 +292,7 @@ impl Cache {
         // A runtime that is going down drops the task here and now, and with it the registration, which locks.
         drop(fills);
         tokio::spawn(filler.run(registration));
-        Joined { lookup: Lookup::Miss, progress, seat, other_origin: false }
+        Joined { lookup: Lookup::Miss, progress, seat }
     }
 
     fn in_use(&self, digest: &Digest, seat: Option<Seat>) -> Use {
@@ -305,8 +306,6 @@ struct Joined {
     lookup: Lookup,
     progress: watch::Receiver<Progress>,
     seat: Seat,
-    /// Whether it is one from another origin.
-    other_origin: bool,
 }
 
 impl Inner {

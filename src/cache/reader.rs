@@ -26,8 +26,10 @@ pub(super) const CHUNK_BYTES: usize = 128 << 10;
 pub enum Lookup {
     /// It was there.
     Hit,
-    /// A fill that was under way brings it.
+    /// A fill that was under way brings it, from where the caller would have had it.
     Collapsed,
+    /// A fill that was under way brings it from another origin, which says nothing of the caller's.
+    CollapsedElsewhere,
     /// A fill was started for it.
     Miss,
 }

@@ -98,11 +98,11 @@ impl Contents {
         })?;
         let mut outcome = match reader.lookup() {
             Lookup::Hit => Outcome::Hit,
-            Lookup::Collapsed => Outcome::Collapsed,
+            Lookup::Collapsed | Lookup::CollapsedElsewhere => Outcome::Collapsed,
             Lookup::Miss => Outcome::Miss,
         };
         if !is_member {
-            if reader.lookup() != Lookup::Miss {
+            if matches!(reader.lookup(), Lookup::Hit | Lookup::CollapsedElsewhere) {
                 // Another repository gave it, or is giving it: this one has to say that it has it, too.
                 self.upstream.blob_head(repository, digest).await.map_err(absent)?;
                 outcome = Outcome::Revalidated;

@@ -86,7 +86,12 @@ fn proxy_of(upstream: &str, store: Arc<dyn Store>, clock: Arc<TestClock>, tags: 
     Proxy::new(ProxyParts {
         upstream: Arc::new(RegistryUpstream::new(config).expect("a registry")),
         // Nothing in memory, so that what is taken from the store is gone.
-        cache: Cache::new(store, clock.clone(), CacheLimits { memory_bytes: 0, ..CacheLimits::default() }),
+        cache: Cache::new(
+            store,
+            clock.clone(),
+            CacheLimits { memory_bytes: 0, ..CacheLimits::default() },
+            Metrics::new(),
+        ),
         clock,
         relocation: RelocationLimits {
             deadline: second,
