@@ -174,6 +174,13 @@ impl Colocate {
         self.process.stdout() + &self.process.stderr()
     }
 
+    /// Its metrics, as text; for this, `admin.listen` has to be set.
+    pub(crate) async fn metrics(&self) -> String {
+        let admin = self.settings.get("admin.listen").and_then(Value::as_str).expect("an address");
+        let answer = http::get(&format!("http://{admin}/metrics")).await.expect(200);
+        String::from_utf8_lossy(&answer.body).into_owned()
+    }
+
     /// `http://host:port`.
     pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)

@@ -12,6 +12,7 @@ use crate::support::colocate::{Colocate, Pulled, Settings};
 use crate::support::eventually;
 use crate::support::mount::Mount;
 use crate::support::pattern::Pattern;
+use crate::support::process::free_address;
 use crate::support::pull::{Ended, Pull};
 use crate::support::scripted::ScriptedUpstream;
 use crate::support::stored::Stored;
@@ -38,7 +39,9 @@ impl World {
         let directory = TempDir::new().expect("a directory");
         let disk = directory.path().to_owned();
         let mount = Mount::small(&disk, DISK).await;
-        let settings = Settings::new(&upstream.url()).set("cache.dir", disk.to_string_lossy().as_ref());
+        let settings = Settings::new(&upstream.url())
+            .set("cache.dir", disk.to_string_lossy().as_ref())
+            .set("admin.listen", free_address().to_string());
         let colocate = Colocate::start(settings).await;
         Self { upstream, colocate, disk, _mount: mount, _directory: directory }
     }
@@ -76,6 +79,16 @@ impl World {
         let asked = self.upstream.count("GET", &path);
         self.pull(blob).await;
         self.upstream.count("GET", &path) == asked
+    }
+
+    /// The trouble so far was counted, and told once.
+    async fn told_of(&self, kind: &str) {
+        let counted = format!("colocate_cache_trouble_total{{kind=\"{kind}\"}} ");
+        let metrics = self.colocate.metrics().await;
+        assert!(metrics.contains(&counted), "{metrics}");
+        let log = self.colocate.log();
+        let lines: Vec<_> = log.lines().filter(|line| line.contains("disk is in trouble")).collect();
+        assert_eq!(lines.len(), 1, "{}", lines.join("\n"));
     }
 
     /// Caching has resumed: what is pulled now is kept.
@@ -132,6 +145,7 @@ async fn a_disk_that_others_filled_stops_no_pull() {
         tokio::join!(world.pull(blob), world.pull(blob));
     }
     let pulled = world.pull_bundle("full").await;
+    world.told_of("full").await;
     std::fs::remove_file(ballast).expect("removable");
     world.keeps(&blobs[0]).await;
     world.keeps(&blobs[1]).await;
@@ -161,6 +175,7 @@ async fn a_disk_that_turns_read_only_stops_no_pull() {
     assert_eq!(world.colocate.pull(REPOSITORY, "before").await, bundle);
     world.pull_bundle("meanwhile").await;
 
+    world.told_of("read_only").await;
     drop(read_only);
     for blob in &later {
         world.keeps(blob).await;
