@@ -1,7 +1,7 @@
 //! Files and directories that survive a crash, and getting off the runtime to touch them.
 
 use std::fs::{self, File};
-use std::io::{self, IoSlice, Write};
+use std::io::{self, IoSlice, IoSliceMut, Write};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
@@ -117,6 +117,24 @@ fn absent_or_damaged(err: io::Error) -> io::Result<Opened> {
         // Too many open files, say: that is not the entry's fault, which so must not be thrown away.
         _ => Err(err),
     }
+}
+
+/// Reads `max` bytes at `offset` if they are all in memory; else the disk would have to be waited for.
+///
+/// A trip to the blocking pool costs more than copying from the page cache: with it, serving large blobs that were
+/// read a moment ago took 1.4 to 1.9 times the processor time.
+#[cfg(target_os = "linux")]
+pub(super) fn read_cached(file: &File, offset: u64, max: usize) -> Option<Bytes> {
+    let mut buffer = vec![0; max.min(MAX_READ_BYTES)];
+    let now = rustix::io::ReadWriteFlags::NOWAIT;
+    let read = rustix::io::preadv2(file, &mut [IoSliceMut::new(&mut buffer)], offset, now).ok()?;
+    (read == buffer.len()).then(|| buffer.into())
+}
+
+/// See the other one; elsewhere nobody can say.
+#[cfg(not(target_os = "linux"))]
+pub(super) fn read_cached(_: &File, _: u64, _: usize) -> Option<Bytes> {
+    None
 }
 
 /// Reads up to `max` bytes at `offset`, fewer only at the end of the file.

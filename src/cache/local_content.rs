@@ -119,7 +119,10 @@ fn read_below(file: &Arc<File>, offset: u64, max: usize, end: u64) -> BoxFuture<
         if max == 0 {
             return Ok(Bytes::new());
         }
-        blocking(move || disk::read_at(&file, offset, max)).await
+        match disk::read_cached(&file, offset, max) {
+            Some(bytes) => Ok(bytes),
+            None => blocking(move || disk::read_at(&file, offset, max)).await,
+        }
     })
 }
 

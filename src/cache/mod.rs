@@ -37,6 +37,7 @@ mod registration;
 mod room;
 mod source;
 mod store;
+mod turns;
 mod upkeep;
 
 use std::collections::HashMap;
@@ -58,9 +59,9 @@ use hot::{Hot, MAX_HOT_BYTES};
 use index::Index;
 use progress::{Phase, Progress};
 use reader::Use;
-use records::Turns;
 use registration::{Registration, Running};
 use room::Trouble;
+use turns::Turns;
 
 pub use check::Checked;
 pub use index::{Entry, Usage};
@@ -192,30 +193,53 @@ impl Cache {
     /// # Errors
     /// When the bytes are not those of `digest` (`InvalidData`).
     pub async fn put(&self, digest: &Digest, bytes: Bytes) -> io::Result<()> {
-        let inner = &self.inner;
+        if let Some(write) = self.begin_put(digest, bytes).await? {
+            write.await;
+        }
+        Ok(())
+    }
+
+    /// Keeps small content that is worth no wait: it is there from now on, and survives a crash a moment later.
+    ///
+    /// # Errors
+    /// When the bytes are not those of `digest` (`InvalidData`).
+    pub async fn put_behind(&self, digest: &Digest, bytes: Bytes) -> io::Result<()> {
+        // What memory does not take is there only when it is written.
+        let fits = bytes.len() as u64 <= MAX_HOT_BYTES.min(self.inner.limits.memory_bytes / 16);
+        match self.begin_put(digest, bytes).await? {
+            Some(write) if fits => drop(tokio::spawn(write)),
+            Some(write) => write.await,
+            None => {}
+        }
+        Ok(())
+    }
+
+    /// Puts content into memory, and gives what writes it, unless it is there already.
+    async fn begin_put(
+        &self,
+        digest: &Digest,
+        bytes: Bytes,
+    ) -> io::Result<Option<impl Future<Output = ()> + Send + 'static>> {
+        let inner = Arc::clone(&self.inner);
         // Concurrent requests for one manifest all come here; the first writes.
-        let _turn = inner.turns.of(digest).await;
+        let turn = inner.turns.of(digest).await;
         if inner.hot.content(digest).await.is_some() {
-            return Ok(());
+            return Ok(None);
         }
         if hash(digest, &bytes).await? != *digest {
             return Err(io::Error::new(io::ErrorKind::InvalidData, format!("these bytes are not those of {digest}")));
         }
-        let mut stored = inner.store_whole(digest, &bytes).await;
-        if let Err(err) = &stored
-            && inner.reclaim(err).await
-        {
-            stored = inner.store_whole(digest, &bytes).await;
-        }
-        match stored {
-            Ok(()) => {
-                inner.trouble.over();
-                inner.index.add(*digest, bytes.len() as u64, inner.clock.now());
-            }
-            Err(err) => inner.trouble.note(inner, "store", &err),
-        }
         inner.hot.keep_content(*digest, &bytes).await;
-        Ok(())
+        let digest = *digest;
+        Ok(Some(async move {
+            inner.write_small(&digest, &bytes).await;
+            drop(turn);
+        }))
+    }
+
+    /// Waits until all that was put behind is written.
+    pub async fn settled(&self) {
+        self.inner.turns.done().await;
     }
 
     /// Takes content out. Readers that have it go on.
@@ -338,6 +362,23 @@ impl Inner {
             let (store, digest) = (Arc::clone(&self.store), *digest);
             // Nobody waits for it, and if it fails the content only looks older than it is.
             tokio::spawn(async move { store.touch(&digest, now).await });
+        }
+    }
+
+    /// Writes small content that is at hand. A disk in trouble is no error: it stays in memory.
+    async fn write_small(&self, digest: &Digest, bytes: &Bytes) {
+        let mut stored = self.store_whole(digest, bytes).await;
+        if let Err(err) = &stored
+            && self.reclaim(err).await
+        {
+            stored = self.store_whole(digest, bytes).await;
+        }
+        match stored {
+            Ok(()) => {
+                self.trouble.over();
+                self.index.add(*digest, bytes.len() as u64, self.clock.now());
+            }
+            Err(err) => self.trouble.note(self, "store", &err),
         }
     }
 

@@ -4,14 +4,12 @@
 //! is absent: everything recorded can be found out again, so nothing here is worth an error.
 
 use std::collections::{BTreeMap, HashMap};
-use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use tokio::sync::{Mutex, MutexGuard};
 
 use super::key::RecordKey;
 use super::{Cache, Inner};
@@ -53,6 +51,28 @@ impl Cache {
         self.write(key, Change::Put(serde_json::to_vec(value)?.into())).await
     }
 
+    /// Writes a record that is worth no wait: it is read from now on, and survives a crash a moment later.
+    ///
+    /// # Errors
+    /// When the value is not JSON.
+    pub async fn put_record_behind<T: Serialize + ?Sized>(&self, key: &RecordKey, value: &T) -> io::Result<()> {
+        let (bytes, inner, key) = (Bytes::from(serde_json::to_vec(value)?), Arc::clone(&self.inner), key.clone());
+        let turn = inner.turns.of(&key).await;
+        if inner.hot.record(&key).await.as_ref() == Some(&bytes) {
+            return Ok(());
+        }
+        // Whoever misses it here waits for the turn.
+        inner.hot.keep_record(key.clone(), &bytes).await;
+        tokio::spawn(async move {
+            let written = inner.write_through(&key, &bytes).await;
+            drop(turn);
+            if let Err(err) = written {
+                tracing::warn!(%key, %err, "a record cannot be written");
+            }
+        });
+        Ok(())
+    }
+
     /// Removes a record. Not to find it is a success. Goes on when the future is dropped.
     ///
     /// # Errors
@@ -82,6 +102,23 @@ impl Cache {
             return Ok(());
         }
         self.put_record(&member_key(repository, digest), &member).await
+    }
+
+    /// The same, as [`put_record_behind`](Self::put_record_behind) does it.
+    ///
+    /// # Errors
+    /// When the store cannot say what it knows.
+    pub async fn add_member_behind(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        member: Member,
+    ) -> io::Result<()> {
+        let known = self.member(repository, digest).await?;
+        match known.as_ref() == Some(&member) {
+            true => Ok(()),
+            false => self.put_record_behind(&member_key(repository, digest), &member).await,
+        }
     }
 
     /// What is recorded of `digest` in `repository`. Content may be served under a repository only if there is
@@ -186,20 +223,7 @@ impl Inner {
                     return Ok(());
                 }
                 self.hot.forget_record(&key).await;
-                let mut stored = self.store.put_record(&key, bytes.clone()).await;
-                if let Err(err) = &stored
-                    && self.reclaim(err).await
-                {
-                    stored = self.store.put_record(&key, bytes.clone()).await;
-                }
-                match stored {
-                    Err(err) if matches!(err.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::FileTooLarge) => {
-                        return Err(err);
-                    }
-                    // Remembered for as long as memory has room for it: better than a pull that fails.
-                    Err(err) => self.trouble.note(self, "write a record", &err),
-                    Ok(()) => {}
-                }
+                self.write_through(&key, &bytes).await?;
                 self.hot.keep_record(key, &bytes).await;
             }
             Change::DeleteIf(seen) => {
@@ -212,25 +236,27 @@ impl Inner {
         Ok(())
     }
 
+    /// Writes a record to the store; a disk in trouble is no error.
+    async fn write_through(&self, key: &RecordKey, bytes: &Bytes) -> io::Result<()> {
+        let mut stored = self.store.put_record(key, bytes.clone()).await;
+        if let Err(err) = &stored
+            && self.reclaim(err).await
+        {
+            stored = self.store.put_record(key, bytes.clone()).await;
+        }
+        match stored {
+            Err(err) if matches!(err.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::FileTooLarge) => Err(err),
+            // Remembered for as long as memory has room for it: better than a pull that fails.
+            Err(err) => {
+                self.trouble.note(self, "write a record", &err);
+                Ok(())
+            }
+            Ok(()) => Ok(()),
+        }
+    }
+
     async fn remove_record(&self, key: &RecordKey) -> io::Result<()> {
         self.hot.forget_record(key).await;
         self.store.delete_record(key).await
-    }
-}
-
-/// Locks for keys: a fixed number of them, shared by whatever hashes alike.
-pub(super) struct Turns {
-    locks: [Mutex<()>; 64],
-    hasher: RandomState,
-}
-
-impl Turns {
-    pub(super) fn new() -> Self {
-        Self { locks: std::array::from_fn(|_| Mutex::new(())), hasher: RandomState::new() }
-    }
-
-    pub(super) async fn of(&self, key: impl std::hash::Hash) -> MutexGuard<'_, ()> {
-        let index = self.hasher.hash_one(key) as usize % self.locks.len();
-        self.locks[index].lock().await
     }
 }

@@ -76,8 +76,9 @@ impl Inner {
             if used() <= if victim.kept { goal.kept } else { goal.ordinary } {
                 break;
             }
-            // Whoever commits the same content waits, and so is not removed along with it.
-            let _turn = self.turns.of(&victim.digest).await;
+            // Whoever commits the same content waits, and so is not removed along with it. Not waited for itself: who
+            // makes room may be the one whose turn it is.
+            let Some(_turn) = self.turns.try_of(&victim.digest) else { continue };
             if !self.index.evict(&victim) {
                 continue;
             }

@@ -66,6 +66,7 @@ pub struct Running {
     stop: watch::Sender<Stage>,
     server: JoinHandle<Drained>,
     admin_task: Option<JoinHandle<()>>,
+    cache: Cache,
 }
 
 /// How far stopping has come. The admin listener outlives the other, to tell of it.
@@ -118,11 +119,11 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     };
     let (address, admin_address) = (server.address(), admin.as_ref().map(Admin::address));
     let tasks = Tasks::new(cache.clone(), Some(proxy), Names::new(&config, address).reader());
-    tokio::spawn(look_after(cache, control, tasks, reached(Stage::Draining)));
+    tokio::spawn(look_after(cache.clone(), control, tasks, reached(Stage::Draining)));
     let server = tokio::spawn(server.run(reached(Stage::Draining)));
     let admin_task = admin.map(|admin| tokio::spawn(admin.run(reached(Stage::Stopped))));
     readiness.set(true);
-    Ok(Running { address, admin: admin_address, readiness, stop, server, admin_task })
+    Ok(Running { address, admin: admin_address, readiness, stop, server, admin_task, cache })
 }
 
 /// Takes stock of the cache, and then looks after it, and has done with it what commands ask for. Behind the listener:
@@ -261,11 +262,13 @@ impl Running {
     /// Lets running requests end, as long as the configuration allows, and stops. Dropping this future instead
     /// cuts them.
     pub async fn stop(self) -> Drained {
-        let Self { readiness, stop, server, admin_task, .. } = self;
+        let Self { readiness, stop, server, admin_task, cache, .. } = self;
         readiness.set(false);
         stop.send_replace(Stage::Draining);
         // The only error is a panic, of which the process's hook has told.
         let drained = server.await.unwrap_or(Drained::Cut(0));
+        // What clients were given without waiting for the disk.
+        cache.settled().await;
         stop.send_replace(Stage::Stopped);
         if let Some(task) = admin_task {
             let _ = task.await;

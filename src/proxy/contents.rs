@@ -57,8 +57,9 @@ impl Contents {
         }
         let member = Member { media_type: Some(manifest.media_type.to_string()), size: manifest.bytes.len() as u64 };
         let stored = async {
-            self.cache.put(&manifest.digest, manifest.bytes.clone()).await?;
-            self.cache.add_member(repository, &manifest.digest, member).await
+            // The client waits for none of it: its bytes are here, and right.
+            self.cache.put_behind(&manifest.digest, manifest.bytes.clone()).await?;
+            self.cache.add_member_behind(repository, &manifest.digest, member).await
         };
         if let Err(error) = stored.await {
             tracing::warn!(%repository, digest = %manifest.digest, %error, "a manifest could not be cached");

@@ -14,4 +14,5 @@ mod simulation;
 mod support;
 mod survival;
 mod tags;
+mod tasks;
 mod upstream;

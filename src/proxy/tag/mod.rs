@@ -222,7 +222,7 @@ impl Tags {
     }
 
     async fn write(&self, key: &TagKey, record: &TagRecord) {
-        if let Err(error) = self.contents.cache.put_record(&key.record(), record).await {
+        if let Err(error) = self.contents.cache.put_record_behind(&key.record(), record).await {
             tracing::warn!(repository = %key.repository, tag = %key.tag, %error, "a tag could not be recorded");
         }
     }

@@ -205,6 +205,11 @@ impl Amount {
     /// One more, of so many bytes.
     pub(super) fn add(&mut self, bytes: u64) {
         self.count += 1;
+        self.add_bytes(bytes);
+    }
+
+    /// So many bytes, of what is counted already.
+    pub(super) fn add_bytes(&mut self, bytes: u64) {
         // What a manifest says of its parts can be any number.
         self.bytes = self.bytes.saturating_add(bytes);
     }

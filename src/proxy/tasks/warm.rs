@@ -43,7 +43,7 @@ pub(super) async fn warm(proxy: &Proxy, wanted: &Wanted, platforms: &[Platform],
         waiting: VecDeque::new(),
         first: VecDeque::new(),
     };
-    teller.tally().known.add(manifest.bytes.len() as u64);
+    teller.tally().known.count += 1;
     walk.hold.add([digest]);
     walk.first.push_back(Job::Known { manifest, key });
     walk.run().await;
@@ -109,7 +109,9 @@ impl Walk<'_> {
     async fn take(&mut self, pulled: Pulled) {
         match pulled {
             Pulled::Manifest { manifest, depth, key } => {
-                self.count(manifest.bytes.len() as u64);
+                let bytes = manifest.bytes.len() as u64;
+                self.puller.teller.tally().known.add_bytes(bytes);
+                self.count(bytes);
                 match manifest.view() {
                     Ok(ManifestView::Image { config, layers }) => {
                         self.add_blobs([config].into_iter().chain(layers));
@@ -173,6 +175,8 @@ impl Walk<'_> {
             return;
         }
         self.hold.add(new.iter().copied());
+        // How long they are shows when they are read.
+        self.puller.teller.tally().known.count += new.len() as u64;
         self.first.extend(new.into_iter().map(|digest| Job::Manifest { digest, depth }));
     }
 }
