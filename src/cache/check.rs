@@ -23,8 +23,9 @@ pub enum Checked {
     Unreadable,
 }
 
-/// Checks that are under way, for others to wait for.
-pub(super) type Checks = Mutex<HashMap<Digest, watch::Receiver<Option<Checked>>>>;
+/// Checks that are under way, for others to wait for. By digest and identity: what was damaged may be replaced while
+/// somebody still has it open, and what is said of the one means nothing for the other.
+pub(super) type Checks = Mutex<HashMap<(Digest, (u64, u64)), watch::Receiver<Option<Checked>>>>;
 
 impl Inner {
     /// Hashes `content`, or waits for whoever does. What is damaged is taken out of the store.
@@ -42,17 +43,18 @@ impl Inner {
         content: &Arc<dyn Content>,
     ) -> watch::Receiver<Option<Checked>> {
         let mut checks = self.checks.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(running) = checks.get(digest) {
+        let key = (*digest, content.identity());
+        if let Some(running) = checks.get(&key) {
             return running.clone();
         }
         let (tell, outcome) = watch::channel(None);
-        checks.insert(*digest, outcome.clone());
+        checks.insert(key, outcome.clone());
         drop(checks);
         let (inner, digest, content) = (Arc::clone(self), *digest, Arc::clone(content));
         // A task of its own: whoever asked first may leave.
         tokio::spawn(async move {
             let checked = inner.hash_through(&digest, &content).await;
-            inner.checks.lock().unwrap_or_else(PoisonError::into_inner).remove(&digest);
+            inner.checks.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
             tell.send_replace(Some(checked));
         });
         outcome
@@ -98,10 +100,11 @@ impl Inner {
     pub(super) async fn discard(&self, digest: &Digest, content: &dyn Content, actual: &Digest) {
         tracing::warn!(%digest, %actual, "removing damaged content from the cache");
         self.metrics.cache().damaged();
-        self.index.forget(digest);
-        self.hot.forget_content(digest).await;
-        if let Err(err) = content.discard().await {
-            tracing::warn!(%digest, %err, "cannot remove it");
+        match content.discard().await {
+            Ok(true) => drop(self.index.forget(digest)),
+            // It was replaced, and what replaced it was hashed on the way in.
+            Ok(false) => {}
+            Err(err) => tracing::warn!(%digest, %err, "cannot remove it"),
         }
     }
 }

@@ -162,10 +162,9 @@ impl Filler {
 
     /// The content, if it is in the store after all, and right.
     async fn stored(&self) -> Option<Arc<dyn Content>> {
-        let content = self.inner.stored(&self.digest).await?;
-        let is_right = self.inner.index.is_verified(&self.digest)
-            || self.inner.check(&self.digest, &content).await == Checked::Right;
-        is_right.then_some(content)
+        let (content, checked) = self.inner.stored(&self.digest).await?;
+        let checked = checked.get_or_init(|| self.inner.check(&self.digest, &content)).await;
+        (*checked == Checked::Right).then_some(content)
     }
 
     fn download(&self) -> Download {

@@ -5,7 +5,7 @@
 //! second file, or the second sync, that a length kept elsewhere would cost. Bytes that changed in place do not
 //! show here; hashing finds them.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -37,7 +37,13 @@ pub(super) struct LocalContent {
     directory: Arc<Directory>,
     path: PathBuf,
     file: Arc<File>,
+    identity: (u64, u64),
     size: u64,
+}
+
+/// Device and inode: no other file gets them while this one is open.
+fn identity(metadata: &Metadata) -> (u64, u64) {
+    (metadata.dev(), metadata.ino())
 }
 
 /// Opens what is at `path`; what is no whole content goes, and counts as nothing.
@@ -59,7 +65,8 @@ pub(super) fn open_content(directory: &Arc<Directory>, path: PathBuf) -> io::Res
     };
     Ok(match checked {
         Checked::Whole(file, size) => {
-            Some(LocalContent { directory: Arc::clone(directory), path, file: Arc::new(file), size })
+            let identity = identity(&file.metadata()?);
+            Some(LocalContent { directory: Arc::clone(directory), path, file: Arc::new(file), identity, size })
         }
         Checked::Absent | Checked::Damaged(_) => None,
     })
@@ -98,14 +105,17 @@ impl Content for LocalContent {
         self.size
     }
 
-    fn discard(&self) -> BoxFuture<'_, io::Result<()>> {
-        let (directory, path, file) = (Arc::clone(&self.directory), self.path.clone(), Arc::clone(&self.file));
+    fn identity(&self) -> (u64, u64) {
+        self.identity
+    }
+
+    fn discard(&self) -> BoxFuture<'_, io::Result<bool>> {
+        let (directory, path, ours) = (Arc::clone(&self.directory), self.path.clone(), self.identity);
         Box::pin(blocking(move || {
             let _repairing = directory.repairing();
-            let ours = file.metadata()?;
             match fs::symlink_metadata(&path) {
-                Ok(there) if (there.dev(), there.ino()) == (ours.dev(), ours.ino()) => remove_anything(&path),
-                _ => Ok(()),
+                Ok(there) if identity(&there) == ours => remove_anything(&path).map(|()| true),
+                _ => Ok(false),
             }
         }))
     }
@@ -203,8 +213,9 @@ impl LocalPartial {
         self.directory.place(&self.path, &target)?;
         self.state = State::Ended;
         self.directory.forget_left(&self.digest);
-        let (directory, path) = (Arc::clone(&self.directory), target);
-        Ok(Arc::new(LocalContent { directory, path, file: Arc::clone(&self.data.file), size }))
+        let (directory, file) = (Arc::clone(&self.directory), Arc::clone(&self.data.file));
+        let identity = identity(&file.metadata()?);
+        Ok(Arc::new(LocalContent { directory, path: target, file, identity, size }))
     }
 
     fn remove(&mut self) {

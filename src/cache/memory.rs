@@ -127,13 +127,18 @@ impl Content for MemoryContent {
         self.kept.bytes.len() as u64
     }
 
-    fn discard(&self) -> BoxFuture<'_, io::Result<()>> {
+    fn identity(&self) -> (u64, u64) {
+        (0, Arc::as_ptr(&self.kept) as u64)
+    }
+
+    fn discard(&self) -> BoxFuture<'_, io::Result<bool>> {
         Box::pin(async {
             let mut content = lock(&self.state.content);
-            if content.get(&self.kept.digest).is_some_and(|there| Arc::ptr_eq(there, &self.kept)) {
+            let is_there = content.get(&self.kept.digest).is_some_and(|there| Arc::ptr_eq(there, &self.kept));
+            if is_there {
                 content.remove(&self.kept.digest);
             }
-            Ok(())
+            Ok(is_there)
         })
     }
 }

@@ -46,7 +46,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OnceCell, Semaphore, watch};
 
 use crate::body::Clock;
 use crate::oci::{Digest, Hasher};
@@ -168,9 +168,9 @@ impl Cache {
         }
         // Open before it is looked for, so that it is not evicted in between.
         let in_use = self.in_use(digest, None);
-        let content = inner.stored(digest).await?;
+        let (content, checked) = inner.stored(digest).await?;
         if content.size() > MAX_HOT_BYTES {
-            return Some(Reader::committed(*digest, content, in_use));
+            return Some(Reader::committed(*digest, content, Use { checked: Arc::new(checked), ..in_use }));
         }
         let bytes = inner.read_verified(digest, &*content).await;
         bytes.map(|bytes| Reader::memory(*digest, bytes))
@@ -184,7 +184,7 @@ impl Cache {
             inner.touch(digest, None);
             return Some(bytes).filter(|bytes| bytes.len() <= max);
         }
-        let content = inner.stored(digest).await.filter(|content| content.size() <= max as u64)?;
+        let (content, _) = inner.stored(digest).await.filter(|(content, _)| content.size() <= max as u64)?;
         inner.read_verified(digest, &*content).await
     }
 
@@ -321,7 +321,7 @@ impl Cache {
 
     fn in_use(&self, digest: &Digest, seat: Option<Seat>) -> Use {
         let opened = Arc::new(self.inner.index.open(digest));
-        Use { inner: Arc::clone(&self.inner), _opened: opened, seat }
+        Use { inner: Arc::clone(&self.inner), _opened: opened, seat, checked: Arc::default() }
     }
 }
 
@@ -337,12 +337,15 @@ impl Inner {
         self.fills.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Content in the store, which is used now. A store that cannot say has nothing, for this once.
-    async fn stored(&self, digest: &Digest) -> Option<Arc<dyn Content>> {
+    /// Content in the store, which is used now, and whether it is known to be right. A store that cannot say has
+    /// nothing, for this once.
+    async fn stored(&self, digest: &Digest) -> Option<(Arc<dyn Content>, OnceCell<Checked>)> {
+        // Asked before the content is opened: what was right then can only have been replaced by what is right, too.
+        let checked = OnceCell::new_with(self.index.is_verified(digest).then_some(Checked::Right));
         match self.store.content(digest).await {
             Ok(Some(content)) => {
                 self.touch(digest, Some(content.size()));
-                Some(content)
+                Some((content, checked))
             }
             Ok(None) => {
                 self.index.forget(digest);

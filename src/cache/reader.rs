@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tokio::sync::watch;
+use tokio::sync::{OnceCell, watch};
 
 use super::Inner;
 use super::audience::Seat;
@@ -68,6 +68,8 @@ pub(super) struct Use {
     pub(super) _opened: Arc<Opened>,
     /// A fill goes on for those who have a seat.
     pub(super) seat: Option<Seat>,
+    /// Whether what is on the disk was found right; of what arrives its progress tells.
+    pub(super) checked: Arc<OnceCell<Checked>>,
 }
 
 impl Reader {
@@ -139,12 +141,13 @@ impl Reader {
         match &self.origin {
             Origin::Memory(_) => Ok(()),
             Origin::Following(..) => Ok(self.wait(Progress::is_verified).await.map(drop)?),
-            Origin::Committed(_, in_use) if in_use.inner.index.is_verified(&self.digest) => Ok(()),
-            Origin::Committed(content, in_use) => match in_use.inner.check(&self.digest, content).await {
-                Checked::Right => Ok(()),
-                Checked::Damaged => Err(damaged("the cache's disk damaged the content; it will be fetched again")),
-                Checked::Unreadable => Err(damaged("the cache's disk cannot read the content")),
-            },
+            Origin::Committed(content, in_use) => {
+                match in_use.checked.get_or_init(|| in_use.inner.check(&self.digest, content)).await {
+                    Checked::Right => Ok(()),
+                    Checked::Damaged => Err(damaged("the cache's disk damaged the content; it will be fetched again")),
+                    Checked::Unreadable => Err(damaged("the cache's disk cannot read the content")),
+                }
+            }
         }
     }
 
@@ -278,7 +281,7 @@ impl Walk {
     fn begin_check(&mut self) {
         if !std::mem::replace(&mut self.check_begun, true)
             && let Origin::Committed(content, in_use) = &self.reader.origin
-            && !in_use.inner.index.is_verified(&self.reader.digest)
+            && !in_use.checked.initialized()
         {
             in_use.inner.begin_check(&self.reader.digest, content);
         }

@@ -92,8 +92,12 @@ pub trait Content: ReadAt {
     /// Its length in bytes.
     fn size(&self) -> u64;
 
-    /// Takes it out of the store because it was found damaged; whatever replaced it meanwhile stays.
-    fn discard(&self) -> BoxFuture<'_, io::Result<()>>;
+    /// Tells it from what else was, or will be, the content of its digest, for as long as it is open.
+    fn identity(&self) -> (u64, u64);
+
+    /// Takes it out of the store because it was found damaged; whatever replaced it meanwhile stays. Says whether it
+    /// still was there.
+    fn discard(&self) -> BoxFuture<'_, io::Result<bool>>;
 }
 
 /// Content that is being taken in. Dropped before it is committed, it is left for [`Store::resume`].

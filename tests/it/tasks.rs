@@ -16,7 +16,7 @@ use bytes::Bytes;
 use colocate::body::SystemClock;
 use colocate::cache::{Bounds, Cache, CacheLimits, FinishAbandoned, LocalStore, Store};
 use colocate::oci::{Digest, Reference, RepositoryName};
-use colocate::proxy::{Event, Proxy, ProxyParts, RelocationLimits, Task, Tasks, View, Wanted, Warmed};
+use colocate::proxy::{Event, Proxy, ProxyParts, RelocationLimits, TagPolicy, Task, Tasks, View, Wanted, Warmed};
 use colocate::telemetry::Metrics;
 use colocate::upstream::{RegistryConfig, RegistryUpstream};
 use serde_json::json;
@@ -94,7 +94,7 @@ impl Bench {
             cache: cache.clone(),
             clock,
             relocation,
-            tags_ttl: Duration::from_secs(3600),
+            tags: TagPolicy { ttl: Duration::from_secs(3600), ..TagPolicy::default() },
             metrics: Metrics::new(),
         });
         let tasks = Tasks::new(cache.clone(), Some(proxy.clone()), Arc::new(read));

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use crate::support::chance::Chance;
 use crate::support::colocate::{Colocate, Settings};
+use crate::support::eventually;
 use crate::support::pattern::Pattern;
 use crate::support::pull::{Ended, Pull};
 use crate::support::scripted::ScriptedUpstream;
-use crate::support::stored::Stored;
+use crate::support::stored::{Stored, files};
 
 const REPOSITORY: &str = "acme/app";
 const BLOBS: &str = "/v2/acme/app/blobs/*";
@@ -49,6 +50,9 @@ async fn sixty_four_clients_cost_one_download_and_little_memory() {
     assert_eq!(upstream.count("GET", BLOBS), 1);
     let grown = colocate.memory("VmHWM").saturating_sub(idle);
     assert!(grown < MEMORY, "the process grew by {} KiB over {} KiB", grown >> 10, idle >> 10);
+    // The last byte was right a moment before all of them were on the disk.
+    let partial = colocate.cache().join("partial");
+    eventually("it is stored", Duration::from_secs(60), async || files(&partial).is_empty()).await;
     let stored = Stored::audit(&colocate.cache());
     assert!(stored.contents.contains(&blob.digest()) && stored.partials.is_empty(), "{stored:?}");
 }
