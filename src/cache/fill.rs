@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use super::Inner;
 use super::check::Checked;
 use super::download::{Download, SoFar, length};
+use super::index::Arriving;
 use super::progress::{Handover, Phase, Progress};
 use super::registration::Registration;
 use super::source::{FillError, Source};
@@ -34,7 +35,7 @@ enum Brought {
     /// It was in the store after all.
     Stored,
     /// It is whole and right.
-    Verified(Box<dyn PartialContent>),
+    Verified(Taken),
     /// The store takes no more.
     Bypassed(Handover),
     /// Nobody waits for it any more.
@@ -45,6 +46,8 @@ enum Brought {
 struct Taken {
     partial: Box<dyn PartialContent>,
     so_far: SoFar,
+    /// What it counts as, until it counts as content.
+    arriving: Arriving,
 }
 
 impl Filler {
@@ -54,9 +57,9 @@ impl Filler {
         let _counted = self.inner.metrics.cache().filling();
         let phase = match self.bring(&registration).await {
             Ok(Brought::Stored) => Phase::Committed,
-            Ok(Brought::Verified(partial)) => {
+            Ok(Brought::Verified(taken)) => {
                 self.progress.send_modify(|progress| progress.phase = Phase::Verified);
-                self.commit(partial).await
+                self.commit(taken).await
             }
             Ok(Brought::Bypassed(handover)) => Phase::Bypassed(Arc::new(handover)),
             Ok(Brought::Abandoned) => Phase::Failed(FillError::Stopped),
@@ -77,7 +80,8 @@ impl Filler {
         self.inner.tell_usage();
     }
 
-    async fn commit(&self, partial: Box<dyn PartialContent>) -> Phase {
+    async fn commit(&self, taken: Taken) -> Phase {
+        let Taken { partial, arriving: _arriving, .. } = taken;
         let size = partial.written();
         let _turn = self.inner.turns.of(&self.digest).await;
         match partial.commit().await {
@@ -190,7 +194,9 @@ impl Filler {
         }
         tracing::info!(digest = %self.digest, bytes = so_far.written, "going on with an earlier download");
         self.progress.send_modify(|progress| progress.written = so_far.written);
-        Some(Taken { partial, so_far })
+        let mut arriving = self.inner.index.arriving();
+        arriving.grow(so_far.written);
+        Some(Taken { partial, so_far, arriving })
     }
 
     async fn begin(&self, size: Option<u64>) -> io::Result<Taken> {
@@ -202,7 +208,7 @@ impl Filler {
         }
         let partial = self.inner.store.create(&self.digest).await?;
         self.progress.send_modify(|progress| progress.data = Some(partial.reader()));
-        Ok(Taken { partial, so_far: SoFar::nothing(&self.digest) })
+        Ok(Taken { partial, so_far: SoFar::nothing(&self.digest), arriving: self.inner.index.arriving() })
     }
 
     /// Takes the rest in, to its end, unless something else ends it.
@@ -212,8 +218,6 @@ impl Filler {
         taken: &mut Taken,
         registration: &Registration,
     ) -> Result<Option<Brought>, FillError> {
-        let mut arriving = self.inner.index.arriving();
-        arriving.grow(taken.so_far.written);
         loop {
             let next = tokio::select! {
                 biased;
@@ -225,13 +229,11 @@ impl Filler {
             if let Some(expected) = download.size().filter(|size| before.written + length > *size) {
                 return Err(FillError::SizeMismatch { expected, actual: before.written + length });
             }
-            let (stored, so_far) =
-                tokio::join!(self.append(&mut taken.partial, &batch, length), before.clone().and(batch.clone()));
+            let (stored, so_far) = tokio::join!(self.append(taken, &batch, length), before.clone().and(batch.clone()));
             if let Err(err) = stored {
                 return Ok(Some(Brought::Bypassed(self.handover(before, "append", err))));
             }
             taken.so_far = so_far.ok_or(FillError::Stopped)?;
-            arriving.grow(length);
             self.progress.send_modify(|progress| {
                 progress.written = taken.so_far.written;
                 progress.size = download.size();
@@ -239,8 +241,11 @@ impl Filler {
         }
     }
 
-    async fn append(&self, partial: &mut Box<dyn PartialContent>, batch: &[Bytes], length: u64) -> io::Result<()> {
-        self.inner.make_room(length).await?;
+    async fn append(&self, taken: &mut Taken, batch: &[Bytes], length: u64) -> io::Result<()> {
+        // Counted before there is room: of two that look at one time, each would find room for itself.
+        taken.arriving.grow(length);
+        self.inner.make_room().await?;
+        let partial = &mut taken.partial;
         match partial.append(batch.to_vec()).await {
             Err(err) if self.inner.reclaim(&err).await => partial.append(batch.to_vec()).await,
             other => other,
@@ -253,18 +258,17 @@ impl Filler {
     }
 
     async fn verify(&self, taken: Taken) -> Result<Brought, FillError> {
-        let Taken { partial, so_far } = taken;
-        let (actual, written) = (so_far.digest(), so_far.written);
+        let (actual, written) = (taken.so_far.digest(), taken.so_far.written);
         let announced = self.progress.borrow().size;
         let error = match announced {
             Some(expected) if expected != written => FillError::SizeMismatch { expected, actual: written },
             _ if actual != self.digest => FillError::DigestMismatch { expected: self.digest, actual: Box::new(actual) },
             _ => {
                 self.progress.send_modify(|progress| progress.size = Some(written));
-                return Ok(Brought::Verified(partial));
+                return Ok(Brought::Verified(taken));
             }
         };
-        partial.discard().await;
+        taken.partial.discard().await;
         Err(error)
     }
 }

@@ -386,7 +386,9 @@ impl Inner {
     }
 
     async fn store_whole(&self, digest: &Digest, bytes: &Bytes) -> io::Result<()> {
-        self.make_room(bytes.len() as u64).await?;
+        let mut arriving = self.index.arriving();
+        arriving.grow(bytes.len() as u64);
+        self.make_room().await?;
         let mut partial = self.store.create(digest).await?;
         if let Err(err) = partial.append(vec![bytes.clone()]).await {
             partial.discard().await;

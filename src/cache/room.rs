@@ -30,15 +30,15 @@ struct Goal {
 }
 
 impl Inner {
-    /// Makes room for `more` bytes, and fails when there is none to be made.
-    pub(super) async fn make_room(&self, more: u64) -> io::Result<()> {
+    /// Makes room for what is there and arrives, and fails when there is not enough to be made.
+    pub(super) async fn make_room(&self) -> io::Result<()> {
         let Some(Bounds { max, high, low }) = self.limits.bounds else { return Ok(()) };
         let used = || {
             let usage = self.index.usage();
-            usage.bytes + usage.arriving + more
+            usage.bytes + usage.arriving
         };
         if used() > high {
-            self.evict(Goal { ordinary: low.saturating_sub(more), kept: high.saturating_sub(more) }).await;
+            self.evict(Goal { ordinary: low, kept: high }).await;
         }
         if used() > max {
             return Err(io::Error::new(io::ErrorKind::StorageFull, "cache.max_bytes is used up by what must stay"));

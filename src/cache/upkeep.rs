@@ -87,7 +87,7 @@ impl Inner {
 async fn keep_house(cache: Weak<Inner>) {
     while let Some(inner) = cache.upgrade() {
         // What has no room now may have some when readers have left.
-        let _ = inner.make_room(0).await;
+        let _ = inner.make_room().await;
         if let Err(err) = inner.store.sweep(LEFT_FOR).await {
             tracing::warn!(%err, "cannot sweep unfinished downloads");
         }

@@ -201,3 +201,45 @@ async fn on_a_disk_in_trouble_small_things_are_remembered_in_memory() {
     cache.put_record(&key, &2).await.unwrap();
     assert_eq!(cache.get::<u8>(&key).await.unwrap(), Some(2));
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_makes_room_while_it_writes_waits_for_nobody() {
+    for bench in Bench::both() {
+        let cache = bounded(&bench.store);
+        let puts = (0..400_u32).map(|number| {
+            let cache = cache.clone();
+            let bytes = Bytes::from([&number.to_le_bytes()[..], &sample(20_000)].concat());
+            tokio::spawn(async move { cache.put(&Digest::of(&bytes), bytes.clone()).await.unwrap() })
+        });
+        for put in puts.collect::<Vec<_>>() {
+            tokio::time::timeout(Duration::from_secs(3600), put).await.expect("it ends").unwrap();
+        }
+        assert!(cache.usage().bytes <= BOUNDS.max && cache.usage().arriving == 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn fills_that_find_room_at_one_time_do_not_all_take_it() {
+    for bench in Bench::both() {
+        let cache = bounded(&bench.store);
+        let mut hold = cache.hold();
+        hold.add((0..20).map(|number| numbered(number).0));
+        let fills: Vec<_> = (0..20)
+            .map(|number| {
+                let (cache, (digest, bytes)) = (cache.clone(), numbered(number));
+                tokio::spawn(async move {
+                    let reader = cache.fill(&digest, None, Flaky::new(&bytes, [])).await.unwrap();
+                    assert_eq!(read_all(&reader).await.unwrap(), bytes);
+                    reader.complete().await.is_ok()
+                })
+            })
+            .collect();
+        let mut kept = 0;
+        for fill in fills {
+            kept += usize::from(fill.await.unwrap());
+            assert!(cache.usage().bytes <= BOUNDS.max);
+        }
+        assert_eq!(there(&bench.store).await.len(), kept);
+        assert!((1..=10).contains(&kept), "{kept}");
+    }
+}

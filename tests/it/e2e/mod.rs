@@ -11,6 +11,7 @@ mod offline;
 mod private;
 mod pull_through;
 mod replicas;
+mod warm;
 
 use crate::support::layout::Golden;
 use crate::support::registry::DockerRegistry;
