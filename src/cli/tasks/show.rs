@@ -168,3 +168,56 @@ fn stats(stats: &Stats) -> String {
     }
     text
 }
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test that fails panics")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn content_stands_below_its_heading() {
+        let content = ListedContent {
+            digest: format!("sha256:{}", "0".repeat(64)).parse().unwrap(),
+            bytes: 3 << 20,
+            used: 86_400,
+            pins: vec!["acme/app:v1".to_owned()],
+            kept: true,
+            repositories: vec!["acme/app".parse().unwrap(), "acme/b".parse().unwrap()],
+        };
+        let row = line(&Event::Content(content.clone()));
+        let column = |name| HEADING.find(name).unwrap();
+        assert_eq!(row.find("1970-01-02T00:00:00Z"), Some(column("LAST USE")));
+        assert_eq!(row.find("3.00 MiB"), Some(column("SIZE") - 4), "{row}");
+        assert_eq!(row.find("pinned "), Some(column("STATE")));
+        assert_eq!(row.find("acme/app, acme/b"), Some(column("REPOSITORIES")));
+        assert!(row.ends_with("(pinned: acme/app:v1)"));
+        let row = line(&Event::Content(ListedContent { pins: Vec::new(), used: u64::MAX, ..content }));
+        assert!(row.contains("  kept     acme/app"), "{row}");
+    }
+
+    #[test]
+    fn what_was_pulled_is_told_with_what_it_came_to() {
+        let mut warmed = Warmed {
+            repository: "acme/app".parse().unwrap(),
+            reference: format!("sha256:{}", "1".repeat(64)),
+            digest: format!("sha256:{}", "1".repeat(64)).parse().unwrap(),
+            stale: true,
+            relocated: None,
+            reason: Some("an image is missing".to_owned()),
+            manifests: 2,
+            blobs: 3,
+            bytes: 1 << 10,
+        };
+        let text = line(&Event::Warmed(warmed.clone()));
+        assert!(text.starts_with("warm: acme/app@sha256:1111"), "{text}");
+        for part in [
+            "2 manifests and 3 blobs, 1.00 KiB",
+            "not relocated: an image is missing",
+            "when the registry was last asked",
+        ] {
+            assert!(text.contains(part), "{text}");
+        }
+        warmed.stale = false;
+        assert!(!line(&Event::Warmed(warmed)).contains("last asked"));
+    }
+}
