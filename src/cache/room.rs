@@ -78,7 +78,7 @@ impl Inner {
             }
             // Whoever commits the same content waits, and so is not removed along with it. Not waited for itself: who
             // makes room may be the one whose turn it is.
-            let Some(_turn) = self.turns.try_of(&victim.digest) else { continue };
+            let Some(_turn) = self.turns.try_of(victim.digest) else { continue };
             if !self.index.evict(&victim) {
                 continue;
             }

@@ -90,6 +90,8 @@ impl Tasks {
                     () = inner.run(task, &teller) => {}
                     () = teller.tell_progress(&**inner.cache.clock()) => {}
                 }
+                // Some of it was written behind the answers, and the process may end with the task.
+                inner.cache.settled().await;
                 teller.end().await;
             };
             tokio::select! {
