@@ -122,6 +122,8 @@ struct Inner {
     // Held by the one who evicts.
     rounds: tokio::sync::Mutex<()>,
     trouble: Trouble,
+    stocked: OnceCell<()>,
+    pins_known: OnceCell<()>,
 }
 
 /// How many contents are hashed from the disk at once.
@@ -150,6 +152,8 @@ impl Cache {
             check_permits: Semaphore::new(CONCURRENT_CHECKS),
             rounds: tokio::sync::Mutex::default(),
             trouble: Trouble::default(),
+            stocked: OnceCell::new(),
+            pins_known: OnceCell::new(),
         };
         Self { inner: Arc::new(inner) }
     }

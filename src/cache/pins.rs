@@ -8,9 +8,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::{Deserialize, Serialize};
 
-use super::Cache;
 use super::index::Index;
 use super::key::RecordKey;
+use super::{Cache, Inner};
 use crate::oci::{Digest, RepositoryName};
 
 /// Content that is never evicted, under the name by which somebody asked for that.
@@ -117,15 +117,22 @@ impl Cache {
         }
         Ok(())
     }
+}
 
-    /// Learns what was pinned and kept before this process.
-    pub(super) async fn restore_pins(&self) -> io::Result<()> {
-        for pin in self.pins().await? {
-            let key = Pin::key(&pin.repository, &pin.reference);
-            self.inner.index.pin(key.to_string(), pin.digests);
-        }
-        let kept = self.list(&RecordKey::new(["kept"])).await?;
-        self.inner.index.keep(kept.iter().filter_map(|key| key.last()?.parse().ok()));
-        Ok(())
+impl Inner {
+    /// Learns what was pinned and kept before this process, which nothing may be evicted without.
+    pub(super) async fn know_pins(&self) -> io::Result<()> {
+        let known = self.pins_known.get_or_try_init(async || {
+            for key in self.store.list_records(&RecordKey::new(["pins"])).await? {
+                let pin = self.store.record(&key).await?.and_then(|bytes| serde_json::from_slice::<Pin>(&bytes).ok());
+                if let Some(pin) = pin {
+                    self.index.pin(key.to_string(), pin.digests);
+                }
+            }
+            let kept = self.store.list_records(&RecordKey::new(["kept"])).await?;
+            self.index.keep(kept.iter().filter_map(|key| key.last()?.parse().ok()));
+            Ok(())
+        });
+        known.await.copied()
     }
 }

@@ -5,6 +5,8 @@ use std::sync::Mutex;
 use std::time::{Duration, SystemTime};
 
 use super::Inner;
+use super::index::Entry;
+use super::store::Listed;
 
 /// How much the content may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,6 +73,10 @@ impl Inner {
         if used() <= goal.ordinary {
             return 0;
         }
+        if let Err(err) = self.know_pins().await {
+            tracing::warn!(%err, "nothing is evicted, since nobody can say what is pinned");
+            return 0;
+        }
         let (mut entries, mut bytes) = (0_u64, 0);
         for victim in self.index.victims() {
             if used() <= if victim.kept { goal.kept } else { goal.ordinary } {
@@ -82,11 +88,14 @@ impl Inner {
             if !self.index.evict(&victim) {
                 continue;
             }
-            self.hot.forget_content(&victim.digest).await;
             if let Err(err) = self.store.remove(&victim.digest).await {
-                tracing::warn!(digest = %victim.digest, %err, "cannot evict");
+                self.trouble.note(self, "evict", &err);
+                // It still takes its room.
+                let Entry { digest, size, accessed, .. } = victim;
+                self.index.load(vec![Listed { digest, size, accessed }]);
                 continue;
             }
+            self.hot.forget_content(&victim.digest).await;
             entries += 1;
             bytes += victim.size;
             self.metrics.cache().evicted(victim.size);

@@ -15,16 +15,12 @@ const LOOK_EVERY: Duration = Duration::from_secs(60);
 const LEFT_FOR: Duration = Duration::from_secs(3600);
 
 impl Cache {
-    /// Learns what the store has, and what of it must stay. Until then nothing of it is evicted.
+    /// Learns what the store has. Until then what nobody asked for is not evicted.
     ///
     /// # Errors
     /// When the store cannot say.
     pub async fn take_stock(&self) -> io::Result<()> {
-        // First: what must stay is known before anything can go.
-        self.restore_pins().await?;
-        self.inner.index.load(self.inner.store.list_content().await?);
-        self.inner.tell_usage();
-        Ok(())
+        self.inner.take_stock().await
     }
 
     /// Keeps to the bound, sweeps what nobody goes on with, and hashes what is there, as the limits say. Ends when
@@ -72,6 +68,17 @@ impl Cache {
 }
 
 impl Inner {
+    /// Once is enough: from then on the index goes along with what happens.
+    async fn take_stock(&self) -> io::Result<()> {
+        let stocked = self.stocked.get_or_try_init(async || {
+            self.index.load(self.store.list_content().await?);
+            Ok::<(), io::Error>(())
+        });
+        stocked.await?;
+        self.tell_usage();
+        self.know_pins().await
+    }
+
     async fn check_stored(self: &Arc<Self>, digest: &Digest) -> Option<Checked> {
         // Not by way of a reader: being looked at is no use that would keep it.
         let _opened = self.index.open(digest);
@@ -86,6 +93,9 @@ impl Inner {
 
 async fn keep_house(cache: Weak<Inner>) {
     while let Some(inner) = cache.upgrade() {
+        if let Err(err) = inner.take_stock().await {
+            tracing::warn!(%err, "the cache cannot be listed, so what was in it is not evicted for now");
+        }
         // What has no room now may have some when readers have left.
         let _ = inner.make_room().await;
         if let Err(err) = inner.store.sweep(LEFT_FOR).await {

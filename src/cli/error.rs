@@ -39,8 +39,6 @@ pub(super) enum CliError {
     Problems(u64),
     #[error("stopped by {0}")]
     Stopped(&'static str),
-    #[error("the cache cannot be listed")]
-    Stock(#[source] io::Error),
     #[error("the answer cannot be written")]
     Output(#[source] io::Error),
 }

@@ -126,12 +126,9 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     Ok(Running { address, admin: admin_address, readiness, stop, server, admin_task, cache })
 }
 
-/// Takes stock of the cache, and then looks after it, and has done with it what commands ask for. Behind the listener:
-/// a large cache takes its time to look through, and serves meanwhile.
+/// Looks after the cache, and has done with it what commands ask for. Behind the listener: a large cache takes its time
+/// to look through, and serves meanwhile.
 async fn look_after(cache: Cache, control: Option<Control>, tasks: Tasks, stopping: impl Future<Output = ()>) {
-    if let Err(err) = cache.take_stock().await {
-        tracing::warn!(%err, "the cache cannot be listed, so nothing in it is evicted");
-    }
     let upkeep = cache.upkeep();
     drop(cache);
     let controlled = async {

@@ -108,7 +108,6 @@ impl Place {
     }
 
     async fn tasks(&self, cache: Cache, pulls: bool) -> Result<Tasks, CliError> {
-        cache.take_stock().await.map_err(CliError::Stock)?;
         let Some(config) = &self.config else { return Ok(Tasks::new(cache, None, nameless())) };
         let proxy = if pulls {
             let upstream = wire::upstream(&config.upstream, Metrics::new()).await?;

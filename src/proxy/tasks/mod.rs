@@ -105,6 +105,10 @@ impl Tasks {
 
 impl Inner {
     async fn run(&self, task: Task, teller: &Arc<Teller>) {
+        // A process that has just started may not know yet.
+        if let Err(error) = self.cache.take_stock().await {
+            return teller.failed("the cache", &error).await;
+        }
         match task {
             Task::Warm { references, platforms } => self.warm(&references, platforms.into(), false, teller).await,
             Task::Pin { references, platforms } => self.warm(&references, platforms.into(), true, teller).await,

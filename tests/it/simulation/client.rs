@@ -22,6 +22,8 @@ pub(super) struct Client {
     pub(super) proxy: Proxy,
     pub(super) upstream: Arc<Upstream>,
     pub(super) chance: Chance,
+    /// Never leaves before the end.
+    pub(super) patient: bool,
 }
 
 /// How an answer ended.
@@ -110,7 +112,8 @@ impl Client {
             range.start = self.chance.within(0, blob.size);
             range.end = self.chance.within(range.start, blob.size) + 1;
         }
-        let leaves = self.chance.once_in(4).then(|| self.chance.within(0, range.end - range.start + 1) as usize);
+        let leaves = (!self.patient && self.chance.once_in(4))
+            .then(|| self.chance.within(0, range.end - range.start + 1) as usize);
         let mut body = blob.body(range.clone());
         drop(blob);
         let mut got = BytesMut::new();
