@@ -72,7 +72,7 @@ impl Puller {
         Self { repository, teller, proxy: proxy.clone() }
     }
 
-    fn contents(&self) -> &Arc<Contents> {
+    pub(super) fn contents(&self) -> &Arc<Contents> {
         &self.proxy.0.contents
     }
 

@@ -13,7 +13,7 @@ use super::pull::{Fate, Job, Original, Pulled, Puller};
 use super::teller::Teller;
 use super::{Wanted, full_name};
 use crate::cache::{Hold, Pin};
-use crate::oci::{Descriptor, Digest, Manifest, ManifestView, Platform};
+use crate::oci::{Descriptor, Digest, Manifest, ManifestView, Platform, is_schema1};
 use crate::proxy::Proxy;
 
 /// Manifests and blobs worked on at one time. Enough to keep a registry's latency from counting; how many requests
@@ -38,6 +38,7 @@ pub(super) async fn warm(proxy: &Proxy, wanted: &Wanted, platforms: &[Platform],
         hold: cache.hold(),
         manifests: HashSet::from([digest]),
         blobs: HashSet::new(),
+        read: Vec::new(),
         pulled: Amount::default(),
         fate: Fate::default(),
         waiting: VecDeque::new(),
@@ -47,6 +48,7 @@ pub(super) async fn warm(proxy: &Proxy, wanted: &Wanted, platforms: &[Platform],
     walk.hold.add([digest]);
     walk.first.push_back(Job::Known { manifest, key });
     walk.run().await;
+    walk.look_for_manifests().await;
 
     let (repository, reference) = (wanted.repository.clone(), wanted.reference.to_string());
     let Fate { relocated, reason } = walk.fate;
@@ -80,6 +82,8 @@ struct Walk<'a> {
     hold: Hold,
     manifests: HashSet<Digest>,
     blobs: HashSet<Digest>,
+    /// Manifests that were read, and should have been kept.
+    read: Vec<Digest>,
     pulled: Amount,
     fate: Fate,
     /// Manifests, which tell how much there is, go before what they name.
@@ -109,6 +113,9 @@ impl Walk<'_> {
     async fn take(&mut self, pulled: Pulled) {
         match pulled {
             Pulled::Manifest { manifest, depth, key } => {
+                if !is_schema1(&manifest.media_type) {
+                    self.read.push(manifest.digest);
+                }
                 let bytes = manifest.bytes.len() as u64;
                 self.puller.teller.tally().known.add_bytes(bytes);
                 self.count(bytes);
@@ -129,6 +136,16 @@ impl Walk<'_> {
                 self.add_manifests(images, depth + 1).await;
             }
             Pulled::Blob { size } => self.count(size),
+        }
+    }
+
+    /// Tells of manifests that are only in memory, which a disk without room does to them and which nobody waited for.
+    async fn look_for_manifests(&self) {
+        let cache = &self.puller.contents().cache;
+        cache.settled().await;
+        let stored: HashSet<Digest> = cache.entries().into_iter().map(|entry| entry.digest).collect();
+        for digest in self.read.iter().filter(|digest| !stored.contains(digest)) {
+            self.puller.problem(digest, "was pulled, but the cache could not keep it").await;
         }
     }
 
