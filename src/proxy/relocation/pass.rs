@@ -42,7 +42,7 @@ pub(in crate::proxy) async fn run(
         }
         (rewriter, next_chunk) = (pushed_to, read?);
     }
-    Ok(tokio::task::spawn_blocking(move || rewriter.finish()).await.map_err(panicked)?)
+    tokio::task::spawn_blocking(move || rewriter.finish()).await.map_err(panicked)
 }
 
 fn panicked(_: tokio::task::JoinError) -> Undecided {
