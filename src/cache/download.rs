@@ -16,7 +16,7 @@ use crate::telemetry::Metrics;
 const MAX_STALLS: u32 = 8;
 /// The wait before the first new attempt, doubled for each further one.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
-/// No wait is longer, whatever the source asks for: followers are waiting, too.
+/// A source that asks for more is given up: followers are waiting, and a place among the downloads is taken.
 const MAX_WAIT: Duration = Duration::from_secs(30);
 /// Up to here hashing costs less (some 40 µs) than the trip to another thread.
 const INLINE_HASH_BYTES: u64 = 64 << 10;
@@ -112,13 +112,14 @@ impl Download {
                 },
             };
             self.body = None;
-            if !failed.worth_asking_again || self.stalls >= MAX_STALLS {
+            let too_long = failed.retry_after.is_some_and(|wait| wait > MAX_WAIT);
+            if !failed.worth_asking_again || too_long || self.stalls >= MAX_STALLS {
                 return Err(failed.error);
             }
             let wait = (FIRST_WAIT * 2_u32.pow(self.stalls)).max(failed.retry_after.unwrap_or_default());
             self.stalls += 1;
             tracing::debug!(origin = self.source.origin(), at = so_far.written, error = ?failed.error, "a download broke off");
-            self.clock.sleep(wait.min(MAX_WAIT)).await;
+            self.clock.sleep(wait).await;
             self.metrics.cache().resumed();
         }
     }

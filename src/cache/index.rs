@@ -102,6 +102,10 @@ impl Index {
         self.state().remove(digest)
     }
 
+    pub(super) fn knows(&self, digest: &Digest) -> bool {
+        self.state().entries.contains_key(digest)
+    }
+
     pub(super) fn is_verified(&self, digest: &Digest) -> bool {
         self.state().entries.get(digest).is_some_and(|known| known.verified)
     }

@@ -37,6 +37,7 @@ mod registration;
 mod room;
 mod source;
 mod store;
+mod trouble;
 mod turns;
 mod upkeep;
 
@@ -60,7 +61,7 @@ use index::Index;
 use progress::{Phase, Progress};
 use reader::Use;
 use registration::{Registration, Running};
-use room::Trouble;
+use trouble::Trouble;
 use turns::Turns;
 
 pub use check::Checked;
@@ -227,7 +228,8 @@ impl Cache {
         let inner = Arc::clone(&self.inner);
         // Concurrent requests for one manifest all come here; the first writes.
         let turn = inner.turns.of(digest).await;
-        if inner.hot.content(digest).await.is_some() {
+        // What only memory has was refused by the disk, which may have come round.
+        if inner.hot.content(digest).await.is_some() && inner.index.knows(digest) {
             return Ok(None);
         }
         if hash(digest, &bytes).await? != *digest {

@@ -124,9 +124,10 @@ impl Inner {
     pub(super) async fn know_pins(&self) -> io::Result<()> {
         let known = self.pins_known.get_or_try_init(async || {
             for key in self.store.list_records(&RecordKey::new(["pins"])).await? {
-                let pin = self.store.record(&key).await?.and_then(|bytes| serde_json::from_slice::<Pin>(&bytes).ok());
-                if let Some(pin) = pin {
-                    self.index.pin(key.to_string(), pin.digests);
+                let Some(bytes) = self.store.record(&key).await? else { continue };
+                match serde_json::from_slice::<Pin>(&bytes) {
+                    Ok(pin) => self.index.pin(key.to_string(), pin.digests),
+                    Err(err) => tracing::warn!(%key, %err, "a pin cannot be read, and holds nothing; pin it again"),
                 }
             }
             let kept = self.store.list_records(&RecordKey::new(["kept"])).await?;

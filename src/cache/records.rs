@@ -58,7 +58,7 @@ impl Cache {
     pub async fn put_record_behind<T: Serialize + ?Sized>(&self, key: &RecordKey, value: &T) -> io::Result<()> {
         let (bytes, inner, key) = (Bytes::from(serde_json::to_vec(value)?), Arc::clone(&self.inner), key.clone());
         let turn = inner.turns.of(&key).await;
-        if inner.hot.record(&key).await.as_ref() == Some(&bytes) {
+        if inner.is_written(&key, &bytes).await {
             return Ok(());
         }
         // Whoever misses it here waits for the turn.
@@ -218,8 +218,7 @@ impl Inner {
         let _turn = self.turns.of(&key).await;
         match change {
             Change::Put(bytes) => {
-                // The hot set only ever has what the store has, so there is nothing to write.
-                if self.hot.record(&key).await.as_ref() == Some(&bytes) {
+                if self.is_written(&key, &bytes).await {
                     return Ok(());
                 }
                 self.hot.forget_record(&key).await;
@@ -236,6 +235,11 @@ impl Inner {
         Ok(())
     }
 
+    /// Whether the store has this record: the hot set only ever has what the store has, but for what it refused.
+    async fn is_written(&self, key: &RecordKey, bytes: &Bytes) -> bool {
+        self.hot.record(key).await.as_ref() == Some(bytes) && !self.trouble.was_refused(key)
+    }
+
     /// Writes a record to the store; a disk in trouble is no error.
     async fn write_through(&self, key: &RecordKey, bytes: &Bytes) -> io::Result<()> {
         let mut stored = self.store.put_record(key, bytes.clone()).await;
@@ -249,9 +253,13 @@ impl Inner {
             // Remembered for as long as memory has room for it: better than a pull that fails.
             Err(err) => {
                 self.trouble.note(self, "write a record", &err);
+                self.trouble.refused(key);
                 Ok(())
             }
-            Ok(()) => Ok(()),
+            Ok(()) => {
+                self.trouble.taken(key);
+                Ok(())
+            }
         }
     }
 

@@ -1,8 +1,7 @@
 //! Keeping to the bound, and what to do when the disk is full.
 
 use std::io;
-use std::sync::Mutex;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use super::Inner;
 use super::index::Entry;
@@ -21,9 +20,6 @@ pub struct Bounds {
 
 /// A full disk is relieved of a tenth of the cache at a time, and of at least this: enough for most layers.
 const LEAST_RECLAIMED: u64 = 64 << 20;
-/// How often a disk that stays in trouble is mentioned.
-const MENTIONED_EVERY: Duration = Duration::from_secs(60);
-
 /// Down to how many bytes is evicted: with what nobody made anything of, and then with what relocated bundles need.
 #[derive(Clone, Copy)]
 struct Goal {
@@ -110,41 +106,5 @@ impl Inner {
     pub(super) fn tell_usage(&self) {
         let usage = self.index.usage();
         self.metrics.cache().holds(usage.entries, usage.bytes);
-    }
-}
-
-/// The store's trouble, told once and not for every request that meets it.
-#[derive(Default)]
-pub(super) struct Trouble(Mutex<Option<SystemTime>>);
-
-impl Trouble {
-    /// Notes that the store failed; pulls go on without it.
-    pub(super) fn note(&self, inner: &Inner, doing: &'static str, err: &io::Error) {
-        inner.metrics.cache().trouble(kind(err));
-        let now = inner.clock.now();
-        let mut mentioned = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if mentioned.is_none_or(|last| now.duration_since(last).is_ok_and(|since| since >= MENTIONED_EVERY)) {
-            *mentioned = Some(now);
-            drop(mentioned);
-            tracing::warn!(doing, %err, "the cache's disk is in trouble; pulls go on without being cached");
-        }
-    }
-
-    /// Notes that the store took something in.
-    pub(super) fn over(&self) {
-        let was = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
-        if was.is_some() {
-            tracing::info!("the cache's disk takes in content again");
-        }
-    }
-}
-
-/// A word for metrics; the set is closed.
-fn kind(err: &io::Error) -> &'static str {
-    match err.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "full",
-        io::ErrorKind::ReadOnlyFilesystem => "read_only",
-        io::ErrorKind::PermissionDenied => "permission",
-        _ => "io",
     }
 }

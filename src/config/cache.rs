@@ -50,8 +50,11 @@ impl Checker {
     pub(super) fn cache(&mut self, raw: raw::Cache) -> CacheConfig {
         let max = self.setting("cache.max_bytes", raw.max_bytes, "none", |text| match text {
             "none" => Ok(None),
-            "0" => Err("zero would keep nothing; write a size such as 100GiB, or `none`".to_owned()),
-            text => values::size(text).map(Some),
+            text => match values::size(text)? {
+                // Of less, the watermarks are hardly apart.
+                0..1024 => Err(format!("`{text}` would keep nothing; write a size such as 100GiB, or `none`")),
+                max => Ok(Some(max)),
+            },
         });
         let high = self.setting("cache.high_watermark", raw.high_watermark, "95%", percent);
         let low = self.setting("cache.low_watermark", raw.low_watermark, "85%", percent);

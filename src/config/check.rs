@@ -160,7 +160,7 @@ impl Checker {
     }
 
     fn tags(&mut self, raw: raw::Tags) -> TagsConfig {
-        TagsConfig {
+        let tags = TagsConfig {
             ttl: self.setting("tags.ttl", raw.ttl, "60s", values::duration),
             immutable: self.list("tags.immutable", raw.immutable, tag_glob),
             stale_for: self.setting("tags.stale_for", raw.stale_for, "24h", values::duration),
@@ -170,7 +170,12 @@ impl Checker {
                 "stale" => Ok(AbsentTag::Stale),
                 _ => Err(format!("`{text}` is neither gone nor stale")),
             }),
+        };
+        if !tags.stale_for.is_zero() && tags.stale_for <= tags.ttl {
+            let reason = "must be longer than `tags.ttl`, within which nothing is stale; or 0s, for never";
+            self.problem("tags.stale_for", reason);
         }
+        tags
     }
 
     fn relocation(&mut self, raw: raw::Relocation) -> RelocationConfig {

@@ -80,7 +80,9 @@ impl Answer {
         let says = |codes: &[ErrorCode]| ErrorDocument::body_says(&body, codes);
         let limited = || {
             let (held, quota) = sent.held();
-            UpstreamError::RateLimited { retry_after: retry_after.or(held), quota, asked: true }
+            // No time at all is no answer to how long.
+            let retry_after = retry_after.filter(|wait| !wait.is_zero()).or(held);
+            UpstreamError::RateLimited { retry_after, quota, asked: true }
         };
         let unavailable = UpstreamError::Unavailable { status, retry_after, asked: true };
         match status {

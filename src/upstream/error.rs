@@ -178,6 +178,12 @@ impl UpstreamError {
         }
     }
 
+    /// Whether it was refused, if not by the registry itself then by where that led.
+    pub fn is_refusal(&self) -> bool {
+        let refusals = [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN];
+        self.is_forbidden() || matches!(self, Self::Unavailable { status, .. } if refusals.contains(status))
+    }
+
     /// How long the upstream asks to be left alone.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {

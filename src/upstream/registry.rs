@@ -2,18 +2,20 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::header::CONTENT_RANGE;
 use http::{Method, StatusCode};
 use http_body_util::BodyExt as _;
 use rustls::pki_types::CertificateDer;
 use tokio::sync::Semaphore;
+use tokio::time::timeout;
 use url::Url;
 
 use super::ask::Ask;
 use super::auth::{Authenticator, Credentials};
 use super::courtesy::Courtesy;
-use super::error::UpstreamError;
+use super::error::{TimeoutStage, UpstreamError};
 use super::manifest_answer::{check_type, told, verify};
 use super::realm::Realms;
 use super::tag_list;
@@ -26,6 +28,9 @@ use crate::tls::{TlsError, client_config};
 
 /// Requests at once, of each kind. Registries throttle by client; a hundred layers at once gain nothing.
 const DEFAULT_CONCURRENCY: usize = 64;
+
+/// How long the bytes of a manifest may take, of which there are at most 4 MiB.
+const MANIFEST_DEADLINE: Duration = Duration::from_secs(60);
 
 /// Where a registry is, and how it is spoken to.
 #[derive(Clone, Debug)]
@@ -166,7 +171,10 @@ impl RegistryUpstream {
         let answer = expect(answer, StatusCode::OK).await?.require_identity()?;
         let (named, claimed) = (answer.media_type(), answer.content_digest());
         check_type(named.as_ref())?;
-        verify(answer.collect(MAX_MANIFEST_BYTES).await?, named, reference, claimed)
+        // Small, and everybody who pulls the tag waits for the same one: it may not drip in for days.
+        let bytes = timeout(MANIFEST_DEADLINE, answer.collect(MAX_MANIFEST_BYTES)).await;
+        let bytes = bytes.map_err(|_| UpstreamError::Timeout { what: TimeoutStage::Body })?;
+        verify(bytes?, named, reference, claimed)
     }
 
     async fn head_manifest(

@@ -18,6 +18,8 @@ use crate::proxy::{Event, Task, Tasks};
 const MAX_CONNECTIONS: usize = 16;
 /// How long a client may take to say what it wants; it has it at hand.
 const TASK_TIME: Duration = Duration::from_secs(10);
+/// How long a command may take no events: a person with a pager has that much patience, too.
+const READ_TIME: Duration = Duration::from_secs(600);
 /// How long to wait after accept failed.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
@@ -73,7 +75,7 @@ async fn serve(stream: UnixStream, tasks: &Tasks) -> io::Result<()> {
         Ok(task) => task,
         Err(err) => return refuse(&mut write, &err).await,
     };
-    tracing::info!(?task, "running a task");
+    tracing::info!(task = task.label(), "running a task");
     let mut events = tasks.run(task);
     let mut extra = [0];
     loop {
@@ -99,5 +101,6 @@ async fn refuse(write: &mut OwnedWriteHalf, err: &serde_json::Error) -> io::Resu
 async fn tell(write: &mut OwnedWriteHalf, event: &Event) -> io::Result<()> {
     let mut line = serde_json::to_vec(event)?;
     line.push(b'\n');
-    write.write_all(&line).await
+    // Who does not read keeps one of few places, and whatever the task holds.
+    timeout(READ_TIME, write.write_all(&line)).await.map_err(io::Error::from)?
 }

@@ -166,7 +166,7 @@ impl Tags {
                     tracing::warn!(%repository, %tag, cause, "the upstream does not say what a tag stands for now");
                 }
             }
-            Err(ProxyError::Upstream(error)) if error.is_forbidden() => {
+            Err(ProxyError::Upstream(error)) if error.is_refusal() => {
                 if let Some(record) = known {
                     self.write(key, &record.refused()).await;
                 }

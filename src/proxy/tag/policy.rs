@@ -58,7 +58,8 @@ impl TagPolicy {
     /// Whether what the upstream did is a reason to serve an older answer.
     pub(super) fn excuses(&self, error: &ProxyError) -> bool {
         match error {
-            ProxyError::Upstream(error) => error.is_transient(),
+            // A storage that refuses may only have been sent a bad signature; it may also be who decides.
+            ProxyError::Upstream(error) => error.is_transient() && !error.is_refusal(),
             ProxyError::NotFound { .. } => self.absent == AbsentTag::Stale,
             ProxyError::Undecided(_) | ProxyError::Cache(_) => false,
         }

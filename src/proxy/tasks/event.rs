@@ -42,6 +42,21 @@ pub enum Task {
     Stats,
 }
 
+impl Task {
+    /// A word for the log: references are somebody else's text, and may hold what was never meant for it.
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::Warm { .. } => "warm",
+            Self::Pin { .. } => "pin",
+            Self::Unpin { .. } => "unpin",
+            Self::List => "list",
+            Self::Remove { .. } => "remove",
+            Self::Verify => "verify",
+            Self::Stats => "stats",
+        }
+    }
+}
+
 /// What is told while a task runs; the last is [`Event::End`], and without one it was not done.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]

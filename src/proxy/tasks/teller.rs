@@ -57,6 +57,11 @@ impl Teller {
         let _ = self.events.send(event).await;
     }
 
+    /// How many problems were told.
+    pub(super) fn problems(&self) -> u64 {
+        self.problems.load(Ordering::Relaxed)
+    }
+
     /// Tells that something could not be done.
     pub(super) async fn problem(&self, subject: impl Display, problem: impl Display) {
         self.tell(Event::Problem { subject: subject.to_string(), problem: problem.to_string() }).await;
@@ -97,7 +102,7 @@ impl Teller {
     /// Tells how it all ended.
     pub(super) async fn end(&self) {
         self.tell_if_new(&mut Progress::default()).await;
-        self.tell(Event::End { problems: self.problems.load(Ordering::Relaxed) }).await;
+        self.tell(Event::End { problems: self.problems() }).await;
     }
 }
 

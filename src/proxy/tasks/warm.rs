@@ -12,8 +12,8 @@ use super::event::{Amount, Event, Warmed};
 use super::pull::{Fate, Job, Original, Pulled, Puller};
 use super::teller::Teller;
 use super::{Wanted, full_name};
-use crate::cache::{Hold, Pin};
-use crate::oci::{Descriptor, Digest, Manifest, ManifestView, Platform, is_schema1};
+use crate::cache::{Cache, Hold, Pin};
+use crate::oci::{Descriptor, Digest, Manifest, ManifestView, Platform, RepositoryName, is_schema1};
 use crate::proxy::Proxy;
 
 /// Manifests and blobs worked on at one time. Enough to keep a registry's latency from counting; how many requests
@@ -29,7 +29,7 @@ pub(super) async fn warm(proxy: &Proxy, wanted: &Wanted, platforms: &[Platform],
         Ok(found) => found,
         Err(error) => return teller.failed(wanted.name(), &error).await,
     };
-    let digest = manifest.digest;
+    let (digest, problems_before) = (manifest.digest, teller.problems());
     let cache = &proxy.0.contents.cache;
     let mut walk = Walk {
         puller: Arc::new(puller),
@@ -66,13 +66,26 @@ pub(super) async fn warm(proxy: &Proxy, wanted: &Wanted, platforms: &[Platform],
     };
     teller.tell(Event::Warmed(warmed)).await;
     if pin {
-        let digests = walk.hold.digests();
+        let mut digests = walk.hold.digests();
+        if teller.problems() > problems_before {
+            // What was pinned by this name before may be all that there is of it.
+            digests.extend(pinned_before(cache, &repository, &reference).await);
+            digests.sort_unstable();
+            digests.dedup();
+        }
         let contents = digests.len() as u64;
         match cache.pin(&Pin { repository: repository.clone(), reference: reference.clone(), digests }).await {
             Ok(()) => teller.tell(Event::Pinned { repository, reference, contents }).await,
             Err(error) => teller.failed(full_name(&repository, &reference), &error).await,
         }
     }
+}
+
+/// What is pinned by this name.
+async fn pinned_before(cache: &Cache, repository: &RepositoryName, reference: &str) -> Vec<Digest> {
+    let pins = cache.pins().await.unwrap_or_default().into_iter();
+    let own = |pin: &Pin| pin.repository == *repository && pin.reference == reference;
+    pins.filter(own).flat_map(|pin| pin.digests).collect()
 }
 
 /// The work on one reference.
@@ -122,7 +135,8 @@ impl Walk<'_> {
                 match manifest.view() {
                     Ok(ManifestView::Image { config, layers }) => {
                         self.add_blobs([config].into_iter().chain(layers));
-                        self.waiting.push_back(Job::Images { manifest, depth, key });
+                        // Next, since it has the whole manifest in memory.
+                        self.first.push_front(Job::Images { manifest, depth, key });
                     }
                     Ok(ManifestView::Index { manifests }) => self.add_children(&manifest, manifests, depth).await,
                     Ok(ManifestView::Other) => {}
@@ -155,12 +169,12 @@ impl Walk<'_> {
     }
 
     fn add_blobs(&mut self, descriptors: impl Iterator<Item = Descriptor>) {
-        for descriptor in descriptors {
-            if self.blobs.insert(descriptor.digest) {
-                self.puller.teller.tally().known.add(descriptor.size);
-                self.hold.add([descriptor.digest]);
-                self.waiting.push_back(Job::Blob(descriptor));
-            }
+        let new: Vec<Descriptor> = descriptors.filter(|descriptor| self.blobs.insert(descriptor.digest)).collect();
+        // All at once: each time, all that is held is gone through.
+        self.hold.add(new.iter().map(|descriptor| descriptor.digest));
+        for descriptor in new {
+            self.puller.teller.tally().known.add(descriptor.size);
+            self.waiting.push_back(Job::Blob(descriptor));
         }
     }
 
