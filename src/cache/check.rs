@@ -1,13 +1,14 @@
 //! Hashing content that was on the disk before this process: the disk may have changed it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::fmt::Display;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::watch;
 
 use super::Inner;
-use super::disk::blocking;
+use super::disk::{UNREADABLE, blocking};
 use super::download::SoFar;
 use super::store::{Content, MAX_READ_BYTES};
 use crate::oci::Digest;
@@ -27,10 +28,22 @@ pub enum Checked {
 /// somebody still has it open, and what is said of the one means nothing for the other.
 pub(super) type Checks = Mutex<HashMap<(Digest, (u64, u64)), watch::Receiver<Option<Checked>>>>;
 
+/// Damaged content that the disk does not let go of; it counts as absent.
+pub(super) type Condemned = Mutex<HashSet<(Digest, (u64, u64))>>;
+
+/// Who wants content hashed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum For {
+    /// A client waits for its last bytes.
+    Client,
+    /// Nobody in a hurry.
+    Upkeep,
+}
+
 impl Inner {
     /// Hashes `content`, or waits for whoever does. What is damaged is taken out of the store.
-    pub(super) async fn check(self: &Arc<Self>, digest: &Digest, content: &Arc<dyn Content>) -> Checked {
-        let mut outcome = self.begin_check(digest, content);
+    pub(super) async fn check(self: &Arc<Self>, digest: &Digest, content: &Arc<dyn Content>, who: For) -> Checked {
+        let mut outcome = self.begin_check(digest, content, who);
         let outcome = outcome.wait_for(Option::is_some).await.map(|outcome| *outcome);
         // The runtime is going down, and took the task with it.
         outcome.ok().flatten().unwrap_or(Checked::Unreadable)
@@ -41,6 +54,7 @@ impl Inner {
         self: &Arc<Self>,
         digest: &Digest,
         content: &Arc<dyn Content>,
+        who: For,
     ) -> watch::Receiver<Option<Checked>> {
         let mut checks = self.checks.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (*digest, content.identity());
@@ -53,16 +67,17 @@ impl Inner {
         let (inner, digest, content) = (Arc::clone(self), *digest, Arc::clone(content));
         // A task of its own: whoever asked first may leave.
         tokio::spawn(async move {
-            let checked = inner.hash_through(&digest, &content).await;
+            let checked = inner.hash_through(&digest, &content, who).await;
             inner.checks.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
             tell.send_replace(Some(checked));
         });
         outcome
     }
 
-    async fn hash_through(&self, digest: &Digest, content: &Arc<dyn Content>) -> Checked {
+    async fn hash_through(&self, digest: &Digest, content: &Arc<dyn Content>, who: For) -> Checked {
         // Each reads a file as fast as the disk gives it, and clients want something of the disk, too.
-        let Ok(_permit) = self.check_permits.acquire().await else { return Checked::Unreadable };
+        let permits = if who == For::Client { &self.check_permits } else { &self.upkeep_permit };
+        let Ok(_permit) = permits.acquire().await else { return Checked::Unreadable };
         let mut so_far = SoFar::nothing(digest);
         while so_far.written < content.size() {
             let step = async {
@@ -81,6 +96,11 @@ impl Inner {
             match step.await {
                 Ok(more) => so_far = more,
                 Err(err) if err.kind() == io::ErrorKind::UnexpectedEof => break,
+                // A bad sector stays one.
+                Err(err) if err.raw_os_error() == Some(UNREADABLE) => {
+                    self.discard(digest, &**content, &err).await;
+                    return Checked::Damaged;
+                }
                 Err(err) => {
                     tracing::warn!(%digest, %err, "cannot read content in the cache");
                     return Checked::Unreadable;
@@ -89,7 +109,7 @@ impl Inner {
         }
         let actual = so_far.digest();
         if actual == *digest {
-            self.index.set_verified(digest);
+            self.index.set_verified(digest, true);
             return Checked::Right;
         }
         self.discard(digest, &**content, &actual).await;
@@ -97,14 +117,18 @@ impl Inner {
     }
 
     /// Takes out content that was found damaged, so that it is fetched again.
-    pub(super) async fn discard(&self, digest: &Digest, content: &dyn Content, actual: &Digest) {
-        tracing::warn!(%digest, %actual, "removing damaged content from the cache");
+    pub(super) async fn discard(&self, digest: &Digest, content: &dyn Content, found: &(dyn Display + Sync)) {
+        tracing::warn!(%digest, %found, "removing damaged content from the cache");
         self.metrics.cache().damaged();
         match content.discard().await {
             Ok(true) => drop(self.index.forget(digest)),
             // It was replaced, and what replaced it was hashed on the way in.
             Ok(false) => {}
-            Err(err) => tracing::warn!(%digest, %err, "cannot remove it"),
+            Err(err) => {
+                self.index.set_verified(digest, false);
+                self.condemned.lock().unwrap_or_else(PoisonError::into_inner).insert((*digest, content.identity()));
+                self.trouble.note(self, "remove damaged content", &err);
+            }
         }
     }
 }

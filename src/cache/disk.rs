@@ -9,6 +9,9 @@ use bytes::Bytes;
 
 use super::store::{MAX_READ_BYTES, Space};
 
+/// The disk cannot read it any more (`EIO`), for which there is no `ErrorKind`.
+pub(super) const UNREADABLE: i32 = 5;
+
 /// Runs file work on the blocking pool: a disk that stalls must not stop the sockets.
 pub(super) async fn blocking<T, F>(work: F) -> io::Result<T>
 where
@@ -106,8 +109,6 @@ pub(super) enum Opened {
 }
 
 fn absent_or_damaged(err: io::Error) -> io::Result<Opened> {
-    /// The disk cannot read it any more (`EIO`), for which there is no `ErrorKind`.
-    const UNREADABLE: i32 = 5;
     match err.kind() {
         io::ErrorKind::NotFound => Ok(Opened::Absent),
         // A file where a directory should be on the way there.

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use tokio::sync::watch;
 
 use super::Inner;
-use super::check::Checked;
+use super::check::{Checked, For};
 use super::download::{Download, SoFar, length};
 use super::index::Arriving;
 use super::progress::{Handover, Phase, Progress};
@@ -126,6 +126,12 @@ impl Filler {
         };
         let mut download = self.download();
         let mut left = self.left().await;
+        if let Some(taken) = left.take_if(|taken| taken.so_far.digest() == self.digest) {
+            // All of it was there when the process before this one was stopped. The source only has to say that it
+            // has it: who may have it is decided by that.
+            download.open(&SoFar::nothing(&self.digest)).await?;
+            return self.verify(taken).await;
+        }
         if let Some(Taken { so_far, .. }) = &left
             && let Err(err) = download.open(so_far).await
         {
@@ -166,9 +172,9 @@ impl Filler {
 
     /// The content, if it is in the store after all, and right.
     async fn stored(&self) -> Option<Arc<dyn Content>> {
-        let (content, checked) = self.inner.stored(&self.digest).await?;
-        let checked = checked.get_or_init(|| self.inner.check(&self.digest, &content)).await;
-        (*checked == Checked::Right).then_some(content)
+        let (content, known_right) = self.inner.stored(&self.digest).await?;
+        let is_right = known_right || self.inner.check(&self.digest, &content, For::Client).await == Checked::Right;
+        is_right.then_some(content)
     }
 
     fn download(&self) -> Download {

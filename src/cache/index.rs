@@ -110,9 +110,9 @@ impl Index {
         self.state().entries.get(digest).is_some_and(|known| known.verified)
     }
 
-    pub(super) fn set_verified(&self, digest: &Digest) {
+    pub(super) fn set_verified(&self, digest: &Digest, verified: bool) {
         if let Some(known) = self.state().entries.get_mut(digest) {
-            known.verified = true;
+            known.verified = verified;
         }
     }
 

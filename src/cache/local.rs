@@ -195,6 +195,10 @@ impl Store for LocalStore {
         Box::pin(blocking(move || directory.sweep(age)))
     }
 
+    fn left_bytes(&self) -> u64 {
+        self.0.left_bytes()
+    }
+
     fn list_content(&self) -> BoxFuture<'_, io::Result<Vec<Listed>>> {
         let directory = Arc::clone(&self.0);
         Box::pin(blocking(move || local_content::list(&directory)))

@@ -278,7 +278,9 @@ impl Drop for LocalPartial {
     fn drop(&mut self) {
         match self.state {
             State::Ended => {}
-            State::Whole if self.written() > 0 => drop(self.directory.leave(self.digest, self.path.clone())),
+            State::Whole if self.written() > 0 => {
+                self.directory.leave(self.digest, self.path.clone(), self.written());
+            }
             State::Whole | State::Torn => self.remove(),
         }
     }

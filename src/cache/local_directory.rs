@@ -11,6 +11,12 @@ use std::time::Duration;
 use super::disk::{ensure_directory, remove_anything, replace, sync_directory};
 use crate::oci::Digest;
 
+/// The beginning of some content.
+struct Left {
+    path: PathBuf,
+    bytes: u64,
+}
+
 /// The directory, locked for this process.
 pub(super) struct Directory {
     root: PathBuf,
@@ -22,7 +28,7 @@ pub(super) struct Directory {
     // Numbers the files in `partial`.
     next: AtomicU64,
     // Files in `partial` that nobody is writing, and what they are the beginning of.
-    left: Mutex<HashMap<Digest, PathBuf>>,
+    left: Mutex<HashMap<Digest, Left>>,
 }
 
 impl Directory {
@@ -69,7 +75,7 @@ impl Directory {
             self.next.fetch_max(number.saturating_add(1), Ordering::Relaxed);
             if sizes.get(&digest).is_none_or(|size| *size < metadata.len()) {
                 sizes.insert(digest, metadata.len());
-                swept += usize::from(self.leave(digest, entry.path()));
+                swept += usize::from(self.leave(digest, entry.path(), metadata.len()));
             } else {
                 remove_anything(&entry.path())?;
                 swept += 1;
@@ -79,17 +85,22 @@ impl Directory {
     }
 
     /// Leaves a file in `partial` to whoever goes on with it. One that was left before goes; says whether there was.
-    pub(super) fn leave(&self, digest: Digest, path: PathBuf) -> bool {
-        let Some(older) = self.left().insert(digest, path) else { return false };
-        if let Err(err) = remove_anything(&older) {
-            tracing::warn!(path = %older.display(), %err, "cannot remove an unfinished download; the next start will");
+    pub(super) fn leave(&self, digest: Digest, path: PathBuf, bytes: u64) -> bool {
+        let Some(older) = self.left().insert(digest, Left { path, bytes }) else { return false };
+        if let Err(err) = remove_anything(&older.path) {
+            tracing::warn!(path = %older.path.display(), %err, "cannot remove an unfinished download; the next start will");
         }
         true
     }
 
     /// Takes over what was left of `digest`.
     pub(super) fn take_over(&self, digest: &Digest) -> Option<PathBuf> {
-        self.left().remove(digest)
+        self.left().remove(digest).map(|left| left.path)
+    }
+
+    /// How many bytes were left.
+    pub(super) fn left_bytes(&self) -> u64 {
+        self.left().values().map(|left| left.bytes).sum()
     }
 
     /// Removes what was left of `digest`, which came another way.
@@ -105,7 +116,7 @@ impl Directory {
     pub(super) fn sweep(&self, age: Duration) -> io::Result<usize> {
         let mut left = self.left();
         let before = left.len();
-        left.retain(|_, path| {
+        left.retain(|_, Left { path, .. }| {
             let modified = fs::symlink_metadata(&*path).and_then(|found| found.modified());
             // A time in the future is a clock that was set back.
             if modified.is_ok_and(|modified| modified.elapsed().is_ok_and(|since| since < age)) {
@@ -119,7 +130,7 @@ impl Directory {
         Ok(before - left.len())
     }
 
-    fn left(&self) -> MutexGuard<'_, HashMap<Digest, PathBuf>> {
+    fn left(&self) -> MutexGuard<'_, HashMap<Digest, Left>> {
         self.left.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -262,6 +262,10 @@ impl Store for MemoryStore {
         Box::pin(async move { Ok(swept) })
     }
 
+    fn left_bytes(&self) -> u64 {
+        lock(&self.0.left).values().map(|bytes| bytes.len() as u64).sum()
+    }
+
     fn list_content(&self) -> BoxFuture<'_, io::Result<Vec<Listed>>> {
         Box::pin(async {
             let accessed = lock(&self.0.accessed);

@@ -43,6 +43,7 @@ mod upkeep;
 
 use std::collections::HashMap;
 use std::io;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -54,7 +55,7 @@ use crate::oci::{Digest, Hasher};
 use crate::telemetry::Metrics;
 
 use audience::{Audience, Seat};
-use check::Checks;
+use check::{Checks, Condemned};
 use fill::Filler;
 use hot::{Hot, MAX_HOT_BYTES};
 use index::Index;
@@ -114,21 +115,27 @@ struct Inner {
     metrics: Metrics,
     limits: CacheLimits,
     hot: Hot,
+    // Of content and of records apart: the sync of a large blob takes seconds.
     turns: Turns,
+    record_turns: Turns,
     permits: Semaphore,
     fills: Mutex<HashMap<Digest, Running>>,
     index: Arc<Index>,
     checks: Checks,
     check_permits: Semaphore,
+    upkeep_permit: Semaphore,
+    condemned: Condemned,
     // Held by the one who evicts.
     rounds: tokio::sync::Mutex<()>,
+    // How much has to be used for the next round to be worth it.
+    next_round: AtomicU64,
     trouble: Trouble,
     stocked: OnceCell<()>,
     pins_known: OnceCell<()>,
 }
 
-/// How many contents are hashed from the disk at once.
-const CONCURRENT_CHECKS: usize = 2;
+/// How many contents are hashed from the disk at once for clients; for upkeep, it is one more.
+const CONCURRENT_CHECKS: usize = 4;
 
 /// How often a caller whose joined fill failed goes on to its own source. Bounds what one request may wait for;
 /// it takes as many other origins to get there.
@@ -146,12 +153,16 @@ impl Cache {
             limits,
             hot: Hot::new(limits.memory_bytes),
             turns: Turns::new(),
+            record_turns: Turns::new(),
             permits: Semaphore::new(permits),
             fills: Mutex::default(),
             index: Arc::default(),
             checks: Mutex::default(),
             check_permits: Semaphore::new(CONCURRENT_CHECKS),
+            upkeep_permit: Semaphore::new(1),
+            condemned: Condemned::default(),
             rounds: tokio::sync::Mutex::default(),
+            next_round: AtomicU64::new(0),
             trouble: Trouble::default(),
             stocked: OnceCell::new(),
             pins_known: OnceCell::new(),
@@ -173,9 +184,9 @@ impl Cache {
         }
         // Open before it is looked for, so that it is not evicted in between.
         let in_use = self.in_use(digest, None);
-        let (content, checked) = inner.stored(digest).await?;
+        let (content, known_right) = inner.stored(digest).await?;
         if content.size() > MAX_HOT_BYTES {
-            return Some(Reader::committed(*digest, content, Use { checked: Arc::new(checked), ..in_use }));
+            return Some(Reader::committed(*digest, content, Use { known_right, ..in_use }));
         }
         let bytes = inner.read_verified(digest, &*content).await;
         bytes.map(|bytes| Reader::memory(*digest, bytes))
@@ -198,10 +209,11 @@ impl Cache {
     /// # Errors
     /// When the bytes are not those of `digest` (`InvalidData`).
     pub async fn put(&self, digest: &Digest, bytes: Bytes) -> io::Result<()> {
-        if let Some(write) = self.begin_put(digest, bytes).await? {
-            write.await;
+        match self.begin_put(digest, bytes).await? {
+            // A task of its own: who asked may leave, and the index must learn of what was written.
+            Some(write) => tokio::spawn(write).await.map_err(io::Error::other),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// Keeps small content that is worth no wait: it is there from now on, and survives a crash a moment later.
@@ -212,11 +224,13 @@ impl Cache {
         // What memory does not take is there only when it is written.
         let fits = bytes.len() as u64 <= MAX_HOT_BYTES.min(self.inner.limits.memory_bytes / 16);
         match self.begin_put(digest, bytes).await? {
-            Some(write) if fits => drop(tokio::spawn(write)),
-            Some(write) => write.await,
-            None => {}
+            Some(write) if fits => {
+                tokio::spawn(write);
+                Ok(())
+            }
+            Some(write) => tokio::spawn(write).await.map_err(io::Error::other),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// Puts content into memory, and gives what writes it, unless it is there already.
@@ -246,6 +260,7 @@ impl Cache {
     /// Waits until all that was put behind is written.
     pub async fn settled(&self) {
         self.inner.turns.done().await;
+        self.inner.record_turns.done().await;
     }
 
     /// Takes content out. Readers that have it go on.
@@ -255,8 +270,9 @@ impl Cache {
     pub async fn remove(&self, digest: &Digest) -> io::Result<()> {
         let _turn = self.inner.turns.of(digest).await;
         self.inner.hot.forget_content(digest).await;
+        self.inner.store.remove(digest).await?;
         self.inner.index.forget(digest);
-        self.inner.store.remove(digest).await
+        Ok(())
     }
 
     /// Content that is committed, or being filled, or else is filled now from `source`.
@@ -327,7 +343,7 @@ impl Cache {
 
     fn in_use(&self, digest: &Digest, seat: Option<Seat>) -> Use {
         let opened = Arc::new(self.inner.index.open(digest));
-        Use { inner: Arc::clone(&self.inner), _opened: opened, seat, checked: Arc::default() }
+        Use { inner: Arc::clone(&self.inner), _opened: opened, seat, known_right: false, checked: Arc::default() }
     }
 }
 
@@ -345,23 +361,26 @@ impl Inner {
 
     /// Content in the store, which is used now, and whether it is known to be right. A store that cannot say has
     /// nothing, for this once.
-    async fn stored(&self, digest: &Digest) -> Option<(Arc<dyn Content>, OnceCell<Checked>)> {
+    async fn stored(&self, digest: &Digest) -> Option<(Arc<dyn Content>, bool)> {
         // Asked before the content is opened: what was right then can only have been replaced by what is right, too.
-        let checked = OnceCell::new_with(self.index.is_verified(digest).then_some(Checked::Right));
+        let known_right = self.index.is_verified(digest);
         match self.store.content(digest).await {
+            Ok(Some(content)) if self.is_condemned(digest, &*content) => None,
             Ok(Some(content)) => {
                 self.touch(digest, Some(content.size()));
-                Some((content, checked))
+                Some((content, known_right))
             }
-            Ok(None) => {
-                self.index.forget(digest);
-                None
-            }
+            Ok(None) => None,
             Err(err) => {
                 self.trouble.note(self, "open", &err);
                 None
             }
         }
+    }
+
+    fn is_condemned(&self, digest: &Digest, content: &dyn Content) -> bool {
+        let condemned = self.condemned.lock().unwrap_or_else(PoisonError::into_inner);
+        !condemned.is_empty() && condemned.contains(&(*digest, content.identity()))
     }
 
     /// `size` is given by who found it in the store: what is only in memory takes no room there.
@@ -409,7 +428,7 @@ impl Inner {
             Ok(bytes) => match hash(digest, &bytes).await {
                 Ok(actual) if actual == *digest => {
                     self.hot.keep_content(*digest, &bytes).await;
-                    self.index.set_verified(digest);
+                    self.index.set_verified(digest, true);
                     return Some(bytes);
                 }
                 Ok(actual) => self.discard(digest, content, &actual).await,

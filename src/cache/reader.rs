@@ -9,7 +9,7 @@ use tokio::sync::{OnceCell, watch};
 
 use super::Inner;
 use super::audience::Seat;
-use super::check::Checked;
+use super::check::{Checked, For};
 use super::direct::Direct;
 use super::index::Opened;
 use super::progress::{Phase, Progress, TAIL_BYTES};
@@ -68,8 +68,16 @@ pub(super) struct Use {
     pub(super) _opened: Arc<Opened>,
     /// A fill goes on for those who have a seat.
     pub(super) seat: Option<Seat>,
-    /// Whether what is on the disk was found right; of what arrives its progress tells.
+    /// Whether what is on the disk was known to be right when it was opened.
+    pub(super) known_right: bool,
+    /// Whether it was found right since. Of what arrives its progress tells.
     pub(super) checked: Arc<OnceCell<Checked>>,
+}
+
+impl Use {
+    fn still_right(&self, digest: &Digest) -> bool {
+        self.known_right && self.inner.index.is_verified(digest)
+    }
 }
 
 impl Reader {
@@ -141,8 +149,11 @@ impl Reader {
         match &self.origin {
             Origin::Memory(_) => Ok(()),
             Origin::Following(..) => Ok(self.wait(Progress::is_verified).await.map(drop)?),
+            // Asked again: since it was opened, the scrub may have found otherwise.
+            Origin::Committed(_, in_use) if in_use.still_right(&self.digest) => Ok(()),
             Origin::Committed(content, in_use) => {
-                match in_use.checked.get_or_init(|| in_use.inner.check(&self.digest, content)).await {
+                let check = || in_use.inner.check(&self.digest, content, For::Client);
+                match in_use.checked.get_or_init(check).await {
                     Checked::Right => Ok(()),
                     Checked::Damaged => Err(damaged("the cache's disk damaged the content; it will be fetched again")),
                     Checked::Unreadable => Err(damaged("the cache's disk cannot read the content")),
@@ -248,7 +259,10 @@ impl Walk {
                     self.at += bytes.len() as u64;
                     return Ok((!bytes.is_empty()).then_some((bytes, self)));
                 }
-                Err(err) => self.direct = Some(self.past_the_store().ok_or(err)?),
+                Err(err) => {
+                    self.look_at_damage(&err);
+                    self.direct = Some(self.past_the_store().ok_or(err)?);
+                }
             }
         }
         let bytes = match &mut self.direct {
@@ -268,6 +282,13 @@ impl Walk {
         self.reader.read_at(self.at, max).await
     }
 
+    /// What cannot be read now may never be: then it goes, and the next one fetches it again.
+    fn look_at_damage(&self, err: &ReadError) {
+        if let (ReadError::Store(_), Origin::Committed(content, in_use)) = (err, &self.reader.origin) {
+            in_use.inner.begin_check(&self.reader.digest, content, For::Client);
+        }
+    }
+
     /// How to go on if the store takes no more of what is arriving.
     fn past_the_store(&self) -> Option<Box<Direct>> {
         let Origin::Following(progress, in_use) = &self.reader.origin else { return None };
@@ -281,9 +302,10 @@ impl Walk {
     fn begin_check(&mut self) {
         if !std::mem::replace(&mut self.check_begun, true)
             && let Origin::Committed(content, in_use) = &self.reader.origin
+            && !in_use.still_right(&self.reader.digest)
             && !in_use.checked.initialized()
         {
-            in_use.inner.begin_check(&self.reader.digest, content);
+            in_use.inner.begin_check(&self.reader.digest, content, For::Client);
         }
     }
 }

@@ -57,7 +57,7 @@ impl Cache {
     /// When the value is not JSON.
     pub async fn put_record_behind<T: Serialize + ?Sized>(&self, key: &RecordKey, value: &T) -> io::Result<()> {
         let (bytes, inner, key) = (Bytes::from(serde_json::to_vec(value)?), Arc::clone(&self.inner), key.clone());
-        let turn = inner.turns.of(&key).await;
+        let turn = inner.record_turns.of(&key).await;
         if inner.is_written(&key, &bytes).await {
             return Ok(());
         }
@@ -193,7 +193,7 @@ impl Inner {
             return Ok(Some(bytes));
         }
         // What was read before a write must not go into the hot set after it.
-        let _turn = self.turns.of(key).await;
+        let _turn = self.record_turns.of(key).await;
         self.load_record(key).await
     }
 
@@ -215,7 +215,7 @@ impl Inner {
     }
 
     async fn write(&self, key: RecordKey, change: Change) -> io::Result<()> {
-        let _turn = self.turns.of(&key).await;
+        let _turn = self.record_turns.of(&key).await;
         match change {
             Change::Put(bytes) => {
                 if self.is_written(&key, &bytes).await {

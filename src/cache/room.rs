@@ -1,6 +1,7 @@
 //! Keeping to the bound, and what to do when the disk is full.
 
 use std::io;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::Inner;
@@ -31,17 +32,33 @@ impl Inner {
     /// Makes room for what is there and arrives, and fails when there is not enough to be made.
     pub(super) async fn make_room(&self) -> io::Result<()> {
         let Some(Bounds { max, high, low }) = self.limits.bounds else { return Ok(()) };
-        let used = || {
-            let usage = self.index.usage();
-            usage.bytes + usage.arriving
-        };
-        if used() > high {
-            self.evict(Goal { ordinary: low, kept: high }).await;
+        if self.used() + self.store.left_bytes() <= high {
+            return Ok(());
         }
-        if used() > max {
+        // What nobody may ever go on with goes before what somebody had.
+        if self.store.left_bytes() > 0
+            && let Err(err) = self.store.sweep(Duration::ZERO).await
+        {
+            self.trouble.note(self, "sweep", &err);
+        }
+        let used = self.used();
+        // As long as there is room nobody waits for a round, and none begins that would find what the last one did.
+        let worth_it = used >= self.next_round.load(Ordering::Relaxed);
+        if used > max || (used > high && worth_it && self.rounds.try_lock().is_ok()) {
+            self.evict(Goal { ordinary: low, kept: high }).await;
+            let step = (max - high).max(max / 64);
+            let next = if self.used() > high { self.used().saturating_add(step).min(max) } else { 0 };
+            self.next_round.store(next, Ordering::Relaxed);
+        }
+        if self.used() > max {
             return Err(io::Error::new(io::ErrorKind::StorageFull, "cache.max_bytes is used up by what must stay"));
         }
         Ok(())
+    }
+
+    fn used(&self) -> u64 {
+        let usage = self.index.usage();
+        usage.bytes + usage.arriving
     }
 
     /// Makes room on a disk that refused to take more. Says whether trying again makes sense.
@@ -56,26 +73,25 @@ impl Inner {
         swept > 0
             || self.evict(Goal { ordinary: goal, kept: all }).await > 0
             || self.evict(Goal { ordinary: goal, kept: goal }).await > 0
+            // Somebody else did it.
+            || self.index.usage().bytes < usage.bytes
     }
 
     /// Evicts, as far as that goes. Gives how many bytes went.
     async fn evict(&self, goal: Goal) -> u64 {
         // One round at a time: two would each evict what one has to.
         let _round = self.rounds.lock().await;
-        let used = || {
-            let usage = self.index.usage();
-            usage.bytes + usage.arriving
-        };
-        if used() <= goal.ordinary {
+        if self.used() <= goal.ordinary {
             return 0;
         }
         if let Err(err) = self.know_pins().await {
-            tracing::warn!(%err, "nothing is evicted, since nobody can say what is pinned");
+            // Nobody can say what is pinned, so nothing goes.
+            self.trouble.note(self, "read the pins", &err);
             return 0;
         }
         let (mut entries, mut bytes) = (0_u64, 0);
         for victim in self.index.victims() {
-            if used() <= if victim.kept { goal.kept } else { goal.ordinary } {
+            if self.used() <= if victim.kept { goal.kept } else { goal.ordinary } {
                 break;
             }
             // Whoever commits the same content waits, and so is not removed along with it. Not waited for itself: who
@@ -97,7 +113,7 @@ impl Inner {
             self.metrics.cache().evicted(victim.size);
         }
         if entries > 0 {
-            tracing::info!(entries, bytes, left = used(), "evicted what was not used for longest");
+            tracing::info!(entries, bytes, left = self.used(), "evicted what was not used for longest");
         }
         self.tell_usage();
         bytes

@@ -33,6 +33,9 @@ pub trait Store: Send + Sync + 'static {
     /// Removes what earlier attempts left behind at least `age` ago and nobody took over. Gives how many.
     fn sweep(&self, age: Duration) -> BoxFuture<'_, io::Result<usize>>;
 
+    /// How many bytes earlier attempts left behind.
+    fn left_bytes(&self) -> u64;
+
     /// All committed content, in no order.
     fn list_content(&self) -> BoxFuture<'_, io::Result<Vec<Listed>>>;
 

@@ -4,6 +4,7 @@ use std::io;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use super::check::For;
 use super::index::{Entry, Usage};
 use super::store::Space;
 use super::{Bounds, Cache, Checked, Inner};
@@ -83,7 +84,7 @@ impl Inner {
         // Not by way of a reader: being looked at is no use that would keep it.
         let _opened = self.index.open(digest);
         match self.store.content(digest).await {
-            Ok(Some(content)) => Some(self.check(digest, &content).await),
+            Ok(Some(content)) => Some(self.check(digest, &content, For::Upkeep).await),
             // Who evicts or removes content forgets it first: this was lost, cut short, or replaced.
             Ok(None) => self.index.forget(digest).then_some(Checked::Damaged),
             Err(_) => Some(Checked::Unreadable),

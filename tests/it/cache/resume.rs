@@ -117,9 +117,10 @@ async fn what_a_crash_left_is_gone_on_with_or_swept() {
     over(Arc::new(LocalStore::open(&blob).unwrap())).put(&digest, bytes.clone()).await.unwrap();
     fs::copy(blob_path(&blob, &digest), &copy).unwrap();
     let cache = over(Arc::new(LocalStore::open(crashed.path()).unwrap()));
-    let source = Flaky::new(&bytes, [Act::Gone]);
-    let whole = cache.fill(&digest, Some(LARGE as u64), source).await.unwrap();
+    let source = Flaky::new(&bytes, []);
+    let whole = cache.fill(&digest, Some(LARGE as u64), source.clone()).await.unwrap();
     assert_eq!(read_all(&whole).await.unwrap(), bytes);
+    assert_eq!(source.asked(), [0], "only whether it has it");
 
     let (crashed, _) = crash();
     let store = LocalStore::open(crashed.path()).unwrap();

@@ -13,8 +13,8 @@ pub(super) struct Disk(Arc<Inner>);
 
 struct Inner {
     mood: AtomicU8,
-    /// Whether it ever was so full that the cache may have evicted.
-    was_full: AtomicU8,
+    /// Whether it ever was so full that the cache may have evicted, or said that it cannot read what it can.
+    may_have_lost: AtomicU8,
     chance: Mutex<Chance>,
 }
 
@@ -25,8 +25,8 @@ const FLAKY: u8 = 3;
 
 impl Disk {
     pub(super) fn new(chance: Chance) -> Self {
-        let (mood, was_full) = (AtomicU8::new(HEALTHY), AtomicU8::new(0));
-        Self(Arc::new(Inner { mood, was_full, chance: Mutex::new(chance) }))
+        let (mood, may_have_lost) = (AtomicU8::new(HEALTHY), AtomicU8::new(0));
+        Self(Arc::new(Inner { mood, may_have_lost, chance: Mutex::new(chance) }))
     }
 
     pub(super) fn healthy() -> Self {
@@ -40,13 +40,13 @@ impl Disk {
     pub(super) fn change(&self, chance: &mut Chance) {
         let mood = *chance.pick(&[HEALTHY, HEALTHY, FULL, READ_ONLY, FLAKY]);
         self.0.mood.store(mood, Ordering::SeqCst);
-        if mood == FULL {
-            self.0.was_full.store(1, Ordering::SeqCst);
+        if matches!(mood, FULL | FLAKY) {
+            self.0.may_have_lost.store(1, Ordering::SeqCst);
         }
     }
 
-    pub(super) fn was_full(&self) -> bool {
-        self.0.was_full.load(Ordering::SeqCst) == 1
+    pub(super) fn may_have_lost(&self) -> bool {
+        self.0.may_have_lost.load(Ordering::SeqCst) == 1
     }
 
     pub(super) fn faults(&self) -> Faults {
