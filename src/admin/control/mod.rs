@@ -1,9 +1,10 @@
 //! The control socket: how a command has the process that serves from a cache directory work on it.
 //!
 //! A Unix socket in that directory, so that who may is who may use the directory. Both ends are here: the client
-//! writes one [`Task`] as a line of JSON, the server answers with [`Event`](crate::proxy::Event)s, a line each, and
-//! closes after the last. A client that hangs up stops its task. Apart from the HTTP listener beside it, because
-//! that one may be reached over a network, and this one changes things.
+//! writes one [`Task`](crate::proxy::Task) as a line of JSON, the server answers with
+//! [`Event`](crate::proxy::Event)s, a line each, and closes after the last. A client that hangs up stops its task.
+//! Apart from the HTTP listener beside it, because that one may be reached over a network, and this one changes
+//! things.
 
 mod client;
 mod server;

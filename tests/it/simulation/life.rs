@@ -152,7 +152,10 @@ impl World {
     async fn step(&self, proxy: &Proxy, clients: &mut JoinSet<()>, chance: &mut Chance) {
         match chance.within(0, 20) {
             0 => self.disk.change(chance),
-            1 => self.upstream.tag(*chance.pick(&TAGS), *chance.pick(&content().bundles)),
+            1 => {
+                let tag: &&str = chance.pick(&TAGS);
+                self.upstream.tag(tag, *chance.pick(&content().bundles));
+            }
             2 => tokio::time::sleep(Duration::from_secs(chance.within(1, 100))).await,
             _ => {
                 let (proxy, upstream) = (proxy.clone(), Arc::clone(&self.upstream));
