@@ -8,9 +8,8 @@ use bytes::Bytes;
 
 use super::Inner;
 use super::download::{Download, SoFar, length};
-use super::progress::{Handover, TAIL_BYTES};
-use super::reader::{CHUNK_BYTES, ReadError};
-use super::source::FillError;
+use super::progress::{CHUNK_BYTES, Handover, TAIL_BYTES};
+use super::source::{FillError, ReadError};
 use super::store::ReadAt;
 use crate::oci::Digest;
 

@@ -72,11 +72,11 @@ pub use local::{CONTROL_SOCKET, LocalStore, OpenError};
 pub use memory::{Faults, MemoryStore, Operation};
 pub use pins::{Hold, Pin};
 pub use progress::TAIL_BYTES;
-pub use reader::{Lookup, ReadError, Reader};
+pub use reader::{Lookup, Reader};
 pub use records::Member;
 pub use registration::FinishAbandoned;
 pub use room::Bounds;
-pub use source::{FillError, Source, SourceBody, SourceError};
+pub use source::{FillError, ReadError, Source, SourceBody, SourceError};
 pub use store::{Content, Listed, MAX_READ_BYTES, PartialContent, ReadAt, Space, Store};
 
 /// How much a cache may use.

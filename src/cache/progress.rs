@@ -14,6 +14,9 @@ use super::store::ReadAt;
 /// common encoders.
 pub const TAIL_BYTES: u64 = 64 << 10;
 
+/// How much of a body is read at once: what each slow client costs in memory, against a trip to another thread.
+pub(super) const CHUNK_BYTES: usize = 128 << 10;
+
 /// How far a fill is.
 #[derive(Clone)]
 pub(super) struct Progress {

@@ -12,14 +12,11 @@ use super::audience::Seat;
 use super::check::{Checked, For};
 use super::direct::Direct;
 use super::index::Opened;
-use super::progress::{Phase, Progress, TAIL_BYTES};
-use super::source::FillError;
+use super::progress::{CHUNK_BYTES, Phase, Progress, TAIL_BYTES};
+use super::source::{FillError, ReadError};
 use super::store::{Content, MAX_READ_BYTES};
 use crate::body::{self, Body, BoxError};
 use crate::oci::Digest;
-
-/// How much of a body is read at once: what each slow client costs in memory, against a trip to another thread.
-pub(super) const CHUNK_BYTES: usize = 128 << 10;
 
 /// How a reader came by its content; the distinction RFC 9211 (`Cache-Status`) makes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -32,17 +29,6 @@ pub enum Lookup {
     CollapsedElsewhere,
     /// A fill was started for it.
     Miss,
-}
-
-/// Why content could not be read.
-#[derive(Clone, Debug, thiserror::Error)]
-pub enum ReadError {
-    /// The fill that brings it failed.
-    #[error("the content did not arrive")]
-    Fill(#[from] FillError),
-    /// The store could not read it.
-    #[error("the cache could not read the content")]
-    Store(#[source] Arc<io::Error>),
 }
 
 /// Content that can be read anywhere, also while it is still arriving. Clones read independently.

@@ -106,3 +106,14 @@ impl FillError {
         }
     }
 }
+
+/// Why content could not be read.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The fill that brings it failed.
+    #[error("the content did not arrive")]
+    Fill(#[from] FillError),
+    /// The store could not read it.
+    #[error("the cache could not read the content")]
+    Store(#[source] Arc<io::Error>),
+}

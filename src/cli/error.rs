@@ -5,7 +5,7 @@ use std::io;
 use std::process::ExitCode;
 
 use super::demo::error::DemoError;
-use super::tasks::PlaceError;
+use super::tasks::error::PlaceError;
 use super::wire::StartError;
 use crate::admin::control::ControlError;
 use crate::config::ConfigError;

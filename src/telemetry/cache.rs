@@ -6,7 +6,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
 
-use super::metrics::Gauged;
+use super::gauged::Gauged;
 
 /// The cache's counters and gauges.
 #[derive(Debug, Default)]

@@ -13,6 +13,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::cache::CacheMetrics;
+use super::gauged::Gauged;
 use super::quota::QuotaMetrics;
 
 /// From an answer out of memory to a client's patience with a large layer.
@@ -226,23 +227,6 @@ fn status_class(status: Option<u16>) -> &'static str {
         Some(400..=499) => "4xx",
         Some(_) => "5xx",
         None => "none",
-    }
-}
-
-/// One more on a gauge, for as long as this lives.
-#[derive(Debug)]
-pub struct Gauged(Gauge);
-
-impl Gauged {
-    pub(super) fn new(gauge: &Gauge) -> Self {
-        gauge.inc();
-        Self(gauge.clone())
-    }
-}
-
-impl Drop for Gauged {
-    fn drop(&mut self) {
-        self.0.dec();
     }
 }
 

@@ -8,10 +8,12 @@
 //! any function here, which is the rule that keeps them out of logs.
 
 mod cache;
+mod gauged;
 mod log;
 mod metrics;
 mod quota;
 
 pub use cache::CacheMetrics;
+pub use gauged::Gauged;
 pub use log::{LogError, init};
-pub use metrics::{Gauged, Metrics, RequestEnd};
+pub use metrics::{Metrics, RequestEnd};

@@ -29,6 +29,7 @@ mod manifest_answer;
 mod quota;
 mod realm;
 mod registry;
+mod retry_after;
 mod tag_list;
 mod token;
 mod transport;

@@ -16,9 +16,9 @@ use rustls::ClientConfig;
 use tokio::time::{Instant, sleep, timeout};
 use url::Url;
 
-use super::answer::retry_after;
 use super::courtesy::{Courtesy, Role, Sent};
 use super::error::{RedirectProblem, TimeoutStage, UpstreamError};
+use super::retry_after::retry_after;
 use super::watched::WatchedBody;
 
 /// Registries redirect once or twice, to their storage.

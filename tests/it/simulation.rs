@@ -16,9 +16,9 @@
 //! prints what repeats it.
 //!
 //! Bugs planted by hand, to see that these tests see them: handing out the tail before the digest was verified (a clean
-//! end of wrong bytes), going on after a break without comparing what came before (the same), leaving a fill that was
-//! abandoned among those that can be joined (somebody waits for ever), asking no repository whether it has what is
-//! cached (something private is shown), and evicting what was committed a moment ago along with its file (lost).
+//! end of wrong bytes), believing what was on the disk before this process (the same), and asking no repository whether it
+//! has what is cached (something private is shown). Each was caught within the first dozen schedules. Writing these tests
+//! also found bugs that nobody had planted, such as a verdict on one file that was believed of another of its digest.
 
 #![expect(clippy::unwrap_used, reason = "a test that fails panics")]
 

@@ -4,6 +4,7 @@
 //! colocate serves from it, that one is asked by the control socket. What is told looks the same (`show`).
 
 pub(super) mod arguments;
+pub(super) mod error;
 mod place;
 mod show;
 
@@ -13,8 +14,8 @@ use crate::config::{CacheConfig, CommandLine, Config};
 use crate::proxy::{Event, Task};
 use crate::telemetry;
 use arguments::{CacheCommand, PlaceArguments, UnpinArguments, WarmArguments};
+use error::PlaceError;
 use place::Place;
-pub(super) use place::PlaceError;
 use show::Screen;
 
 /// `colocate warm`, and `colocate pin`.

@@ -2,9 +2,10 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
+use super::error::PlaceError;
 use crate::admin::control::{self, ControlError, RemoteEvents};
 use crate::cache::{Cache, LocalStore, OpenError};
 use crate::cli::error::CliError;
@@ -18,30 +19,6 @@ use crate::telemetry::Metrics;
 /// starting, or stopping.
 const ATTEMPTS: u32 = 20;
 const PAUSE: Duration = Duration::from_millis(100);
-
-/// Why a task cannot run in a directory.
-#[derive(Debug, thiserror::Error)]
-pub(in crate::cli) enum PlaceError {
-    /// It must not be made by looking for it.
-    #[error("there is no cache in {}", directory.display())]
-    NoCache { directory: PathBuf },
-    /// Files of ours would be in the way of the cache's own user.
-    #[error(
-        "the cache directory {} belongs to user {owner}, and this is user {own}; run the command as that user, or while \
-         a colocate serves from it", directory.display()
-    )]
-    OtherUser { directory: PathBuf, owner: u32, own: u32 },
-    /// Somebody else works on it without serving.
-    #[error("the cache directory {} is in use by another colocate that takes no tasks, such as another of these \
-             commands; try again when it is done", directory.display())]
-    Busy { directory: PathBuf },
-    /// Nobody to ask for it, and no registry given.
-    #[error("no colocate serves from {}; give --upstream, or --config, to pull from", directory.display())]
-    NoUpstream { directory: PathBuf },
-    /// Without having come to its end.
-    #[error("the task was stopped")]
-    Stopped,
-}
 
 /// A cache, and what is known of the proxy around it.
 pub(super) struct Place {

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use colocate::body::{BoxFuture, Clock};
 use colocate::cache::{Bounds, Cache, CacheLimits, FinishAbandoned, MemoryStore};
 use colocate::config::AbsentTag;
-use colocate::oci::Digest;
+use colocate::oci::{Digest, Reference};
 use colocate::proxy::{Proxy, ProxyParts, RelocationLimits, TagPolicy};
 use colocate::telemetry::Metrics;
 use tokio::task::JoinSet;
@@ -135,6 +135,12 @@ impl World {
                     ended.unwrap();
                 }
             }
+            // Sooner or later everybody gets an answer, also while everything goes wrong.
+            if chance.once_in(2) {
+                while let Some(ended) = clients.join_next().await {
+                    ended.unwrap();
+                }
+            }
             (knows, clock.now())
         });
         drop(runtime);
@@ -212,6 +218,9 @@ impl World {
             }
             for tag in TAGS {
                 client.tag(tag).await.unwrap();
+            }
+            for digest in self.upstream.manifests() {
+                client.manifest(&Reference::Digest(digest)).await.unwrap();
             }
             tokio::time::sleep(Duration::from_secs(60)).await;
             drop(client);

@@ -62,6 +62,11 @@ impl Upstream {
         self.tags.lock().unwrap().insert(tag.to_owned(), digest);
     }
 
+    /// The manifests there are.
+    pub(super) fn manifests(&self) -> Vec<Digest> {
+        self.manifests.keys().copied().collect()
+    }
+
     /// Whether a repository has a blob.
     pub(super) fn has(&self, repository: &str, digest: &Digest) -> bool {
         self.blobs.contains_key(digest) && (repository == APP || self.shared.contains(digest))
