@@ -230,7 +230,12 @@ impl World {
             drop(cache);
             upkeep.await.unwrap();
         });
-        assert_eq!((self.store.partials(), self.store.left()), (0, 0));
+        assert_eq!(self.store.partials(), 0);
+        // A disk that could not show what it had led to another download; what is left of that is swept in its time.
+        let (stored, mut left) = (self.stored(), Vec::new());
+        self.store.damage_left(|digest, _| left.push(*digest));
+        left.retain(|digest| !stored.contains(digest));
+        assert_eq!(left, [], "left over");
         for (digest, bytes) in self.store.contents() {
             assert!(Digest::of(&bytes) == digest || self.damaged.contains(&digest), "{digest} is wrong in the store");
         }
