@@ -152,6 +152,9 @@ fn check_stamp(root: &Path) -> Result<(), OpenError> {
             let found = String::from_utf8_lossy(&found).chars().take(32).collect();
             Err(OpenError::Version { directory: root.to_owned(), found })
         }
+        Err(err) if err.kind() == io::ErrorKind::IsADirectory => {
+            Err(OpenError::Version { directory: root.to_owned(), found: "(it is a directory)".to_owned() })
+        }
         Err(err) if err.kind() == io::ErrorKind::NotFound => {
             let write = || {
                 let mut file = File::create(&new)?;
