@@ -121,8 +121,8 @@ impl Filler {
         }
         let _permit = tokio::select! {
             biased;
-            permit = inner.permits.acquire() => permit.map_err(|_| FillError::Stopped)?,
             () = registration.abandoned(&self.progress) => return Ok(Brought::Abandoned),
+            permit = inner.permits.acquire() => permit.map_err(|_| FillError::Stopped)?,
         };
         let mut download = self.download();
         let mut left = self.left().await;
@@ -145,11 +145,17 @@ impl Filler {
             download.open(&SoFar::nothing(&self.digest)).await?;
         }
         self.progress.send_modify(|progress| progress.size = download.size());
+        if let Some(err) = self.too_large(download.size()) {
+            return Ok(Brought::Bypassed(self.handover(SoFar::nothing(&self.digest), err)));
+        }
         let mut taken = match left {
             Some(taken) => taken,
-            None => match self.begin(download.size()).await {
+            None => match self.begin().await {
                 Ok(taken) => taken,
-                Err(err) => return Ok(Brought::Bypassed(self.handover(SoFar::nothing(&self.digest), "begin", err))),
+                Err(err) => {
+                    inner.trouble.note(inner, "begin", &err);
+                    return Ok(Brought::Bypassed(self.handover(SoFar::nothing(&self.digest), err)));
+                }
             },
         };
         match self.take(&mut download, &mut taken, registration).await {
@@ -205,13 +211,14 @@ impl Filler {
         Some(Taken { partial, so_far, arriving })
     }
 
-    async fn begin(&self, size: Option<u64>) -> io::Result<Taken> {
-        if let (Some(bounds), Some(size)) = (self.inner.limits.bounds, size)
-            && size > bounds.max
-        {
-            // Everything else would be evicted, for nothing.
-            return Err(io::Error::new(io::ErrorKind::StorageFull, "the content is larger than cache.max_bytes"));
-        }
+    /// Content for which everything else would be evicted, for nothing.
+    fn too_large(&self, size: Option<u64>) -> Option<io::Error> {
+        let max = self.inner.limits.bounds?.max;
+        let what = "the content is larger than cache.max_bytes";
+        size.filter(|size| *size > max).map(|_| io::Error::new(io::ErrorKind::FileTooLarge, what))
+    }
+
+    async fn begin(&self) -> io::Result<Taken> {
         let partial = self.inner.store.create(&self.digest).await?;
         self.progress.send_modify(|progress| progress.data = Some(partial.reader()));
         Ok(Taken { partial, so_far: SoFar::nothing(&self.digest), arriving: self.inner.index.arriving() })
@@ -226,9 +233,10 @@ impl Filler {
     ) -> Result<Option<Brought>, FillError> {
         loop {
             let next = tokio::select! {
+                // In this order: of a source that always has more, nobody would learn that nobody waits.
                 biased;
-                next = download.next(&taken.so_far) => next?,
                 () = registration.abandoned(&self.progress) => return Ok(Some(Brought::Abandoned)),
+                next = download.next(&taken.so_far) => next?,
             };
             let Some(batch) = next else { return Ok(None) };
             let (length, before) = (length(&batch), taken.so_far.clone());
@@ -237,7 +245,8 @@ impl Filler {
             }
             let (stored, so_far) = tokio::join!(self.append(taken, &batch, length), before.clone().and(batch.clone()));
             if let Err(err) = stored {
-                return Ok(Some(Brought::Bypassed(self.handover(before, "append", err))));
+                self.inner.trouble.note(&self.inner, "append", &err);
+                return Ok(Some(Brought::Bypassed(self.handover(before, err))));
             }
             taken.so_far = so_far.ok_or(FillError::Stopped)?;
             self.progress.send_modify(|progress| {
@@ -258,8 +267,7 @@ impl Filler {
         }
     }
 
-    fn handover(&self, so_far: SoFar, doing: &'static str, err: io::Error) -> Handover {
-        self.inner.trouble.note(&self.inner, doing, &err);
+    fn handover(&self, so_far: SoFar, err: io::Error) -> Handover {
         Handover { source: Arc::clone(&self.source), so_far, cause: FillError::store(err) }
     }
 

@@ -125,6 +125,14 @@ impl Reader {
         }
     }
 
+    /// Whether it goes past the store. Then any part costs a download of the whole, which has to be hashed.
+    pub fn is_bypassed(&self) -> bool {
+        match &self.origin {
+            Origin::Memory(_) | Origin::Committed(..) => false,
+            Origin::Following(progress, _) => matches!(progress.borrow().phase, Phase::Bypassed(_)),
+        }
+    }
+
     /// Waits until the bytes were found right: those that arrive as well as those that were on the disk before this
     /// process.
     ///

@@ -65,6 +65,14 @@ impl ServedBlob {
         }
     }
 
+    /// Whether a part may be asked for. Not of what is not kept: a single byte of it would cost a whole download.
+    pub fn has_parts(&self) -> bool {
+        match &self.content {
+            Content::Stored(reader) | Content::Spliced { original: reader, .. } => !reader.is_bypassed(),
+            Content::Inline(_) | Content::Unopened => true,
+        }
+    }
+
     /// The bytes of `range`, which must lie within the blob. One that was asked for its length alone has none: its
     /// body breaks.
     pub fn body(&self, range: Range<u64>) -> Body {

@@ -17,14 +17,16 @@ pub(super) fn respond(blob: &ServedBlob, method: &Method, request: &HeaderMap) -
     let mut response = Response::new(body::empty());
     let headers = response.headers_mut();
     about(headers, &blob.digest, IMMUTABLE);
-    headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    let has_parts = blob.has_parts();
+    headers.insert(ACCEPT_RANGES, HeaderValue::from_static(if has_parts { "bytes" } else { "none" }));
     // Conditions come before ranges (RFC 9110, section 13.2.2).
     if client_has(request, &blob.digest) {
         *response.status_mut() = StatusCode::NOT_MODIFIED;
         return response;
     }
-    // Only GET has ranges (section 14.2).
-    let range = request.get(RANGE).filter(|_| method == Method::GET && range_holds(request, &blob.digest));
+    // Only GET has ranges (section 14.2), and a server may ignore them.
+    let has_range = has_parts && method == Method::GET && range_holds(request, &blob.digest);
+    let range = request.get(RANGE).filter(|_| has_range);
     let part = match range.and_then(|value| value.to_str().ok()).map(|value| wanted(value, size)) {
         None | Some(Wanted::Whole) => 0..size,
         Some(Wanted::Unsatisfiable) => {

@@ -8,3 +8,4 @@ mod crowd;
 mod cuts;
 mod damage;
 mod disks;
+mod oversized;
