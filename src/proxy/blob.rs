@@ -29,6 +29,8 @@ enum Content {
     Spliced {
         original: Reader,
         recipe: Recipe,
+        /// How the original was come by.
+        fetched: Outcome,
     },
     /// Asked for its length alone.
     Unopened,
@@ -43,9 +45,9 @@ impl ServedBlob {
         Self { digest, size: bytes.len() as u64, outcome: Outcome::Relocated, content: Content::Inline(bytes) }
     }
 
-    pub(super) fn spliced(digest: Digest, original: Reader, recipe: Recipe) -> Self {
+    pub(super) fn spliced(digest: Digest, original: Reader, recipe: Recipe, fetched: Outcome) -> Self {
         let size = recipe.size();
-        Self { digest, size, outcome: Outcome::Relocated, content: Content::Spliced { original, recipe } }
+        Self { digest, size, outcome: Outcome::Relocated, content: Content::Spliced { original, recipe, fetched } }
     }
 
     pub(super) fn unopened(digest: Digest, size: u64, outcome: Outcome) -> Self {
@@ -54,15 +56,25 @@ impl ServedBlob {
 
     /// What the cache had to do with it.
     pub fn status(&self) -> CacheStatus {
-        let status = CacheStatus::from(self.outcome);
+        let own = |outcome| CacheStatus { stored: self.is_kept(outcome), ..CacheStatus::from(outcome) };
+        let status = own(self.outcome);
         match self.outcome {
+            // Made here, of what perhaps had to be fetched again.
+            Outcome::Relocated => match &self.content {
+                Content::Spliced { fetched, .. } => own(*fetched).relocated(),
+                _ => status,
+            },
             // Another repository has it; nothing was recorded of this one, which is why it was asked.
             Outcome::Revalidated => {
                 CacheStatus { forward: Some(Forward::UriMiss), detail: Some("confirmed"), ..status }
             }
-            Outcome::Miss if matches!(self.content, Content::Unopened) => CacheStatus { stored: false, ..status },
             _ => status,
         }
+    }
+
+    /// Whether the cache keeps what this answer brings.
+    fn is_kept(&self, outcome: Outcome) -> bool {
+        CacheStatus::from(outcome).stored && self.has_parts() && !matches!(self.content, Content::Unopened)
     }
 
     /// Whether a part may be asked for. Not of what is not kept: a single byte of it would cost a whole download.
@@ -80,7 +92,7 @@ impl ServedBlob {
             Content::Stored(reader) => reader.body(range),
             // The casts hold: the range lies within a buffer.
             Content::Inline(bytes) => body::full(bytes.slice(range.start as usize..range.end as usize)),
-            Content::Spliced { original, recipe } => {
+            Content::Spliced { original, recipe, .. } => {
                 let splice = Splice::new(original, recipe.slice(range.clone()));
                 body::sized(range.end - range.start, splice, Splice::next)
             }

@@ -259,8 +259,8 @@ impl Proxy {
             let bytes = Bytes::copy_from_slice(relocation.config.text.as_bytes());
             return Ok(ServedBlob::inline(*digest, bytes));
         }
-        let (original, _) = self.0.contents.blob(repository, &relocation.original_layer).await?;
-        Ok(ServedBlob::spliced(*digest, original, relocation.recipe.clone()))
+        let (original, fetched) = self.0.contents.blob(repository, &relocation.original_layer).await?;
+        Ok(ServedBlob::spliced(*digest, original, relocation.recipe.clone(), fetched))
     }
 
     /// Relocates the bundles that the repository's tags name, so that their parts are known by digest. Gives what

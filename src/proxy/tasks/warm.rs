@@ -179,21 +179,20 @@ impl Walk<'_> {
     }
 
     async fn add_children(&mut self, index: &Manifest, children: Vec<Descriptor>, depth: u32) {
-        let listed = children.len();
-        let asked_for = |child: &Descriptor| match &child.platform {
-            Some(platform) => self.platforms.iter().any(|wanted| platform.is(wanted)),
-            // An index within, or an image for any machine.
-            None => true,
-        };
+        // Without a platform it is an index within, or an image for any machine.
+        let is_for =
+            |child: &Descriptor, wanted: &Platform| child.platform.as_ref().is_none_or(|platform| platform.is(wanted));
+        for wanted in self.platforms.iter().filter(|_| !children.is_empty()) {
+            if !children.iter().any(|child| is_for(child, wanted)) {
+                self.puller.problem(&index.digest, format!("it has no image for {wanted}")).await;
+            }
+        }
+        let asked_for = |child: &Descriptor| self.platforms.iter().any(|wanted| is_for(child, wanted));
         let digests: Vec<Digest> = children
-            .into_iter()
+            .iter()
             .filter(|child| self.platforms.is_empty() || asked_for(child))
             .map(|child| child.digest)
             .collect();
-        if listed > 0 && digests.is_empty() {
-            let names: Vec<String> = self.platforms.iter().map(ToString::to_string).collect();
-            self.puller.problem(&index.digest, format!("it has no image for {}", names.join(" or "))).await;
-        }
         self.add_manifests(digests, depth + 1).await;
     }
 

@@ -22,6 +22,7 @@ async fn what_is_larger_than_the_cache_comes_whole_whatever_part_is_asked_for() 
     // One byte would cost the upstream as much as all of them, and the client nothing.
     let answer = send(Method::GET, &url, &[("range", "bytes=0-0")], "").await.expect(200);
     assert_eq!((answer.header("accept-ranges"), answer.header("content-range")), (Some("none"), None));
+    assert!(!answer.header("cache-status").expect("one").contains("stored"), "it is not");
     assert!(answer.body.len() as u64 == SIZE && blob.holds(0, &answer.body));
 
     assert!(Stored::audit(&colocate.cache()).contents.is_empty());
