@@ -2,15 +2,14 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fmt::Display;
-use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::watch;
 
 use super::Inner;
-use super::disk::{UNREADABLE, blocking};
+use super::disk::UNREADABLE;
 use super::download::SoFar;
-use super::store::{Content, MAX_READ_BYTES};
+use super::store::Content;
 use crate::oci::Digest;
 
 /// What a check came to.
@@ -78,36 +77,18 @@ impl Inner {
         // Each reads a file as fast as the disk gives it, and clients want something of the disk, too.
         let permits = if who == For::Client { &self.check_permits } else { &self.upkeep_permit };
         let Ok(_permit) = permits.acquire().await else { return Checked::Unreadable };
-        let mut so_far = SoFar::nothing(digest);
-        while so_far.written < content.size() {
-            let step = async {
-                let bytes = content.read_at(so_far.written, MAX_READ_BYTES).await?;
-                if bytes.is_empty() {
-                    return Err(io::ErrorKind::UnexpectedEof.into());
-                }
-                let before = so_far.clone();
-                blocking(move || {
-                    let SoFar { mut hasher, written } = before;
-                    hasher.update(&bytes);
-                    Ok(SoFar { hasher, written: written + bytes.len() as u64 })
-                })
-                .await
-            };
-            match step.await {
-                Ok(more) => so_far = more,
-                Err(err) if err.kind() == io::ErrorKind::UnexpectedEof => break,
-                // A bad sector stays one.
-                Err(err) if err.raw_os_error() == Some(UNREADABLE) => {
-                    self.discard(digest, &**content, &err).await;
-                    return Checked::Damaged;
-                }
-                Err(err) => {
-                    tracing::warn!(%digest, %err, "cannot read content in the cache");
-                    return Checked::Unreadable;
-                }
+        let actual = match SoFar::nothing(digest).through(&**content, content.size()).await {
+            Ok(all) => all.digest(),
+            // A bad sector stays one.
+            Err(err) if err.raw_os_error() == Some(UNREADABLE) => {
+                self.discard(digest, &**content, &err).await;
+                return Checked::Damaged;
             }
-        }
-        let actual = so_far.digest();
+            Err(err) => {
+                tracing::warn!(%digest, %err, "cannot read content in the cache");
+                return Checked::Unreadable;
+            }
+        };
         if actual == *digest {
             self.index.set_verified(digest, true);
             return Checked::Right;

@@ -1,5 +1,6 @@
 //! Reading a source to its end, however often it breaks off.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,6 +8,7 @@ use bytes::Bytes;
 
 use super::batches::Batches;
 use super::source::{FillError, Source, SourceBody, SourceError};
+use super::store::ReadAt;
 use crate::body::Clock;
 use crate::oci::{Digest, Hasher};
 use crate::telemetry::Metrics;
@@ -44,6 +46,20 @@ impl SoFar {
         };
         let hasher = if length <= INLINE_HASH_BYTES { work() } else { tokio::task::spawn_blocking(work).await.ok()? };
         Some(Self { hasher, written: written + length })
+    }
+
+    /// With what can be read behind it, up to `end` or to where nothing more can.
+    pub(super) async fn through(mut self, data: &dyn ReadAt, end: u64) -> io::Result<Self> {
+        while self.written < end {
+            let most = usize::try_from(end - self.written).unwrap_or(usize::MAX);
+            let bytes = data.read_at(self.written, most).await?;
+            if bytes.is_empty() {
+                break;
+            }
+            let gone = || io::Error::other("the runtime is going down");
+            self = self.and(vec![bytes]).await.ok_or_else(gone)?;
+        }
+        Ok(self)
     }
 
     /// The digest, if these were all bytes.

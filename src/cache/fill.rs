@@ -17,7 +17,7 @@ use super::index::Arriving;
 use super::progress::{Handover, Phase, Progress};
 use super::registration::Registration;
 use super::source::{FillError, Source};
-use super::store::{Content, MAX_READ_BYTES, PartialContent};
+use super::store::{Content, PartialContent};
 use crate::oci::Digest;
 
 /// What a fill works with.
@@ -194,13 +194,10 @@ impl Filler {
             tracing::warn!(digest = %self.digest, %err, "cannot go on with an earlier download");
             None
         })?;
-        let (data, mut so_far) = (partial.reader(), SoFar::nothing(&self.digest));
-        self.progress.send_modify(|progress| progress.data = Some(Arc::clone(&data)));
-        while so_far.written < partial.written() {
-            let bytes = data.read_at(so_far.written, MAX_READ_BYTES).await.ok().filter(|bytes| !bytes.is_empty())?;
-            so_far = so_far.and(vec![bytes]).await?;
-        }
-        if self.expected.is_some_and(|expected| so_far.written > expected) {
+        let (data, there) = (partial.reader(), partial.written());
+        let so_far = SoFar::nothing(&self.digest).through(&*data, there).await.ok()?;
+        self.progress.send_modify(|progress| progress.data = Some(data));
+        if so_far.written < there || self.expected.is_some_and(|expected| there > expected) {
             partial.discard().await;
             return None;
         }

@@ -29,7 +29,7 @@ impl Contents {
         repository: &RepositoryName,
         digest: &Digest,
     ) -> Result<(Manifest, Outcome), ProxyError> {
-        if let Some(manifest) = self.cached_manifest(repository, digest).await? {
+        if let Some(manifest) = self.cached_manifest(repository, digest).await {
             return Ok((manifest, Outcome::Hit));
         }
         let manifest = self
@@ -42,12 +42,9 @@ impl Contents {
     }
 
     /// The manifest of `digest`, if that needs no asking.
-    pub(super) async fn cached_manifest(
-        &self,
-        repository: &RepositoryName,
-        digest: &Digest,
-    ) -> Result<Option<Manifest>, ProxyError> {
-        Ok(cached_manifest(&self.cache, repository, digest).await.unwrap_or_default())
+    pub(super) async fn cached_manifest(&self, repository: &RepositoryName, digest: &Digest) -> Option<Manifest> {
+        // A disk that cannot say ends no pull: the upstream can.
+        cached_manifest(&self.cache, repository, digest).await.unwrap_or_default()
     }
 
     /// Stores a manifest that the upstream sent, unless it is of the kind whose digest is not that of its bytes.
@@ -73,15 +70,9 @@ impl Contents {
     }
 
     /// The blob of `digest`, if that needs no asking.
-    pub(super) async fn cached_blob(
-        &self,
-        repository: &RepositoryName,
-        digest: &Digest,
-    ) -> Result<Option<Reader>, ProxyError> {
-        if self.member(repository, digest).await.is_none() {
-            return Ok(None);
-        }
-        Ok(self.cache.content(digest).await)
+    pub(super) async fn cached_blob(&self, repository: &RepositoryName, digest: &Digest) -> Option<Reader> {
+        self.member(repository, digest).await?;
+        self.cache.content(digest).await
     }
 
     /// The blob of `digest`, which may still be arriving.
@@ -124,7 +115,7 @@ impl Contents {
         repository: &RepositoryName,
         digest: &Digest,
     ) -> Result<(u64, Outcome), ProxyError> {
-        if let Some(reader) = self.cached_blob(repository, digest).await? {
+        if let Some(reader) = self.cached_blob(repository, digest).await {
             return Ok((reader.size(), Outcome::Hit));
         }
         let size = self.upstream.blob_head(repository, digest).await;

@@ -133,7 +133,7 @@ impl Proxy {
     ) -> Result<ServedBlob, ProxyError> {
         let relocator = &self.0.relocator;
         // Nearly all that is asked for is an original, and which digests were made here is on the disk.
-        if let Some(reader) = self.0.contents.cached_blob(repository, digest).await? {
+        if let Some(reader) = self.0.contents.cached_blob(repository, digest).await {
             return Ok(ServedBlob::stored(*digest, reader, Outcome::Hit));
         }
         if let Ok(Some(relocation)) = relocator.by_part(repository, digest).await {
@@ -231,7 +231,7 @@ impl Proxy {
     ) -> Result<ServedManifest, ProxyError> {
         let relocator = &self.0.relocator;
         // As for blobs: an original in memory costs no look at the disk.
-        if let Some(manifest) = self.0.contents.cached_manifest(repository, digest).await? {
+        if let Some(manifest) = self.0.contents.cached_manifest(repository, digest).await {
             return Ok(ServedManifest::new(manifest, Outcome::Hit));
         }
         if let Ok(Some(relocation)) = relocator.by_manifest(repository, digest).await {

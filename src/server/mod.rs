@@ -11,11 +11,11 @@
 //!
 //! What is left out: anything about registries behind, the cache or bundles. Nothing here buffers a body.
 
-mod access;
 mod activity;
 mod blob;
 mod cache_status;
 mod conditional;
+mod entry;
 mod error;
 mod host;
 mod listener;

@@ -8,10 +8,10 @@ use http::header::{AGE, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use http::{Method, Request, Response, Version};
 use http_body::Body as _;
 
-use super::access::{Entry, Logged};
 use super::activity::Busy;
 use super::cache_status::{self, CACHE_STATUS};
 use super::conditional::client_has;
+use super::entry::{Entry, Logged};
 use super::error::RequestError;
 use super::host::host;
 use super::route::Route;

@@ -89,7 +89,7 @@ impl Tags {
     ) -> Result<Resolved, ProxyError> {
         let key = TagKey { repository: repository.clone(), tag: tag.clone() };
         let now = self.clock.now();
-        let known = self.known(&key).await?;
+        let known = self.known(&key).await;
         if let Some(record) = known.as_ref().filter(|record| self.stands(&key, record, demand)) {
             return Ok(self.believed(&key, record));
         }
@@ -137,9 +137,9 @@ impl Tags {
         }
     }
 
-    async fn known(&self, key: &TagKey) -> Result<Option<TagRecord>, ProxyError> {
+    async fn known(&self, key: &TagKey) -> Option<TagRecord> {
         // What the disk cannot say the upstream can.
-        Ok(self.contents.cache.get::<TagRecord>(&key.record()).await.unwrap_or_default())
+        self.contents.cache.get(&key.record()).await.unwrap_or_default()
     }
 
     /// Whether a record is the answer, with nobody asked.
@@ -150,7 +150,7 @@ impl Tags {
 
     /// Asks the upstream, and writes down what it says.
     async fn ask(&self, key: &TagKey, demand: Demand) -> Result<Checked, ProxyError> {
-        let known = self.known(key).await?;
+        let known = self.known(key).await;
         let checked = match &known {
             // Whoever started this looked before it was on the board: another may have landed in between.
             Some(record) if self.stands(key, record, demand) => return Ok(Checked::Believed(record.clone())),
