@@ -7,6 +7,7 @@
 
 #![allow(clippy::print_stdout, reason = "a benchmark talks")]
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
@@ -16,11 +17,12 @@ use std::time::{Duration, Instant};
 
 use colocate::body::SystemClock;
 use colocate::cache::{Cache, CacheLimits, LocalStore};
-use colocate::oci::{Algorithm, Digest, Hasher, Reference, RepositoryName};
+use colocate::imgpkg::Target;
+use colocate::oci::{Algorithm, Digest, Hasher, Reference, Repository};
 use colocate::proxy::{Proxy, ProxyParts, RelocationLimits, TagPolicy, View};
 use colocate::rewrite::{LayerRewriter, RelocatedLayer};
 use colocate::telemetry::Metrics;
-use colocate::upstream::LayoutUpstream;
+use colocate::upstream::{LayoutUpstream, Upstream};
 use flate2::Compression;
 use flate2::read::MultiGzDecoder;
 use flate2::write::GzEncoder;
@@ -113,7 +115,7 @@ fn inflate_and_hash(layer: &Path) -> Digest {
 }
 
 fn spliced(layer: &Path) -> RelocatedLayer {
-    let target = colocate::imgpkg::Target { endpoint: "proxy.example:5000".into(), repository: repository() };
+    let target = target();
     let change = Box::new(move |lock: &colocate::imgpkg::ImagesLock| Ok(lock.relocate(&target).expect("changes")));
     let mut rewriter = LayerRewriter::new(Algorithm::Sha256, Algorithm::Sha256, change);
     let mut file = File::open(layer).expect("there");
@@ -167,7 +169,7 @@ fn cache_growth(layout: &Layout) -> u64 {
         let cache = Cache::new(Arc::new(store), clock.clone(), CacheLimits::default(), Metrics::new());
         let upstream = LayoutUpstream::open(&layout.folder).expect("opens");
         let proxy = Proxy::new(ProxyParts {
-            upstream: Arc::new(upstream),
+            upstreams: HashMap::from([(repository().registry, Arc::new(upstream) as Arc<dyn Upstream>)]),
             cache,
             clock,
             relocation: RelocationLimits {
@@ -183,18 +185,18 @@ fn cache_growth(layout: &Layout) -> u64 {
             metrics: Metrics::new(),
         });
         let tag: Reference = "v1".parse().expect("a tag");
-        let exact = View::exact();
-        let original = proxy.manifest(&exact, &repository(), &tag).await.expect("there").manifest;
+        let exact = View::exact(repository());
+        let original = proxy.manifest(&exact, &tag).await.expect("there").manifest;
         for digest in &layout.blobs {
-            let blob = proxy.blob(&exact, &repository(), digest).await.expect("there");
+            let blob = proxy.blob(&exact, digest).await.expect("there");
             let mut body = blob.body(0..blob.size);
             while let Some(frame) = body.frame().await {
                 frame.expect("whole");
             }
         }
         let before = size_of(folder.path());
-        let view = View::relocated("proxy.example:5000");
-        let relocated = proxy.manifest(&view, &repository(), &tag).await.expect("there").manifest;
+        let view = View::relocated(repository(), target());
+        let relocated = proxy.manifest(&view, &tag).await.expect("there").manifest;
         assert_ne!(relocated.digest, original.digest, "relocated");
         size_of(folder.path()) - before
     })
@@ -210,8 +212,12 @@ fn size_of(folder: &Path) -> u64 {
     size
 }
 
-fn repository() -> RepositoryName {
-    "bench/app".parse().expect("a name")
+fn repository() -> Repository {
+    "registry.example/bench/app".parse().expect("a name")
+}
+
+fn target() -> Target {
+    Target { endpoint: "proxy.example:5000".into(), repository: repository().name }
 }
 
 fn timed(work: impl FnOnce()) -> Duration {

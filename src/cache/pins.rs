@@ -11,13 +11,13 @@ use serde::{Deserialize, Serialize};
 use super::index::Index;
 use super::key::RecordKey;
 use super::{Cache, Inner};
-use crate::oci::{Digest, RepositoryName};
+use crate::oci::{Digest, Repository};
 
 /// Content that is never evicted, under the name by which somebody asked for that.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pin {
     /// The repository.
-    pub repository: RepositoryName,
+    pub repository: Repository,
     /// The tag or digest.
     pub reference: String,
     /// All that belongs to it.
@@ -25,8 +25,8 @@ pub struct Pin {
 }
 
 impl Pin {
-    fn key(repository: &RepositoryName, reference: &str) -> RecordKey {
-        RecordKey::new(["pins", repository.as_str(), reference])
+    fn key(repository: &Repository, reference: &str) -> RecordKey {
+        RecordKey::new(["pins", &repository.to_string(), reference])
     }
 }
 
@@ -74,7 +74,7 @@ impl Cache {
     ///
     /// # Errors
     /// When the store cannot remove the record.
-    pub async fn unpin(&self, repository: &RepositoryName, reference: &str) -> io::Result<bool> {
+    pub async fn unpin(&self, repository: &Repository, reference: &str) -> io::Result<bool> {
         let key = Pin::key(repository, reference);
         let known = self.get::<Pin>(&key).await?.is_some();
         self.delete(&key).await?;

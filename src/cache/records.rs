@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::key::RecordKey;
 use super::{Cache, Inner};
-use crate::oci::{Digest, RepositoryName};
+use crate::oci::{Digest, Repository};
 
 /// That a repository has some content: it was obtained through that repository, or that repository confirmed it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -93,7 +93,7 @@ impl Cache {
     ///
     /// # Errors
     /// When the store cannot take it.
-    pub async fn add_member(&self, repository: &RepositoryName, digest: &Digest, mut member: Member) -> io::Result<()> {
+    pub async fn add_member(&self, repository: &Repository, digest: &Digest, mut member: Member) -> io::Result<()> {
         let known = self.member(repository, digest).await?;
         if member.media_type.is_none() {
             member.media_type = known.as_ref().and_then(|known| known.media_type.clone());
@@ -108,12 +108,7 @@ impl Cache {
     ///
     /// # Errors
     /// When the store cannot say what it knows.
-    pub async fn add_member_behind(
-        &self,
-        repository: &RepositoryName,
-        digest: &Digest,
-        member: Member,
-    ) -> io::Result<()> {
+    pub async fn add_member_behind(&self, repository: &Repository, digest: &Digest, member: Member) -> io::Result<()> {
         let known = self.member(repository, digest).await?;
         match known.as_ref() == Some(&member) {
             true => Ok(()),
@@ -126,7 +121,7 @@ impl Cache {
     ///
     /// # Errors
     /// When the store cannot say.
-    pub async fn member(&self, repository: &RepositoryName, digest: &Digest) -> io::Result<Option<Member>> {
+    pub async fn member(&self, repository: &Repository, digest: &Digest) -> io::Result<Option<Member>> {
         self.get(&member_key(repository, digest)).await
     }
 
@@ -134,7 +129,7 @@ impl Cache {
     ///
     /// # Errors
     /// When the store cannot.
-    pub async fn remove_member(&self, repository: &RepositoryName, digest: &Digest) -> io::Result<()> {
+    pub async fn remove_member(&self, repository: &Repository, digest: &Digest) -> io::Result<()> {
         self.delete(&member_key(repository, digest)).await
     }
 
@@ -142,8 +137,8 @@ impl Cache {
     ///
     /// # Errors
     /// When the store cannot say.
-    pub async fn members(&self) -> io::Result<HashMap<Digest, Vec<RepositoryName>>> {
-        let mut members: HashMap<Digest, Vec<RepositoryName>> = HashMap::new();
+    pub async fn members(&self) -> io::Result<HashMap<Digest, Vec<Repository>>> {
+        let mut members: HashMap<Digest, Vec<Repository>> = HashMap::new();
         for key in self.list(&RecordKey::new(["members"])).await? {
             let mut components = key.components().skip(1);
             let parsed = components.next().zip(components.next());
@@ -176,8 +171,8 @@ impl Cache {
     }
 }
 
-fn member_key(repository: &RepositoryName, digest: &Digest) -> RecordKey {
-    RecordKey::new(["members", repository.as_str(), &digest.to_string()])
+fn member_key(repository: &Repository, digest: &Digest) -> RecordKey {
+    RecordKey::new(["members", &repository.to_string(), &digest.to_string()])
 }
 
 enum Change {

@@ -28,11 +28,11 @@ async fn answer(arguments: &ExplainArguments) -> Result<String, CliError> {
     let scratch = tempfile::tempdir().map_err(CliError::Output)?;
     config.cache.dir = scratch.path().join("cache");
     let names = Names::new(&config, config.listen);
-    let Wanted { view, repository, reference } = names.read(&arguments.reference).map_err(|problem| {
+    let Wanted { view, reference } = names.read(&arguments.reference).map_err(|problem| {
         CliError::Usage(format!("`{}` is not a reference to explain: {problem}", arguments.reference))
     })?;
     let (proxy, _) = wire::proxy(&config, Metrics::new()).await?;
-    let explanation = proxy.explain(&view, &repository, &reference).await?;
+    let explanation = proxy.explain(&view, &reference).await?;
     let mut text = if arguments.json {
         serde_json::to_string_pretty(&explanation).map_err(|err| CliError::Output(err.into()))?
     } else {

@@ -7,6 +7,7 @@
 //! configuration exits with 2, anything that went wrong later with 1.
 
 mod arguments;
+mod check;
 mod demo;
 mod error;
 mod explain;
@@ -59,27 +60,10 @@ async fn dispatch(command: Command) -> Result<(), CliError> {
         Command::Pin(arguments) => tasks::warm(arguments, true).await,
         Command::Unpin(arguments) => tasks::unpin(arguments).await,
         Command::Cache { command } => tasks::cache(command).await,
-        Command::Check { config } => check(&Config::load(&config)?),
+        Command::Check { config } => check::check(&Config::load(&config)?),
     }
 }
 
 fn start_log(config: &Config) -> Result<(), CliError> {
     Ok(telemetry::init(config.log.format == LogFormat::Json, &config.log.filter)?)
-}
-
-#[expect(clippy::print_stdout, reason = "what the command has to say")]
-fn check(config: &Config) -> Result<(), CliError> {
-    use crate::config::UpstreamPlace;
-    wire::check(config)?;
-    let upstream = match &config.upstream.place {
-        UpstreamPlace::Registry(url) => url.to_string(),
-        UpstreamPlace::Layout(dir) => format!("the layout in {}", dir.display()),
-    };
-    let endpoint = match (&config.endpoint, config.endpoints.as_slice()) {
-        (Some(endpoint), _) => endpoint.to_string(),
-        (None, []) => config.listen.to_string(),
-        (None, endpoints) => endpoints.iter().map(ToString::to_string).collect::<Vec<_>>().join(" or "),
-    };
-    println!("The configuration is valid: {upstream} behind {}, locks name {endpoint}.", config.listen);
-    Ok(())
 }

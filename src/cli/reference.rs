@@ -3,42 +3,50 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use crate::config::{Config, Endpoint, UpstreamPlace};
-use crate::oci::{Reference, RepositoryName};
+use crate::config::{Config, Endpoint};
+use crate::oci::{Reference, RegistryName, RepositoryName};
 use crate::proxy::{ReadReference, View, Wanted};
-use crate::server::Views;
+use crate::server::{Directory, Place};
 
-/// The names by which clients reach a proxy, and the registry behind it.
+/// The names by which clients reach a proxy, and the registries behind it.
 #[derive(Clone)]
-pub(super) struct Names {
-    views: Views,
-    place: UpstreamPlace,
-}
+pub(super) struct Names(Directory);
 
 impl Names {
     /// The names that `config` gives to a proxy that listens on `address`.
     pub(super) fn new(config: &Config, address: SocketAddr) -> Self {
         let own = (!address.ip().is_unspecified()).then(|| Endpoint::of(address));
-        let endpoint = config.endpoint.clone().or(own).or_else(|| config.endpoints.first().cloned());
-        let views = Views::new(endpoint, config.endpoints.clone(), config.rules.clone());
-        Self { views, place: config.upstream.place.clone() }
+        Self(Directory::new(config).or_called(own.or_else(|| config.endpoints.first().cloned())))
     }
 
-    /// Reads a reference. The host is how clients reach the proxy, or the registry behind; any other is a mistake that
-    /// would otherwise be answered about the wrong registry.
+    /// Reads a reference. The host is how clients reach the proxy, or a registry behind it, as those clients see it who
+    /// name that (the default one's, as all do); any other is a mistake that would otherwise be answered about the
+    /// wrong registry.
     pub(super) fn read(&self, text: &str) -> Result<Wanted, String> {
-        let (host, repository, reference) = split(text)?;
-        let host = match host {
-            Some(host) if self.views.knows(host) => Some(host),
-            Some(host) if !is_upstream(host, &self.place) => {
-                return Err(format!(
-                    "clients reach the proxy by none of that name ({host}); leave the host out, or list it in \
-                     `endpoints`"
-                ));
+        let (host, name, reference) = split(text)?;
+        let directory = &self.0;
+        let place = match host {
+            None => directory.find(None, None, &name),
+            Some(host) if directory.knows(host) => directory.find(Some(host), None, &name),
+            Some(host) => {
+                // The port that every https URL has.
+                let registry = host.strip_suffix(":443").unwrap_or(host).parse::<RegistryName>().ok();
+                match registry.filter(|registry| directory.has_registry(registry)) {
+                    Some(registry) if Some(&registry) == directory.default_registry() => {
+                        directory.find(None, None, &name)
+                    }
+                    Some(registry) => directory.find(None, Some(registry.as_str()), &name),
+                    None => {
+                        return Err(format!(
+                            "clients reach the proxy by none of that name ({host}), and it is no registry behind it; \
+                             leave the host out, or list it in `endpoints` or `upstreams`"
+                        ));
+                    }
+                }
             }
-            _ => None,
         };
-        Ok(Wanted { view: self.views.select(host, &repository), repository, reference })
+        let Place { view, .. } = place.map_err(|err| err.to_string())?;
+        Ok(Wanted { view, reference })
     }
 
     /// [`read`](Self::read) for those who know no names.
@@ -47,12 +55,15 @@ impl Names {
     }
 }
 
-/// Reads references where no names are known, as for a cache that nobody serves from: whatever stands where a host
-/// would is one.
+/// Reads references where no names are known, as for a cache that nobody serves from: they begin with the registry,
+/// as they do where content is listed.
 pub(super) fn nameless() -> ReadReference {
     Arc::new(|text| {
-        let (_, repository, reference) = split(text)?;
-        Ok(Wanted { view: View::exact(), repository, reference })
+        let (registry, rest) =
+            text.split_once('/').ok_or("it has to begin with its registry, as `cache ls` shows it")?;
+        let registry = registry.parse::<RegistryName>().map_err(|err| err.to_string())?;
+        let (name, reference) = split_name(rest)?;
+        Ok(Wanted { view: View::exact(registry.repository(&name)), reference })
     })
 }
 
@@ -63,24 +74,20 @@ fn split(text: &str) -> Result<(Option<&str>, RepositoryName, Reference), String
         Some((host, rest)) => (Some(host), rest),
         None => (None, text),
     };
-    let (name, reference) = match rest.split_once('@') {
-        // A tag before a digest means nothing beside it.
-        Some((name, digest)) => (name.split_once(':').map_or(name, |(name, _)| name), digest),
-        None => rest.split_once(':').unwrap_or((rest, "latest")),
-    };
-    let repository = name.parse().map_err(|err| format!("{err}"))?;
-    let reference = reference.parse().map_err(|err| format!("{err}"))?;
-    Ok((host, repository, reference))
+    let (name, reference) = split_name(rest)?;
+    Ok((host, name, reference))
 }
 
-fn is_upstream(host: &str, place: &UpstreamPlace) -> bool {
-    match place {
-        UpstreamPlace::Layout(_) => false,
-        UpstreamPlace::Registry(url) => {
-            let own = url.host_str().unwrap_or_default();
-            host == own || url.port_or_known_default().is_some_and(|port| host == format!("{own}:{port}"))
-        }
-    }
+/// `REPOSITORY[:TAG|@DIGEST]`
+fn split_name(text: &str) -> Result<(RepositoryName, Reference), String> {
+    let (name, reference) = match text.split_once('@') {
+        // A tag before a digest means nothing beside it.
+        Some((name, digest)) => (name.split_once(':').map_or(name, |(name, _)| name), digest),
+        None => text.split_once(':').unwrap_or((text, "latest")),
+    };
+    let name = name.parse().map_err(|err| format!("{err}"))?;
+    let reference = reference.parse().map_err(|err| format!("{err}"))?;
+    Ok((name, reference))
 }
 
 #[cfg(test)]
@@ -106,12 +113,14 @@ mod tests {
             (&format!("acme/app:v1@{digest}"), proxy, "acme/app", &digest),
         ] {
             let wanted = names.read(text).unwrap();
-            assert_eq!((wanted.view.endpoint.as_deref(), wanted.repository.as_str()), (endpoint, name), "{text}");
+            let target = wanted.view.target.map(|target| target.to_string());
+            let expected = endpoint.map(|endpoint| format!("{endpoint}/{name}"));
+            assert_eq!((target, wanted.view.repository.name.as_str()), (expected, name), "{text}");
             assert_eq!(wanted.reference.to_string(), reference, "{text}");
         }
         for bad in ["", "Acme", "acme/app:", "acme/app@sha256:00", "other.example/acme/app", "acme/../app"] {
             assert!(names.read(bad).is_err(), "{bad}");
         }
-        assert_eq!(nameless()("other.example/acme/app").unwrap().repository.as_str(), "acme/app");
+        assert_eq!(nameless()("other.example/acme/app").unwrap().view.repository.to_string(), "other.example/acme/app");
     }
 }

@@ -1,5 +1,6 @@
 //! From a configuration to a running proxy.
 
+use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -19,14 +20,18 @@ use crate::config::{
     self, CacheBounds, CacheConfig, Config, RelocationConfig, ServerConfig, TagsConfig, Undecided, UpstreamConfig,
     UpstreamPlace,
 };
+use crate::oci::RegistryName;
 use crate::proxy::{Proxy, ProxyParts, RelocationLimits, TagPolicy, Tasks};
-use crate::server::{Drained, Server, ServerLimits, ServerParts};
+use crate::server::{Directory, Drained, Server, ServerLimits, ServerParts};
 use crate::telemetry::Metrics;
 use crate::tls;
 use crate::upstream::{
     Credentials, LayoutUpstream, RegistryConfig, RegistryConfigError, RegistryUpstream, Timeouts, Upstream,
     UpstreamError,
 };
+
+/// The registries behind, by their names.
+type Upstreams = HashMap<RegistryName, Arc<dyn Upstream>>;
 
 /// Why a proxy cannot be started.
 #[derive(Debug, thiserror::Error)]
@@ -89,9 +94,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let parts = ServerParts {
         proxy: proxy.clone(),
         metrics: metrics.clone(),
-        endpoint: config.endpoint.clone(),
-        endpoints: config.endpoints.clone(),
-        rules: config.rules.clone(),
+        directory: Directory::new(&config),
         limits: ServerLimits {
             header_read_timeout: config.server.header_read_timeout,
             max_connections: config.server.max_connections,
@@ -149,19 +152,27 @@ fn control(directory: &Path) -> Option<Control> {
 
 /// A proxy without listeners, and its cache.
 pub(super) async fn proxy(config: &Config, metrics: Metrics) -> Result<(Proxy, Cache), StartError> {
-    let upstream = upstream(&config.upstream, metrics.clone()).await?;
+    let upstreams = upstreams(config, &metrics).await?;
     let cache = cache(&config.cache, metrics.clone()).await?;
-    Ok((proxy_over(config, upstream, cache.clone(), metrics), cache))
+    Ok((proxy_over(config, upstreams, cache.clone(), metrics), cache))
 }
 
 /// A proxy over a cache that is open.
-pub(super) fn proxy_over(config: &Config, upstream: Arc<dyn Upstream>, cache: Cache, metrics: Metrics) -> Proxy {
+pub(super) fn proxy_over(config: &Config, upstreams: Upstreams, cache: Cache, metrics: Metrics) -> Proxy {
     let (clock, relocation, tags) = (Arc::clone(cache.clock()), limits(&config.relocation), tag_policy(&config.tags));
-    Proxy::new(ProxyParts { upstream, cache, clock, relocation, tags, metrics })
+    Proxy::new(ProxyParts { upstreams, cache, clock, relocation, tags, metrics })
 }
 
-/// The registry behind. It is not asked yet.
-pub(super) async fn upstream(config: &UpstreamConfig, metrics: Metrics) -> Result<Arc<dyn Upstream>, StartError> {
+/// The registries behind. They are not asked yet.
+pub(super) async fn upstreams(config: &Config, metrics: &Metrics) -> Result<Upstreams, StartError> {
+    let mut upstreams = Upstreams::new();
+    for one in config.all_upstreams() {
+        upstreams.insert(one.registry.clone(), upstream(one, metrics.clone()).await?);
+    }
+    Ok(upstreams)
+}
+
+async fn upstream(config: &UpstreamConfig, metrics: Metrics) -> Result<Arc<dyn Upstream>, StartError> {
     match &config.place {
         UpstreamPlace::Layout(dir) => {
             let dir = dir.clone();
@@ -172,9 +183,11 @@ pub(super) async fn upstream(config: &UpstreamConfig, metrics: Metrics) -> Resul
 }
 
 fn registry(url: &Url, config: &UpstreamConfig, metrics: Metrics) -> Result<RegistryUpstream, RegistryConfigError> {
-    let credentials = config.credentials.as_ref().map(|credentials| Credentials {
-        user: credentials.username.clone(),
-        password: credentials.password.expose().to_owned(),
+    let credentials = config.credentials.as_ref().and_then(|credentials| match credentials {
+        config::Credentials::Password { username, password } => {
+            Some(Credentials { user: username.clone(), password: password.expose().to_owned() })
+        }
+        _ => None,
     });
     RegistryUpstream::new(RegistryConfig {
         url: url.clone(),
@@ -198,8 +211,10 @@ fn acceptor(config: &ServerConfig) -> Result<Option<TlsAcceptor>, rustls::Error>
 /// Refuses what [`start`] would for the configuration alone: it looks at no layout, cache or address.
 pub(super) fn check(config: &Config) -> Result<(), StartError> {
     acceptor(&config.server)?;
-    if let UpstreamPlace::Registry(url) = &config.upstream.place {
-        registry(url, &config.upstream, Metrics::new())?;
+    for upstream in config.all_upstreams() {
+        if let UpstreamPlace::Registry(url) = &upstream.place {
+            registry(url, upstream, Metrics::new())?;
+        }
     }
     Ok(())
 }

@@ -1,6 +1,5 @@
 //! The second stage: from texts to types, all problems at once.
 
-use std::env;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
@@ -8,19 +7,19 @@ use std::time::Duration;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tracing_subscriber::EnvFilter;
-use url::Url;
 
 use super::error::Problem;
 use super::glob::Glob;
 use super::raw::{self, Raw};
-use super::values::{self, Secret};
+use super::upstream::all;
+use super::values;
 use super::{
-    AbsentTag, CacheConfig, Config, Credentials, Endpoint, LogConfig, LogFormat, RelocationConfig, Rule, Rules,
-    ServerConfig, TagsConfig, TlsConfig, Undecided, UpstreamConfig, UpstreamPlace, When,
+    AbsentTag, CacheConfig, Config, Endpoint, LogConfig, LogFormat, RelocationConfig, Rule, Rules, ServerConfig,
+    TagsConfig, TlsConfig, Undecided, When,
 };
 
 /// The largest certificate, key or password file.
-const MAX_FILE_BYTES: u64 = 1 << 20;
+pub(super) const MAX_FILE_BYTES: u64 = 1 << 20;
 
 /// Checks every setting and fills in the defaults.
 pub(super) fn check(raw: Raw) -> Result<Config, Vec<Problem>> {
@@ -54,29 +53,30 @@ impl Checker {
         }
         let endpoints = self.list("endpoints", raw.endpoints, endpoint);
         let endpoint = self.optional("endpoint", raw.endpoint, endpoint);
-        let upstream = self.upstream(raw.upstream.unwrap_or_default());
-        self.access(raw.access.unwrap_or_default(), upstream.credentials.is_some());
+        let names: Vec<&Endpoint> = endpoint.iter().chain(&endpoints).collect();
+        let (upstream, upstreams) = self.upstreams(raw.upstream, raw.upstreams.unwrap_or_default(), &names);
+        let access = self.access(raw.access.unwrap_or_default(), &all(upstream.as_ref(), &upstreams));
         let cache = self.cache(raw.cache.unwrap_or_default());
         let tags = self.tags(raw.tags.unwrap_or_default());
         let raw_relocation = raw.relocation.unwrap_or_default();
         let default = self.setting("relocation.when", raw_relocation.when.clone(), "all", when);
         let relocation = self.relocation(raw_relocation);
         let rules = Rules { rules: self.rules(raw.rules.unwrap_or_default()), default };
-        if listen.ip().is_unspecified() && endpoint.is_none() && endpoints.is_empty() && !rules.never_relocate() {
+        let hosts: Vec<&Endpoint> = upstream.iter().chain(&upstreams).flat_map(|upstream| &upstream.hosts).collect();
+        if listen.ip().is_unspecified() && names.is_empty() && hosts.is_empty() && !rules.never_relocate() {
             let reason = "is needed, because nobody can pull from the address listened on; \
                           write the host[:port] that clients pull from";
             self.problem("endpoint", reason);
         }
-        let names: Vec<&Endpoint> = endpoint.iter().chain(&endpoints).collect();
         if endpoint.is_some() {
             for (index, rule) in rules.rules.iter().enumerate() {
-                if !names.iter().any(|name| rule.endpoint.matches(name.as_str())) {
+                if !names.iter().chain(&hosts).any(|name| rule.endpoint.matches(name.as_str())) {
                     let pattern = &rule.endpoint;
                     self.problem(
                         format!("rules[{index}].endpoint"),
                         format!(
-                            "`{pattern}` matches neither `endpoint` nor any of `endpoints`, so the rule would never \
-                             hold; add the host clients use to `endpoints`"
+                            "`{pattern}` matches neither `endpoint` nor any of `endpoints` or an upstream's `hosts`, so the \
+                             rule would never hold; add the host clients use to `endpoints`"
                         ),
                     );
                 }
@@ -84,78 +84,20 @@ impl Checker {
         }
         let server = self.server(raw.server.unwrap_or_default());
         let log = self.log(raw.log.unwrap_or_default());
-        Config { listen, admin, endpoint, endpoints, upstream, cache, tags, relocation, rules, server, log }
-    }
-
-    fn upstream(&mut self, raw: raw::Upstream) -> UpstreamConfig {
-        let place = match raw.url {
-            None => {
-                self.problem("upstream.url", "is needed; write https://HOST[:PORT] or layout:DIRECTORY");
-                None
-            }
-            url => self.optional("upstream.url", url, place),
-        };
-        let place = place.unwrap_or_else(|| UpstreamPlace::Layout(PathBuf::new()));
-        let credentials = raw.credentials.and_then(|raw| self.credentials(raw));
-        if credentials.is_some() && matches!(place, UpstreamPlace::Layout(_)) {
-            self.problem("upstream.credentials", "means nothing to a layout directory; remove it");
-        }
-        let extra_ca = self.optional("upstream.ca_file", raw.ca_file, |path| certificates(Path::new(path)));
-        let realms = self.list("upstream.auth.realms", raw.auth.unwrap_or_default().realms, endpoint);
-        let timeouts = raw.timeouts.unwrap_or_default();
-        UpstreamConfig {
-            place,
-            credentials,
-            extra_ca: extra_ca.unwrap_or_default(),
-            realms,
-            connect_timeout: self.setting("upstream.timeouts.connect", timeouts.connect, "10s", positive),
-            response_timeout: self.setting("upstream.timeouts.response", timeouts.response, "30s", positive),
-            progress_timeout: self.setting("upstream.timeouts.progress", timeouts.progress, "30s", positive),
-            concurrency: self.setting("upstream.concurrency", raw.concurrency, "64", values::count),
-        }
-    }
-
-    fn credentials(&mut self, raw: raw::Credentials) -> Option<Credentials> {
-        let path = "upstream.credentials";
-        let sources = [&raw.password, &raw.password_file, &raw.password_env];
-        if sources.iter().filter(|source| source.is_some()).count() != 1 {
-            self.problem(path, "needs exactly one of `password`, `password_file` and `password_env`");
-            return None;
-        }
-        let Some(username) = raw.username.filter(|name| !name.is_empty() && !name.contains(':')) else {
-            self.problem(format!("{path}.username"), "is needed, and has no colon");
-            return None;
-        };
-        let password = if let Some(file) = raw.password_file {
-            // Editors and `echo` end a file with a line break, which is no part of the password.
-            values::read_file(Path::new(&file), MAX_FILE_BYTES)
-                .map(|text| text.trim_end_matches(['\r', '\n']).to_owned())
-                .map_err(|message| ("password_file", message))
-        } else if let Some(name) = raw.password_env {
-            env::var(&name)
-                .map_err(|_| ("password_env", format!("the environment variable `{name}` is not set, or not text")))
-        } else {
-            Ok(raw.password.unwrap_or_default())
-        };
-        match password {
-            Ok(password) => Some(Credentials { username, password: Secret::new(password) }),
-            Err((key, message)) => {
-                self.problem(format!("{path}.{key}"), message);
-                None
-            }
-        }
-    }
-
-    fn access(&mut self, raw: raw::Access, credentials: bool) {
-        self.setting("access.mode", raw.mode, "open", |text| match text {
-            "open" => Ok(()),
-            _ => Err(format!("`{text}` is not a mode; only `open` exists so far")),
-        });
-        let public = self.setting("access.allow_public", raw.allow_public, "false", values::boolean);
-        if credentials && !public {
-            let reason = "must be true: `access.mode: open` lets everyone who reaches `listen` read whatever \
-                          `upstream.credentials` can read; say so, or remove the credentials";
-            self.problem("access.allow_public", reason);
+        Config {
+            listen,
+            admin,
+            endpoint,
+            endpoints,
+            upstream,
+            upstreams,
+            access,
+            cache,
+            tags,
+            relocation,
+            rules,
+            server,
+            log,
         }
     }
 
@@ -190,6 +132,12 @@ impl Checker {
             max_layer_bytes: self.setting("relocation.max_layer_bytes", raw.max_layer_bytes, "16GiB", values::size),
             concurrency: self.setting("relocation.concurrency", raw.concurrency, "16", values::count),
             max_passes: self.setting("relocation.max_passes", raw.max_passes, "8", values::count),
+            max_passes_per_client: self.setting(
+                "relocation.max_passes_per_client",
+                raw.max_passes_per_client,
+                "4",
+                values::count,
+            ),
             max_targets_per_bundle: self.setting(
                 "relocation.max_targets_per_bundle",
                 raw.max_targets_per_bundle,
@@ -209,6 +157,7 @@ impl Checker {
             };
             rules.push(Rule {
                 endpoint: self.setting(&format!("{path}.endpoint"), rule.endpoint, "**", endpoint_glob),
+                registry: self.setting(&format!("{path}.registry"), rule.registry, "**", glob),
                 repository: self.setting(&format!("{path}.repository"), rule.repository, "**", glob),
                 when: self.setting(&format!("{path}.relocation.when"), Some(said), "all", when),
             });
@@ -232,10 +181,7 @@ impl Checker {
             return None;
         };
         let chain = self.optional("server.tls.cert", Some(cert), |path| certificates(Path::new(path)));
-        let key = self.optional("server.tls.key", Some(key), |path| {
-            let text = values::read_file(Path::new(path), MAX_FILE_BYTES)?;
-            PrivateKeyDer::from_pem_slice(text.as_bytes()).map_err(|err| format!("{path} has no private key: {err}"))
-        });
+        let key = self.optional("server.tls.key", Some(key), |path| private_key(Path::new(path)));
         chain.zip(key).map(|(chain, key)| TlsConfig { chain, key })
     }
 
@@ -269,12 +215,22 @@ impl Checker {
         })
     }
 
-    fn optional<T>(&mut self, path: &str, raw: Option<String>, read: impl Fn(&str) -> Result<T, String>) -> Option<T> {
+    pub(super) fn optional<T>(
+        &mut self,
+        path: &str,
+        raw: Option<String>,
+        read: impl Fn(&str) -> Result<T, String>,
+    ) -> Option<T> {
         let text = raw?;
         read(&text).map_err(|message| self.problem(path, message)).ok()
     }
 
-    fn list<T>(&mut self, path: &str, raw: Option<Vec<String>>, read: impl Fn(&str) -> Result<T, String>) -> Vec<T> {
+    pub(super) fn list<T>(
+        &mut self,
+        path: &str,
+        raw: Option<Vec<String>>,
+        read: impl Fn(&str) -> Result<T, String>,
+    ) -> Vec<T> {
         let items = raw.unwrap_or_default().into_iter().enumerate();
         items.filter_map(|(index, item)| self.optional(&format!("{path}[{index}]"), Some(item), &read)).collect()
     }
@@ -288,7 +244,7 @@ fn address(text: &str) -> Result<std::net::SocketAddr, String> {
     text.parse().map_err(|_| format!("`{text}` is not an address and port, such as 127.0.0.1:8080 or [::]:8080"))
 }
 
-fn endpoint(text: &str) -> Result<Endpoint, String> {
+pub(super) fn endpoint(text: &str) -> Result<Endpoint, String> {
     Endpoint::from_str(text).map_err(|err| format!("`{text}` {err}"))
 }
 
@@ -296,7 +252,7 @@ fn endpoint_glob(text: &str) -> Result<Glob, String> {
     glob(&text.to_ascii_lowercase())
 }
 
-fn glob(text: &str) -> Result<Glob, String> {
+pub(super) fn glob(text: &str) -> Result<Glob, String> {
     Glob::new(text).ok_or_else(|| "an empty pattern matches nothing; write ** for everything".to_owned())
 }
 
@@ -329,32 +285,15 @@ pub(super) fn positive(text: &str) -> Result<Duration, String> {
     }
 }
 
-fn place(text: &str) -> Result<UpstreamPlace, String> {
-    if let Some(dir) = text.strip_prefix("layout:") {
-        return directory(dir).map(UpstreamPlace::Layout);
-    }
-    // Before an `@` there may be a password, however malformed the rest is.
-    let shown = if text.contains('@') { "this (not shown, it may hold a password)" } else { &format!("`{text}`") };
-    let bad = || format!("{shown} is neither https://HOST[:PORT] nor layout:DIRECTORY");
-    let url = Url::parse(text).map_err(|_| bad())?;
-    if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
-        return Err(bad());
-    }
-    if !url.username().is_empty() || url.password().is_some() {
-        return Err("holds a user name or password; write them under `upstream.credentials`".to_owned());
-    }
-    if url.query().is_some() || url.fragment().is_some() {
-        return Err(format!("{shown} has a query or fragment; write https://HOST[:PORT] only"));
-    }
-    if url.path().trim_end_matches('/').ends_with("/v2") {
-        return Err(format!("{shown} ends in /v2; leave that out, every request adds it"));
-    }
-    Ok(UpstreamPlace::Registry(url))
-}
-
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     let text = values::read_file(path, MAX_FILE_BYTES)?;
     let chain = CertificateDer::pem_slice_iter(text.as_bytes()).collect::<Result<Vec<_>, _>>();
     let chain = chain.map_err(|err| format!("{} is not PEM: {err}", path.display()))?;
     if chain.is_empty() { Err(format!("{} holds no certificate", path.display())) } else { Ok(chain) }
+}
+
+pub(super) fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
+    let text = values::read_file(path, MAX_FILE_BYTES)?;
+    let key = PrivateKeyDer::from_pem_slice(text.as_bytes());
+    key.map_err(|err| format!("{} has no private key: {err}", path.display()))
 }

@@ -12,7 +12,7 @@ use super::error::Problem;
 use super::raw;
 
 /// Every section's path and keys. A list's elements stand under the list's own path.
-fn sections() -> [(&'static str, &'static [&'static str]); 16] {
+fn sections() -> [(&'static str, &'static [&'static str]); 23] {
     [
         ("", keys_of::<raw::Raw>()),
         ("admin", keys_of::<raw::Admin>()),
@@ -20,7 +20,14 @@ fn sections() -> [(&'static str, &'static [&'static str]); 16] {
         ("upstream.credentials", keys_of::<raw::Credentials>()),
         ("upstream.auth", keys_of::<raw::Auth>()),
         ("upstream.timeouts", keys_of::<raw::Timeouts>()),
+        ("upstream.tls", keys_of::<raw::UpstreamTls>()),
+        ("upstreams", keys_of::<raw::Upstream>()),
+        ("upstreams.credentials", keys_of::<raw::Credentials>()),
+        ("upstreams.auth", keys_of::<raw::Auth>()),
+        ("upstreams.timeouts", keys_of::<raw::Timeouts>()),
+        ("upstreams.tls", keys_of::<raw::UpstreamTls>()),
         ("access", keys_of::<raw::Access>()),
+        ("access.rules", keys_of::<raw::AccessRule>()),
         ("cache", keys_of::<raw::Cache>()),
         ("cache.finish_abandoned", keys_of::<raw::StartedOver>()),
         ("tags", keys_of::<raw::Tags>()),

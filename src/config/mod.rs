@@ -11,6 +11,7 @@
 //!
 //! What is left out: opening anything. Rooms above take the parts they need; none of them sees YAML.
 
+mod access;
 mod cache;
 mod check;
 mod endpoint;
@@ -19,21 +20,23 @@ mod glob;
 mod keys;
 mod raw;
 mod rules;
+mod upstream;
 mod values;
 mod yaml;
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use url::Url;
 
+pub use access::{AccessConfig, AccessMode, AccessRule, Action};
 pub use cache::{CacheBounds, CacheConfig, FinishAbandoned};
 pub use endpoint::{Endpoint, EndpointError};
 pub use error::{ConfigError, Problem};
 pub use glob::Glob;
 pub use rules::{Rule, Rules, When};
+pub use upstream::{Credentials, UpstreamConfig, UpstreamPlace};
 pub use values::Secret;
 
 /// Everything `colocate serve` needs to know, checked.
@@ -47,8 +50,12 @@ pub struct Config {
     pub endpoint: Option<Endpoint>,
     /// Other names clients use: a request whose Host is among them gets it written into its locks.
     pub endpoints: Vec<Endpoint>,
-    /// The registry behind.
-    pub upstream: UpstreamConfig,
+    /// The registry behind all names that lead to no other; `None` if there is none.
+    pub upstream: Option<UpstreamConfig>,
+    /// Further registries.
+    pub upstreams: Vec<UpstreamConfig>,
+    /// Who may read what.
+    pub access: AccessConfig,
     /// Where content is kept.
     pub cache: CacheConfig,
     /// How tags are believed.
@@ -63,51 +70,12 @@ pub struct Config {
     pub log: LogConfig,
 }
 
-/// The registry behind.
-#[derive(Debug)]
-pub struct UpstreamConfig {
-    /// Which kind it is, and where.
-    pub place: UpstreamPlace,
-    /// Who the proxy is to that registry; anonymous when `None`.
-    pub credentials: Option<Credentials>,
-    /// Certificate authorities trusted besides the system's.
-    pub extra_ca: Vec<CertificateDer<'static>>,
-    /// Hosts of token servers besides the registry's own that may see the credentials.
-    pub realms: Vec<Endpoint>,
-    /// How long a connection attempt may take.
-    pub connect_timeout: Duration,
-    /// How long response headers may take.
-    pub response_timeout: Duration,
-    /// How long a body may stand still.
-    pub progress_timeout: Duration,
-    /// Requests to the registry at one time.
-    pub concurrency: usize,
-}
-
-/// Where images come from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum UpstreamPlace {
-    /// A registry, by its scheme, host and port.
-    Registry(Url),
-    /// A directory that holds an OCI image layout.
-    Layout(PathBuf),
-}
-
-/// A user name and password.
-#[derive(Clone, Debug)]
-pub struct Credentials {
-    /// The user name.
-    pub username: String,
-    /// The password, from wherever the file said.
-    pub password: Secret,
-}
-
 /// How tags are believed.
 #[derive(Clone, Debug)]
 pub struct TagsConfig {
     /// How long a tag's answer is believed before upstream is asked again.
     pub ttl: Duration,
-    /// Tags, as `repository:tag`, whose answer is believed for good.
+    /// Tags, as `[registry/]repository:tag`, whose answer is believed for good.
     pub immutable: Vec<Glob>,
     /// How long after upstream last said so a tag's answer may stand in while it cannot be asked.
     pub stale_for: Duration,
@@ -141,6 +109,8 @@ pub struct RelocationConfig {
     pub concurrency: usize,
     /// Rewriting passes at one time.
     pub max_passes: usize,
+    /// Of these, for one client.
+    pub max_passes_per_client: usize,
     /// Endpoints one bundle is kept relocated for.
     pub max_targets_per_bundle: usize,
 }
@@ -212,6 +182,11 @@ pub struct CommandLine {
 }
 
 impl Config {
+    /// All registries behind, the default one first.
+    pub fn all_upstreams(&self) -> impl Iterator<Item = &UpstreamConfig> {
+        self.upstream.iter().chain(&self.upstreams)
+    }
+
     /// Reads and checks a file.
     ///
     /// # Errors

@@ -21,6 +21,7 @@ pub(super) struct Raw {
     pub(super) endpoint: Setting,
     pub(super) endpoints: Option<Vec<String>>,
     pub(super) upstream: Section<Upstream>,
+    pub(super) upstreams: Option<Vec<Upstream>>,
     pub(super) access: Section<Access>,
     pub(super) cache: Section<Cache>,
     pub(super) tags: Section<Tags>,
@@ -39,9 +40,15 @@ pub(super) struct Admin {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Upstream {
+    pub(super) registry: Setting,
     pub(super) url: Setting,
+    pub(super) hosts: Option<Vec<String>>,
+    pub(super) prefix: Setting,
     pub(super) credentials: Section<Credentials>,
+    pub(super) client_credentials: Setting,
     pub(super) ca_file: Setting,
+    pub(super) tls: Section<UpstreamTls>,
+    pub(super) insecure: Setting,
     pub(super) auth: Section<Auth>,
     pub(super) timeouts: Section<Timeouts>,
     pub(super) concurrency: Setting,
@@ -54,12 +61,23 @@ pub(super) struct Credentials {
     pub(super) password: Option<String>,
     pub(super) password_file: Option<String>,
     pub(super) password_env: Option<String>,
+    pub(super) token: Option<String>,
+    pub(super) token_file: Option<String>,
+    pub(super) token_env: Option<String>,
+    pub(super) docker_config: Option<String>,
 }
 
 impl fmt::Debug for Credentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Credentials").field("username", &self.username).finish_non_exhaustive()
     }
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct UpstreamTls {
+    pub(super) cert: Setting,
+    pub(super) key: Setting,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -81,6 +99,18 @@ pub(super) struct Timeouts {
 pub(super) struct Access {
     pub(super) mode: Setting,
     pub(super) allow_public: Setting,
+    pub(super) htpasswd: Setting,
+    pub(super) verdict_ttl: Setting,
+    pub(super) rules: Option<Vec<AccessRule>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AccessRule {
+    pub(super) identity: Setting,
+    pub(super) registry: Setting,
+    pub(super) repository: Setting,
+    pub(super) allow: Option<Vec<String>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -129,6 +159,7 @@ pub(super) struct Relocation {
     pub(super) max_layer_bytes: Setting,
     pub(super) concurrency: Setting,
     pub(super) max_passes: Setting,
+    pub(super) max_passes_per_client: Setting,
     pub(super) max_targets_per_bundle: Setting,
 }
 
@@ -136,6 +167,7 @@ pub(super) struct Relocation {
 #[serde(deny_unknown_fields)]
 pub(super) struct Rule {
     pub(super) endpoint: Setting,
+    pub(super) registry: Setting,
     pub(super) repository: Setting,
     pub(super) relocation: Section<RuleRelocation>,
 }

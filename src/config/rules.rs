@@ -1,6 +1,7 @@
 //! Which view of a repository an endpoint gives.
 
 use super::glob::Glob;
+use crate::oci::Repository;
 
 /// When a bundle is relocated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -18,7 +19,9 @@ pub enum When {
 pub struct Rule {
     /// Endpoints it is about.
     pub endpoint: Glob,
-    /// Repositories it is about.
+    /// Registries it is about.
+    pub registry: Glob,
+    /// Repositories it is about, as their registry names them.
     pub repository: Glob,
     /// What holds there.
     pub when: When,
@@ -33,10 +36,14 @@ pub struct Rules {
 
 impl Rules {
     /// When bundles of `repository` are relocated for clients that come by `endpoint`.
-    pub fn when(&self, endpoint: &str, repository: &str) -> When {
-        let matching =
-            self.rules.iter().find(|rule| rule.endpoint.matches(endpoint) && rule.repository.matches(repository));
-        matching.map_or(self.default, |rule| rule.when)
+    pub fn when(&self, endpoint: &str, repository: &Repository) -> When {
+        let Repository { registry, name } = repository;
+        let matches = |rule: &&Rule| {
+            rule.endpoint.matches(endpoint)
+                && rule.registry.matches(registry.as_str())
+                && rule.repository.matches(name.as_str())
+        };
+        self.rules.iter().find(matches).map_or(self.default, |rule| rule.when)
     }
 
     /// Whether no bundle is ever relocated.

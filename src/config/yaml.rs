@@ -16,9 +16,13 @@ pub(super) fn parse(text: &str) -> Result<Raw, Vec<Problem>> {
         return Ok(Raw::default());
     }
     // Serde would show what stands there instead, which may be a password.
-    if tree.pointer("/upstream/credentials").is_some_and(|value| !value.is_null() && !value.is_object()) {
-        let message = "must be a mapping of `username` and one of `password`, `password_file` and `password_env`";
-        return Err(vec![Problem::new("upstream.credentials", message)]);
+    let several = tree.pointer("/upstreams").and_then(serde_json::Value::as_array).into_iter().flatten();
+    let paths = several.enumerate().map(|(index, one)| (format!("upstreams[{index}]"), one));
+    for (path, upstream) in tree.pointer("/upstream").map(|one| ("upstream".to_owned(), one)).into_iter().chain(paths) {
+        if upstream.get("credentials").is_some_and(|value| !value.is_null() && !value.is_object()) {
+            let message = "must be a mapping, such as of `username` and `password_file`";
+            return Err(vec![Problem::new(format!("{path}.credentials"), message)]);
+        }
     }
     let unknown = keys::unknown(&tree);
     if !unknown.is_empty() {

@@ -21,6 +21,9 @@ pub enum NameError {
          parts joined by /, and at most 255 characters"
     )]
     Repository,
+    /// Not `host` or `host:port`.
+    #[error("a registry's name is host or host:port, without https:// and any path")]
+    Registry,
     /// Not `[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}`.
     #[error("a tag has letters, digits, _ . and -, does not start with . or -, and has at most 128 characters")]
     Tag,

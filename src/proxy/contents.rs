@@ -13,42 +13,39 @@ use super::error::{ProxyError, Subject};
 use super::outcome::Outcome;
 use crate::body::{self, BoxFuture, CollectError, find_source};
 use crate::cache::{Cache, FillError, Lookup, Member, ReadError, Reader, Source, SourceBody, SourceError, TAIL_BYTES};
-use crate::oci::{Digest, MAX_MANIFEST_BYTES, Manifest, MediaType, Reference, RepositoryName, is_schema1};
+use crate::oci::{Digest, MAX_MANIFEST_BYTES, Manifest, MediaType, Reference, Repository, is_schema1};
 use crate::upstream::{Upstream, UpstreamError};
 
-/// The upstream and the cache in front of it.
+/// The originals of one repository: the upstream that has it, as one client may ask it, and the cache in front.
 pub(super) struct Contents {
+    pub(super) repository: Repository,
     pub(super) upstream: Arc<dyn Upstream>,
     pub(super) cache: Cache,
 }
 
 impl Contents {
     /// The manifest of `digest`.
-    pub(super) async fn manifest(
-        &self,
-        repository: &RepositoryName,
-        digest: &Digest,
-    ) -> Result<(Manifest, Outcome), ProxyError> {
-        if let Some(manifest) = self.cached_manifest(repository, digest).await {
+    pub(super) async fn manifest(&self, digest: &Digest) -> Result<(Manifest, Outcome), ProxyError> {
+        if let Some(manifest) = self.cached_manifest(digest).await {
             return Ok((manifest, Outcome::Hit));
         }
         let manifest = self
             .upstream
-            .manifest(repository, &Reference::Digest(*digest))
+            .manifest(&self.repository.name, &Reference::Digest(*digest))
             .await
-            .map_err(|error| ProxyError::upstream(error, Subject::Manifest, repository))?;
-        let outcome = self.keep_manifest(repository, &manifest).await;
+            .map_err(|error| ProxyError::upstream(error, Subject::Manifest, &self.repository.name))?;
+        let outcome = self.keep_manifest(&manifest).await;
         Ok((manifest, outcome))
     }
 
     /// The manifest of `digest`, if that needs no asking.
-    pub(super) async fn cached_manifest(&self, repository: &RepositoryName, digest: &Digest) -> Option<Manifest> {
+    pub(super) async fn cached_manifest(&self, digest: &Digest) -> Option<Manifest> {
         // A disk that cannot say ends no pull: the upstream can.
-        cached_manifest(&self.cache, repository, digest).await.unwrap_or_default()
+        cached_manifest(&self.cache, &self.repository, digest).await.unwrap_or_default()
     }
 
     /// Stores a manifest that the upstream sent, unless it is of the kind whose digest is not that of its bytes.
-    pub(super) async fn keep_manifest(&self, repository: &RepositoryName, manifest: &Manifest) -> Outcome {
+    pub(super) async fn keep_manifest(&self, manifest: &Manifest) -> Outcome {
         if is_schema1(&manifest.media_type) {
             return Outcome::Bypass;
         }
@@ -56,34 +53,30 @@ impl Contents {
         let stored = async {
             // The client waits for none of it: its bytes are here, and right.
             self.cache.put_behind(&manifest.digest, manifest.bytes.clone()).await?;
-            self.cache.add_member_behind(repository, &manifest.digest, member).await
+            self.cache.add_member_behind(&self.repository, &manifest.digest, member).await
         };
         if let Err(error) = stored.await {
-            tracing::warn!(%repository, digest = %manifest.digest, %error, "a manifest could not be cached");
+            tracing::warn!(repository = %self.repository, digest = %manifest.digest, %error, "a manifest could not be cached");
         }
         Outcome::Miss
     }
 
     /// What is known of `digest` in this repository. A disk that cannot say ends no pull: the upstream can.
-    async fn member(&self, repository: &RepositoryName, digest: &Digest) -> Option<Member> {
-        self.cache.member(repository, digest).await.unwrap_or_default()
+    async fn member(&self, digest: &Digest) -> Option<Member> {
+        self.cache.member(&self.repository, digest).await.unwrap_or_default()
     }
 
     /// The blob of `digest`, if that needs no asking.
-    pub(super) async fn cached_blob(&self, repository: &RepositoryName, digest: &Digest) -> Option<Reader> {
-        self.member(repository, digest).await?;
+    pub(super) async fn cached_blob(&self, digest: &Digest) -> Option<Reader> {
+        self.member(digest).await?;
         self.cache.content(digest).await
     }
 
     /// The blob of `digest`, which may still be arriving.
-    pub(super) async fn blob(
-        &self,
-        repository: &RepositoryName,
-        digest: &Digest,
-    ) -> Result<(Reader, Outcome), ProxyError> {
-        let is_member = self.member(repository, digest).await.is_some();
-        let absent = |error| ProxyError::upstream(error, Subject::Blob, repository);
-        let source = Arc::new(BlobSource::new(Arc::clone(&self.upstream), repository.clone(), *digest));
+    pub(super) async fn blob(&self, digest: &Digest) -> Result<(Reader, Outcome), ProxyError> {
+        let is_member = self.member(digest).await.is_some();
+        let absent = |error| ProxyError::upstream(error, Subject::Blob, &self.repository.name);
+        let source = Arc::new(BlobSource::new(Arc::clone(&self.upstream), self.repository.clone(), *digest));
         let reader = self.cache.fill(digest, None, source).await.map_err(|error| match fill_cause(error) {
             Ok(error) => absent(error),
             Err(error) => error,
@@ -96,10 +89,10 @@ impl Contents {
         if !is_member {
             if matches!(reader.lookup(), Lookup::Hit | Lookup::CollapsedElsewhere) {
                 // Another repository gave it, or is giving it: this one has to say that it has it, too.
-                self.upstream.blob_head(repository, digest).await.map_err(absent)?;
+                self.upstream.blob_head(&self.repository.name, digest).await.map_err(absent)?;
                 outcome = Outcome::Revalidated;
             }
-            let confirmation = confirm_member(self.cache.clone(), repository.clone(), reader.bystander());
+            let confirmation = confirm_member(self.cache.clone(), self.repository.clone(), reader.bystander());
             if reader.size() <= TAIL_BYTES {
                 confirmation.await;
             } else {
@@ -110,26 +103,18 @@ impl Contents {
     }
 
     /// A blob's length, without fetching it.
-    pub(super) async fn blob_head(
-        &self,
-        repository: &RepositoryName,
-        digest: &Digest,
-    ) -> Result<(u64, Outcome), ProxyError> {
-        if let Some(reader) = self.cached_blob(repository, digest).await {
+    pub(super) async fn blob_head(&self, digest: &Digest) -> Result<(u64, Outcome), ProxyError> {
+        if let Some(reader) = self.cached_blob(digest).await {
             return Ok((reader.size(), Outcome::Hit));
         }
-        let size = self.upstream.blob_head(repository, digest).await;
-        size.map(|size| (size, Outcome::Miss)).map_err(|error| ProxyError::upstream(error, Subject::Blob, repository))
+        let size = self.upstream.blob_head(&self.repository.name, digest).await;
+        size.map(|size| (size, Outcome::Miss))
+            .map_err(|error| ProxyError::upstream(error, Subject::Blob, &self.repository.name))
     }
 
     /// A whole blob of at most `cap` bytes, verified.
-    pub(super) async fn small_blob(
-        &self,
-        repository: &RepositoryName,
-        digest: &Digest,
-        cap: usize,
-    ) -> Result<Bytes, ProxyError> {
-        let (reader, _) = self.blob(repository, digest).await?;
+    pub(super) async fn small_blob(&self, digest: &Digest, cap: usize) -> Result<Bytes, ProxyError> {
+        let (reader, _) = self.blob(digest).await?;
         read_all(&reader, cap).await
     }
 }
@@ -137,7 +122,7 @@ impl Contents {
 /// The manifest of `digest` that is in the cache, if this repository is known to have it.
 pub(super) async fn cached_manifest(
     cache: &Cache,
-    repository: &RepositoryName,
+    repository: &Repository,
     digest: &Digest,
 ) -> io::Result<Option<Manifest>> {
     let Some(Member { media_type: Some(media_type), .. }) = cache.member(repository, digest).await? else {
@@ -150,7 +135,7 @@ pub(super) async fn cached_manifest(
 
 /// Records that a repository has a blob, once its bytes are known to be the blob's. Small ones are when they are
 /// handed out.
-async fn confirm_member(cache: Cache, repository: RepositoryName, reader: Reader) {
+async fn confirm_member(cache: Cache, repository: Repository, reader: Reader) {
     let (digest, member) = (*reader.digest(), Member { media_type: None, size: reader.size() });
     if reader.verified().await.is_err() {
         return;
@@ -214,14 +199,14 @@ fn read_cause(error: ReadError) -> ProxyError {
 /// A blob of the upstream's, as the cache wants it.
 struct BlobSource {
     upstream: Arc<dyn Upstream>,
-    repository: RepositoryName,
+    repository: Repository,
     digest: Digest,
     origin: String,
 }
 
 impl BlobSource {
-    fn new(upstream: Arc<dyn Upstream>, repository: RepositoryName, digest: Digest) -> Self {
-        let origin = format!("{}/{repository}", upstream.name());
+    fn new(upstream: Arc<dyn Upstream>, repository: Repository, digest: Digest) -> Self {
+        let origin = repository.to_string();
         Self { upstream, repository, digest, origin }
     }
 }
@@ -229,7 +214,7 @@ impl BlobSource {
 impl Source for BlobSource {
     fn open(&self, offset: u64) -> BoxFuture<'_, Result<SourceBody, SourceError>> {
         Box::pin(async move {
-            match self.upstream.blob(&self.repository, &self.digest, offset).await {
+            match self.upstream.blob(&self.repository.name, &self.digest, offset).await {
                 Ok(blob) => Ok(SourceBody { offset: blob.offset, size: blob.size, body: blob.body }),
                 Err(error) if error.is_transient() => {
                     Err(SourceError::Transient { retry_after: error.retry_after(), cause: error.into() })

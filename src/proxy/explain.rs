@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde::Serialize;
 
 use super::Proxy;
+use super::contents::Contents;
 use super::error::ProxyError;
 use super::relocation::{
     Answer, Extent, Found, RelocationKey, Verdict, Why, Worked, assemble, inspect, read_lock, rewrite_layer, verdict,
@@ -14,7 +15,7 @@ use super::tag::Demand;
 use super::undecided::Undecided;
 use super::view::View;
 use crate::imgpkg::LockedImage;
-use crate::oci::{Digest, Manifest, Reference, RepositoryName};
+use crate::oci::{Digest, Manifest, Reference};
 use crate::rewrite::{LockChange, Unchanged};
 
 /// Everything about a reference that decides what a client gets.
@@ -75,35 +76,29 @@ impl Proxy {
     ///
     /// # Errors
     /// When the reference itself cannot be resolved.
-    pub async fn explain(
-        &self,
-        view: &View,
-        repository: &RepositoryName,
-        reference: &Reference,
-    ) -> Result<Explanation, ProxyError> {
+    pub async fn explain(&self, view: &View, reference: &Reference) -> Result<Explanation, ProxyError> {
+        let (contents, repository) = (self.contents(view)?, &view.repository.name);
         let (manifest, separator) = match reference {
-            Reference::Tag(tag) => (self.original(repository, tag, Demand::Believed).await?.0, ':'),
-            Reference::Digest(digest) => (self.0.contents.manifest(repository, digest).await?.0, '@'),
+            Reference::Tag(tag) => (self.original(&contents, tag, Demand::Believed).await?.0, ':'),
+            Reference::Digest(digest) => (contents.manifest(digest).await?.0, '@'),
         };
-        let target = view.target(repository);
         let mut explanation = Explanation {
             reference: format!("{repository}{separator}{reference}"),
-            upstream: self.upstream_name().to_owned(),
+            upstream: contents.upstream.name().to_owned(),
             original: manifest.digest,
             media_type: manifest.media_type.to_string(),
             is_bundle: false,
-            target: target.as_ref().map(|(target, _)| target.to_string()),
+            target: view.target.as_ref().map(ToString::to_string),
             outcome: "original",
             reason: None,
             images: Vec::new(),
             relocated: None,
         };
-        let Some((target, each)) = target else {
+        let Some(key) = RelocationKey::new(view, manifest.digest) else {
             explanation.reason = Some("this endpoint gives the exact view of this repository".to_owned());
             return Ok(explanation);
         };
-        let key = RelocationKey { repository: repository.clone(), original: manifest.digest, target, each };
-        match self.explain_bundle(&key, &manifest, &mut explanation).await {
+        match self.explain_bundle(&contents, &key, &manifest, &mut explanation).await {
             Ok(()) => explanation.outcome = "relocated",
             Err(Shown::Original(reason)) => explanation.reason = Some(reason),
             Err(Shown::Undecided(reason)) => {
@@ -116,13 +111,13 @@ impl Proxy {
 
     async fn explain_bundle(
         &self,
+        contents: &Arc<Contents>,
         key: &RelocationKey,
         manifest: &Manifest,
         explanation: &mut Explanation,
     ) -> Result<(), Shown> {
-        let contents = &self.0.contents;
         let limits = self.0.relocator.limits();
-        let bundle = match inspect(contents, &key.repository, manifest, limits.max_layer_bytes).await? {
+        let bundle = match inspect(contents, manifest, limits.max_layer_bytes).await? {
             Ok(bundle) => bundle,
             Err(reason) => {
                 explanation.is_bundle = !reason.is_not_a_bundle();
@@ -130,10 +125,9 @@ impl Proxy {
             }
         };
         explanation.is_bundle = true;
-        let lock = read_lock(contents, &key.repository, &bundle).await??;
+        let lock = read_lock(contents, &bundle).await??;
         let digests = lock.images().map(|image| image.reference.digest);
-        let verdict =
-            verdict(contents, &key.repository, key.original, digests, limits.concurrency, Extent::Whole).await;
+        let verdict = verdict(contents, key.original, digests, limits.concurrency, Extent::Whole).await;
         explanation.images = lock.images().map(|image| explain_image(key, image, &verdict)).collect();
         if !key.each
             && let Some(missing) = verdict.missing()
@@ -152,7 +146,7 @@ impl Proxy {
             kept.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&relocated);
             Ok(relocated)
         });
-        let layer = rewrite_layer(contents, &key.repository, &bundle, change).await??;
+        let layer = rewrite_layer(contents, &bundle, change).await??;
         let Answer::Relocated(relocation) = assemble(manifest, &bundle, Worked { layer, lock, verdict })? else {
             return Ok(());
         };

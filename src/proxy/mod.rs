@@ -21,6 +21,7 @@ mod tasks;
 mod undecided;
 mod view;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -43,15 +44,14 @@ pub use view::View;
 
 use crate::body::Clock;
 use crate::cache::Cache;
-use crate::imgpkg::Target;
-use crate::oci::{Digest, Manifest, MediaType, Reference, RepositoryName, Tag};
+use crate::oci::{Digest, Manifest, MediaType, Reference, RegistryName, Tag};
 use crate::telemetry::Metrics;
 use crate::upstream::{TagList, TagPage, Upstream};
 
 /// What a proxy is made of.
 pub struct ProxyParts {
-    /// The registry behind.
-    pub upstream: Arc<dyn Upstream>,
+    /// The registries behind.
+    pub upstreams: HashMap<RegistryName, Arc<dyn Upstream>>,
     /// What is kept of it.
     pub cache: Cache,
     /// The time.
@@ -69,7 +69,8 @@ pub struct ProxyParts {
 pub struct Proxy(Arc<Inner>);
 
 struct Inner {
-    contents: Arc<Contents>,
+    upstreams: HashMap<RegistryName, Arc<dyn Upstream>>,
+    cache: Cache,
     tags: Arc<Tags>,
     relocator: Arc<Relocator>,
 }
@@ -92,32 +93,26 @@ impl ServedManifest {
 impl Proxy {
     /// A proxy of these parts. Nothing is asked of the upstream before the first request.
     pub fn new(parts: ProxyParts) -> Self {
-        let ProxyParts { upstream, cache, clock, relocation, tags, metrics } = parts;
-        let upstream = Arc::new(Counted { upstream, metrics: metrics.clone() });
-        let contents = Arc::new(Contents { upstream, cache });
-        let tags = Tags::new(Arc::clone(&contents), Arc::clone(&clock), tags);
-        let relocator = Relocator::new(Arc::clone(&contents), clock, relocation, metrics);
-        Self(Arc::new(Inner { contents, tags: Arc::new(tags), relocator: Arc::new(relocator) }))
-    }
-
-    /// The registry behind, for people.
-    pub fn upstream_name(&self) -> &str {
-        self.0.contents.upstream.name()
+        let ProxyParts { upstreams, cache, clock, relocation, tags, metrics } = parts;
+        let counted = |(name, upstream)| {
+            let upstream: Arc<dyn Upstream> = Arc::new(Counted { upstream, metrics: metrics.clone() });
+            (name, upstream)
+        };
+        let upstreams = upstreams.into_iter().map(counted).collect();
+        let tags = Arc::new(Tags::new(cache.clone(), Arc::clone(&clock), tags));
+        let relocator = Arc::new(Relocator::new(cache.clone(), clock, relocation, metrics.clone()));
+        Self(Arc::new(Inner { upstreams, cache, tags, relocator }))
     }
 
     /// A manifest: by tag, relocated if it is a bundle and this view relocates; by digest, exactly that one.
     ///
     /// # Errors
     /// When it is not there, or it cannot be said now what to answer.
-    pub async fn manifest(
-        &self,
-        view: &View,
-        repository: &RepositoryName,
-        reference: &Reference,
-    ) -> Result<ServedManifest, ProxyError> {
+    pub async fn manifest(&self, view: &View, reference: &Reference) -> Result<ServedManifest, ProxyError> {
+        let contents = self.contents(view)?;
         match reference {
-            Reference::Tag(tag) => self.manifest_by_tag(view, repository, tag).await,
-            Reference::Digest(digest) => self.manifest_by_digest(view, repository, digest).await,
+            Reference::Tag(tag) => self.manifest_by_tag(&contents, view, tag).await,
+            Reference::Digest(digest) => self.manifest_by_digest(&contents, view, digest).await,
         }
     }
 
@@ -125,28 +120,23 @@ impl Proxy {
     ///
     /// # Errors
     /// When it is not there, or the upstream fails.
-    pub async fn blob(
-        &self,
-        view: &View,
-        repository: &RepositoryName,
-        digest: &Digest,
-    ) -> Result<ServedBlob, ProxyError> {
-        let relocator = &self.0.relocator;
+    pub async fn blob(&self, view: &View, digest: &Digest) -> Result<ServedBlob, ProxyError> {
+        let (contents, relocator, repository) = (self.contents(view)?, &self.0.relocator, &view.repository);
         // Nearly all that is asked for is an original, and which digests were made here is on the disk.
-        if let Some(reader) = self.0.contents.cached_blob(repository, digest).await {
+        if let Some(reader) = contents.cached_blob(digest).await {
             return Ok(ServedBlob::stored(*digest, reader, Outcome::Hit));
         }
         if let Ok(Some(relocation)) = relocator.by_part(repository, digest).await {
-            return self.relocated_part(repository, digest, &relocation).await;
+            return relocated_part(&contents, digest, &relocation).await;
         }
-        let absent = match self.0.contents.blob(repository, digest).await {
+        let absent = match contents.blob(digest).await {
             Ok((reader, outcome)) => return Ok(ServedBlob::stored(*digest, reader, outcome)),
             Err(error @ ProxyError::NotFound { .. }) => error,
             Err(error) => return Err(error),
         };
-        let undecided = self.search(view, repository).await;
+        let undecided = self.search(&contents, view).await;
         match relocator.by_part(repository, digest).await? {
-            Some(relocation) => self.relocated_part(repository, digest, &relocation).await,
+            Some(relocation) => relocated_part(&contents, digest, &relocation).await,
             None => Err(undecided.unwrap_or(absent)),
         }
     }
@@ -155,22 +145,17 @@ impl Proxy {
     ///
     /// # Errors
     /// As [`blob`](Self::blob).
-    pub async fn blob_head(
-        &self,
-        view: &View,
-        repository: &RepositoryName,
-        digest: &Digest,
-    ) -> Result<ServedBlob, ProxyError> {
-        let relocator = &self.0.relocator;
+    pub async fn blob_head(&self, view: &View, digest: &Digest) -> Result<ServedBlob, ProxyError> {
+        let (contents, relocator, repository) = (self.contents(view)?, &self.0.relocator, &view.repository);
         if let Ok(Some(relocation)) = relocator.by_part(repository, digest).await {
             return Ok(part_head(digest, &relocation));
         }
-        let absent = match self.0.contents.blob_head(repository, digest).await {
+        let absent = match contents.blob_head(digest).await {
             Ok((size, outcome)) => return Ok(ServedBlob::unopened(*digest, size, outcome)),
             Err(error @ ProxyError::NotFound { .. }) => error,
             Err(error) => return Err(error),
         };
-        let undecided = self.search(view, repository).await;
+        let undecided = self.search(&contents, view).await;
         let relocation = relocator.by_part(repository, digest).await?;
         relocation.map(|relocation| part_head(digest, &relocation)).ok_or_else(|| undecided.unwrap_or(absent))
     }
@@ -179,27 +164,37 @@ impl Proxy {
     ///
     /// # Errors
     /// When the repository is not there, or the upstream fails.
-    pub async fn tags(&self, repository: &RepositoryName, page: &TagPage) -> Result<TagList, ProxyError> {
-        let tags = self.0.contents.upstream.tags(repository, page).await;
+    pub async fn tags(&self, view: &View, page: &TagPage) -> Result<TagList, ProxyError> {
+        let (contents, repository) = (self.contents(view)?, &view.repository.name);
+        let tags = contents.upstream.tags(repository, page).await;
         tags.map_err(|error| ProxyError::upstream(error, Subject::Repository, repository))
+    }
+
+    /// The originals of a view's repository.
+    fn contents(&self, view: &View) -> Result<Arc<Contents>, ProxyError> {
+        let repository = &view.repository;
+        let absent = || ProxyError::NotFound { subject: Subject::Repository, repository: repository.name.clone() };
+        let upstream = Arc::clone(self.0.upstreams.get(&repository.registry).ok_or_else(absent)?);
+        Ok(Arc::new(Contents { repository: repository.clone(), upstream, cache: self.0.cache.clone() }))
     }
 
     async fn manifest_by_tag(
         &self,
+        contents: &Arc<Contents>,
         view: &View,
-        repository: &RepositoryName,
         tag: &Tag,
     ) -> Result<ServedManifest, ProxyError> {
-        let (manifest, status) = self.original(repository, tag, Demand::Believed).await?;
-        let Some((target, each)) = view.target(repository) else { return Ok(ServedManifest { manifest, status }) };
-        let key = RelocationKey { repository: repository.clone(), original: manifest.digest, target, each };
-        match self.0.relocator.answer(&key, &manifest).await {
+        let (manifest, status) = self.original(contents, tag, Demand::Believed).await?;
+        let Some(key) = RelocationKey::new(view, manifest.digest) else {
+            return Ok(ServedManifest { manifest, status });
+        };
+        match self.0.relocator.answer(contents, &key, &manifest).await {
             Ok(Answer::Relocated(relocation)) => {
                 Ok(ServedManifest { manifest: relocated_manifest(&relocation), status: status.relocated() })
             }
             Ok(Answer::Original(_)) => Ok(ServedManifest { manifest, status }),
             Err(cause) if self.0.relocator.limits().undecided_original => {
-                tracing::warn!(%repository, %tag, %cause, "undecided, served as it stands");
+                tracing::warn!(repository = %view.repository, %tag, %cause, "undecided, served as it stands");
                 Ok(ServedManifest { manifest, status })
             }
             Err(cause) => Err(cause.into()),
@@ -209,15 +204,15 @@ impl Proxy {
     /// The manifest that a tag stands for upstream, or stood for not long ago.
     async fn original(
         &self,
-        repository: &RepositoryName,
+        contents: &Arc<Contents>,
         tag: &Tag,
         demand: Demand,
     ) -> Result<(Manifest, CacheStatus), ProxyError> {
-        let Resolved { content, status } = self.0.tags.resolve(repository, tag, demand).await?;
+        let Resolved { content, status } = self.0.tags.resolve(contents, tag, demand).await?;
         match content {
             Content::Manifest(manifest) => Ok((manifest, status)),
             Content::Digest(digest) => {
-                let (manifest, fetched) = self.0.contents.manifest(repository, &digest).await?;
+                let (manifest, fetched) = contents.manifest(&digest).await?;
                 Ok((manifest, status.fetched(fetched)))
             }
         }
@@ -225,75 +220,60 @@ impl Proxy {
 
     async fn manifest_by_digest(
         &self,
+        contents: &Arc<Contents>,
         view: &View,
-        repository: &RepositoryName,
         digest: &Digest,
     ) -> Result<ServedManifest, ProxyError> {
-        let relocator = &self.0.relocator;
+        let (relocator, repository) = (&self.0.relocator, &view.repository);
         // As for blobs: an original in memory costs no look at the disk.
-        if let Some(manifest) = self.0.contents.cached_manifest(repository, digest).await {
+        if let Some(manifest) = contents.cached_manifest(digest).await {
             return Ok(ServedManifest::new(manifest, Outcome::Hit));
         }
         if let Ok(Some(relocation)) = relocator.by_manifest(repository, digest).await {
             return Ok(ServedManifest::new(relocated_manifest(&relocation), Outcome::Relocated));
         }
-        let absent = match self.0.contents.manifest(repository, digest).await {
+        let absent = match contents.manifest(digest).await {
             Ok((manifest, outcome)) => return Ok(ServedManifest::new(manifest, outcome)),
             Err(error @ ProxyError::NotFound { .. }) => error,
             Err(error) => return Err(error),
         };
-        let undecided = self.search(view, repository).await;
+        let undecided = self.search(contents, view).await;
         let relocation = relocator.by_manifest(repository, digest).await?;
         let served =
             |relocation: Arc<Relocation>| ServedManifest::new(relocated_manifest(&relocation), Outcome::Relocated);
         relocation.map(served).ok_or_else(|| undecided.unwrap_or(absent))
     }
 
-    async fn relocated_part(
-        &self,
-        repository: &RepositoryName,
-        digest: &Digest,
-        relocation: &Relocation,
-    ) -> Result<ServedBlob, ProxyError> {
-        if *digest == relocation.config.digest {
-            let bytes = Bytes::copy_from_slice(relocation.config.text.as_bytes());
-            return Ok(ServedBlob::inline(*digest, bytes));
-        }
-        let (original, fetched) = self.0.contents.blob(repository, &relocation.original_layer).await?;
-        Ok(ServedBlob::spliced(*digest, original, relocation.recipe.clone(), fetched))
-    }
-
     /// Relocates the bundles that the repository's tags name, so that their parts are known by digest. Gives what
     /// kept it from doing so, as the answer for a digest that is still not known.
-    async fn search(&self, view: &View, repository: &RepositoryName) -> Option<ProxyError> {
-        let (target, each) = view.target(repository)?;
+    async fn search(&self, contents: &Arc<Contents>, view: &View) -> Option<ProxyError> {
+        let (target, repository) = (view.target.as_ref()?, &view.repository);
         let relocator = &self.0.relocator;
         let search = async {
             let mut undecided = None;
             for digest in relocator.known_originals(repository).await {
-                let original = self.0.contents.manifest(repository, &digest).await.map(|(manifest, _)| manifest);
-                undecided = undecided.or(self.relocate_found(repository, &target, each, original).await);
+                let original = contents.manifest(&digest).await.map(|(manifest, _)| manifest);
+                undecided = undecided.or(self.relocate_found(contents, view, original).await);
             }
-            let tags = match relocator.candidate_tags(repository).await {
+            let tags = match relocator.candidate_tags(contents).await {
                 Ok(tags) => tags,
                 Err(error) => return Some(Undecided::Upstream { what: "listing the tags".to_owned(), error }),
             };
             for tag in tags {
                 // Asked anew: a tag that has moved may be what the digest was made of.
-                let original = self.original(repository, &tag, Demand::Asked).await.map(|(manifest, _)| manifest);
-                undecided = undecided.or(self.relocate_found(repository, &target, each, original).await);
+                let original = self.original(contents, &tag, Demand::Asked).await.map(|(manifest, _)| manifest);
+                undecided = undecided.or(self.relocate_found(contents, view, original).await);
             }
             undecided
         };
-        relocator.search(repository, &target, search).await.map(ProxyError::from)
+        relocator.search(repository, target, search).await.map(ProxyError::from)
     }
 
     /// Relocates what a search found; gives what kept it from doing so.
     async fn relocate_found(
         &self,
-        repository: &RepositoryName,
-        target: &Target,
-        each: bool,
+        contents: &Arc<Contents>,
+        view: &View,
         original: Result<Manifest, ProxyError>,
     ) -> Option<Undecided> {
         let manifest = match original {
@@ -304,10 +284,22 @@ impl Proxy {
             }
             Err(error) => return Some(Undecided::Internal(error.to_string())),
         };
-        let (repository, target) = (repository.clone(), target.clone());
-        let key = RelocationKey { repository, original: manifest.digest, target, each };
-        self.0.relocator.answer(&key, &manifest).await.err()
+        let key = RelocationKey::new(view, manifest.digest)?;
+        self.0.relocator.answer(contents, &key, &manifest).await.err()
     }
+}
+
+async fn relocated_part(
+    contents: &Contents,
+    digest: &Digest,
+    relocation: &Relocation,
+) -> Result<ServedBlob, ProxyError> {
+    if *digest == relocation.config.digest {
+        let bytes = Bytes::copy_from_slice(relocation.config.text.as_bytes());
+        return Ok(ServedBlob::inline(*digest, bytes));
+    }
+    let (original, fetched) = contents.blob(&relocation.original_layer).await?;
+    Ok(ServedBlob::spliced(*digest, original, relocation.recipe.clone(), fetched))
 }
 
 fn part_head(digest: &Digest, relocation: &Relocation) -> ServedBlob {

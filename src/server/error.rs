@@ -6,6 +6,7 @@ use std::time::Duration;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use http::{HeaderMap, Response, StatusCode};
 
+use super::directory::NoSuchName;
 use super::host::AmbiguousHost;
 use super::route::{Route, RouteError};
 use super::tags::BadPage;
@@ -21,6 +22,8 @@ pub(super) enum RequestError {
     Route(#[from] RouteError),
     #[error(transparent)]
     Host(#[from] AmbiguousHost),
+    #[error(transparent)]
+    Name(#[from] NoSuchName),
     #[error(transparent)]
     Page(#[from] BadPage),
     #[error("this proxy only serves pulls, so the method is not allowed here; push to the registry behind it")]
@@ -38,7 +41,9 @@ impl RequestError {
     pub(super) fn cache_status(&self) -> CacheStatus {
         match self {
             Self::Proxy(error) => error.cache_status(),
-            Self::Route(_) | Self::Host(_) | Self::Page(_) | Self::Method { .. } => Outcome::Refused.into(),
+            Self::Route(_) | Self::Host(_) | Self::Name(_) | Self::Page(_) | Self::Method { .. } => {
+                Outcome::Refused.into()
+            }
         }
     }
 
@@ -47,6 +52,7 @@ impl RequestError {
         self.log();
         let (status, document) = match &self {
             Self::Route(error) => error.code(),
+            Self::Name(_) => (StatusCode::NOT_FOUND, ErrorDocument::new(&ErrorCode::NameUnknown, self.to_string())),
             Self::Host(_) | Self::Page(_) => {
                 (StatusCode::BAD_REQUEST, ErrorDocument::new(&ErrorCode::Unsupported, self.to_string()))
             }

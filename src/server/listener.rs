@@ -21,11 +21,11 @@ use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
 use super::activity::Activity;
+use super::directory::Directory;
 use super::service::Service;
 use super::timed_io::TimedIo;
-use super::views::Views;
 use crate::body::BoxError;
-use crate::config::{Endpoint, Rules};
+use crate::config::Endpoint;
 use crate::proxy::Proxy;
 use crate::telemetry::{Gauged, Metrics};
 
@@ -59,12 +59,8 @@ pub struct ServerParts {
     pub proxy: Proxy,
     /// Counts them.
     pub metrics: Metrics,
-    /// What is written into locks; the address listened on when `None` and that is a concrete one.
-    pub endpoint: Option<Endpoint>,
-    /// Other names that clients use.
-    pub endpoints: Vec<Endpoint>,
-    /// Which view they get.
-    pub rules: Rules,
+    /// What clients mean by names.
+    pub directory: Directory,
     /// Limits on connections.
     pub limits: ServerLimits,
     /// Speaks TLS with clients; plain HTTP when `None`.
@@ -99,7 +95,7 @@ impl Server {
         let service = Service {
             proxy: parts.proxy,
             metrics: parts.metrics.clone(),
-            views: Views::new(parts.endpoint.or_else(own), parts.endpoints, parts.rules),
+            directory: parts.directory.or_called(own()),
             idle_body_timeout: parts.limits.idle_body_timeout,
         };
         let connections = Connections {
@@ -115,11 +111,6 @@ impl Server {
     /// The address bound, with the port the system chose.
     pub fn address(&self) -> SocketAddr {
         self.address
-    }
-
-    /// The views clients get.
-    pub fn views(&self) -> &Views {
-        &self.connections.service.views
     }
 
     /// Serves until `shutdown`, then lets running requests end: no new connection is accepted, idle ones are

@@ -15,6 +15,7 @@ mod activity;
 mod blob;
 mod cache_status;
 mod conditional;
+mod directory;
 mod entry;
 mod error;
 mod host;
@@ -26,7 +27,6 @@ mod service;
 mod stall;
 mod tags;
 mod timed_io;
-mod views;
 
+pub use directory::{Directory, NoSuchName, Passage, Place};
 pub use listener::{Drained, Server, ServerLimits, ServerParts};
-pub use views::Views;

@@ -4,18 +4,19 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{AGE, HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use http::header::{AGE, HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use http::{Method, Request, Response, Version};
 use http_body::Body as _;
+use url::form_urlencoded;
 
 use super::activity::Busy;
 use super::cache_status::{self, CACHE_STATUS};
-use super::conditional::client_has;
+use super::conditional::{client_has, text_value};
+use super::directory::{Directory, Place};
 use super::entry::{Entry, Logged};
 use super::error::RequestError;
 use super::host::host;
 use super::route::Route;
-use super::views::Views;
 use super::{blob, manifest, stall, tags};
 use crate::body::{self, Body};
 use crate::proxy::{CacheStatus, Outcome, Proxy};
@@ -24,11 +25,14 @@ use crate::telemetry::Metrics;
 /// Over HTTP/1.1, hyper takes in bodies up to this length without waiting for the client, so nobody can stall them.
 const UNWATCHED_BYTES: u64 = 64 << 10;
 
+/// Says which registry's content an answer is, to a client that named one.
+const OCI_NAMESPACE: HeaderName = HeaderName::from_static("oci-namespace");
+
 /// What every request needs.
 pub(super) struct Service {
     pub(super) proxy: Proxy,
     pub(super) metrics: Metrics,
-    pub(super) views: Views,
+    pub(super) directory: Directory,
     pub(super) idle_body_timeout: Duration,
 }
 
@@ -82,34 +86,46 @@ impl Service {
         if !matches!(*method, Method::GET | Method::HEAD) || route == Route::Uploads {
             return Err(RequestError::method(&route));
         }
-        let host = host(request)?;
-        match &route {
+        let (host, ns) = (host(request)?, namespace(request.uri().query()));
+        let find = |name| self.directory.find(host, ns.as_deref(), name);
+        let (mut response, status) = match &route {
             Route::Manifest { repository, reference } => {
-                let view = self.views.select(host, repository);
-                let served = self.proxy.manifest(&view, repository, reference).await?;
-                Ok((manifest::respond(&served.manifest, reference, method, headers), served.status))
+                let Place { view, .. } = find(repository)?;
+                let served = self.proxy.manifest(&view, reference).await?;
+                (manifest::respond(&served.manifest, reference, method, headers), served.status)
             }
             Route::Blob { repository, digest } => {
-                let view = self.views.select(host, repository);
+                let Place { view, .. } = find(repository)?;
                 // A client that wants no bytes is no reason to fetch any.
                 let served = if *method == Method::HEAD || client_has(headers, digest) {
-                    self.proxy.blob_head(&view, repository, digest).await?
+                    self.proxy.blob_head(&view, digest).await?
                 } else {
-                    self.proxy.blob(&view, repository, digest).await?
+                    self.proxy.blob(&view, digest).await?
                 };
-                Ok((blob::respond(&served, method, headers), served.status()))
+                (blob::respond(&served, method, headers), served.status())
             }
             Route::Tags { repository } => {
+                let Place { view, .. } = find(repository)?;
                 let page = tags::page(request.uri().query())?;
-                let list = self.proxy.tags(repository, &page).await?;
+                let list = self.proxy.tags(&view, &page).await?;
                 // What a repository holds is always asked: a list that is kept would hide what was just pushed.
                 let status = CacheStatus::from(Outcome::Bypass);
-                Ok((tags::respond(&list, &page, repository, method), status))
+                (tags::respond(&list, &page, repository, ns.as_deref(), method), status)
             }
             // 200 tells go-containerregistry that no credentials are needed here, which is so.
-            Route::Base | Route::Uploads => Ok((base(), CacheStatus::from(Outcome::Local))),
+            Route::Base | Route::Uploads => (base(), CacheStatus::from(Outcome::Local)),
+        };
+        if let Some(ns) = ns {
+            response.headers_mut().insert(OCI_NAMESPACE, text_value(&ns));
         }
+        Ok((response, status))
     }
+}
+
+/// The registry that a client means, by its own name (distribution spec, "Registry Proxying").
+fn namespace(query: Option<&str>) -> Option<String> {
+    let mut pairs = form_urlencoded::parse(query?.as_bytes());
+    pairs.find(|(key, _)| key == "ns").map(|(_, value)| value.into_owned())
 }
 
 fn base() -> Response<Body> {

@@ -18,7 +18,7 @@ pub(super) enum BadPage {
     Last,
 }
 
-/// Reads `n` and `last`; other parameters are not this server's.
+/// Reads `n` and `last`; other parameters say nothing of pages.
 pub(super) fn page(query: Option<&str>) -> Result<TagPage, BadPage> {
     let mut page = TagPage::default();
     for (key, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
@@ -36,7 +36,13 @@ pub(super) fn page(query: Option<&str>) -> Result<TagPage, BadPage> {
 }
 
 /// Answers a GET or HEAD of the list.
-pub(super) fn respond(list: &TagList, page: &TagPage, repository: &RepositoryName, method: &Method) -> Response<Body> {
+pub(super) fn respond(
+    list: &TagList,
+    page: &TagPage,
+    repository: &RepositoryName,
+    ns: Option<&str>,
+    method: &Method,
+) -> Response<Body> {
     let json = serde_json::json!({ "name": repository, "tags": list.tags }).to_string();
     let mut response = Response::new(body::empty());
     let headers = response.headers_mut();
@@ -45,6 +51,10 @@ pub(super) fn respond(list: &TagList, page: &TagPage, repository: &RepositoryNam
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     if let Some(last) = list.next() {
         let mut query = form_urlencoded::Serializer::new(String::new());
+        // The next page is the same registry's.
+        if let Some(ns) = ns {
+            query.append_pair("ns", ns);
+        }
         if let Some(n) = page.n {
             query.append_pair("n", &n.to_string());
         }
@@ -79,10 +89,13 @@ mod tests {
     fn the_next_page_is_linked_with_its_tag_escaped() {
         let list = TagList { tags: vec!["a".into(), "b&c>".into()], more: true, after: None };
         let name = "acme/app".parse().unwrap();
-        let link = |list: &TagList, n| {
-            let response = respond(list, &TagPage { n, last: None }, &name, &Method::HEAD);
+        let link_in = |list: &TagList, n, ns| {
+            let response = respond(list, &TagPage { n, last: None }, &name, ns, &Method::HEAD);
             response.headers().get(LINK).map(|value| value.to_str().unwrap().to_owned())
         };
+        let link = |list: &TagList, n| link_in(list, n, None);
+        let expected = "</v2/acme/app/tags/list?ns=a.b%3A1&last=b%26c%3E>; rel=\"next\"";
+        assert_eq!(link_in(&list, None, Some("a.b:1")).unwrap(), expected);
         assert_eq!(link(&list, Some(2)).unwrap(), "</v2/acme/app/tags/list?n=2&last=b%26c%3E>; rel=\"next\"");
         assert_eq!(link(&list, None).unwrap(), "</v2/acme/app/tags/list?last=b%26c%3E>; rel=\"next\"");
         let said = TagList { after: Some("z".to_owned()), ..list.clone() };

@@ -23,7 +23,7 @@ use colocate::cache::{
     Cache, CacheLimits, Content, FillError, LocalStore, Lookup, Member, MemoryStore, OpenError, Operation, ReadError,
     Reader, RecordKey, Source, SourceBody, SourceError, Store, TAIL_BYTES,
 };
-use colocate::oci::{Algorithm, Digest, Hasher, RepositoryName};
+use colocate::oci::{Algorithm, Digest, Hasher, Repository};
 use colocate::telemetry::Metrics;
 use http_body::Body as _;
 use http_body_util::BodyExt;

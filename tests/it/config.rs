@@ -4,7 +4,7 @@
 
 use std::fs;
 
-use colocate::config::{CommandLine, Config, UpstreamPlace, When};
+use colocate::config::{CommandLine, Config, Credentials, UpstreamPlace, When};
 
 const DEFAULT: &str = include_str!("../../config/default.yaml");
 const MINIMAL: &str = "upstream: {url: https://registry.example}";
@@ -108,8 +108,11 @@ fn credentials_need_one_password_and_a_word_on_who_reads_with_them() {
     let from_file = format!("username: me, password_file: {}", file.display());
 
     let config = Config::parse("c", &text(&from_file, "true")).unwrap();
-    let credentials = config.upstream.credentials.as_ref().unwrap();
-    assert_eq!((credentials.username.as_str(), credentials.password.expose()), ("me", "s3cret"));
+    let upstream = config.upstream.as_ref().unwrap();
+    let Some(Credentials::PasswordFile { username, file: path }) = &upstream.credentials else {
+        panic!("{upstream:?}")
+    };
+    assert_eq!((username.as_str(), path), ("me", &file));
     assert!(!format!("{config:?}").contains("s3cret"));
 
     for (credentials, access, expected) in [
@@ -125,10 +128,13 @@ fn credentials_need_one_password_and_a_word_on_who_reads_with_them() {
     }
     for literal in ["1e3", "0123", "yes", "0x10", "1_000"] {
         let config = Config::parse("c", &text(&format!("username: me, password: {literal}"), "true")).unwrap();
-        assert_eq!(config.upstream.credentials.unwrap().password.expose(), literal, "YAML made another password of it");
+        let Some(Credentials::Password { password, .. }) = config.upstream.unwrap().credentials else {
+            panic!("{literal}")
+        };
+        assert_eq!(password.expose(), literal, "YAML made another password of it");
     }
     let said = problems("upstream: {url: 'https://me:hunter2@a.b'}");
-    assert!(said.contains("under `upstream.credentials`") && !said.contains("hunter2"), "{said}");
+    assert!(said.contains("under `credentials`") && !said.contains("hunter2"), "{said}");
 }
 
 #[test]
@@ -166,7 +172,11 @@ fn the_first_rule_that_matches_decides() {
         ("a.b", "acme/team/app", When::All),
         ("a.b", "other", When::Each),
     ] {
-        assert_eq!(config.rules.when(endpoint, repository), expected, "{endpoint} {repository}");
+        assert_eq!(
+            config.rules.when(endpoint, &format!("a.b/{repository}").parse().unwrap()),
+            expected,
+            "{endpoint} {repository}"
+        );
     }
 }
 
@@ -191,7 +201,7 @@ fn certificates_are_read_before_anything_is_bound() {
 fn the_command_line_is_checked_by_the_same_rules() {
     let arguments = CommandLine { upstream: Some("layout:/data".into()), ..CommandLine::default() };
     let config = Config::from_command_line(arguments).unwrap();
-    assert_eq!(config.upstream.place, UpstreamPlace::Layout("/data".into()));
+    assert_eq!(config.upstream.unwrap().place, UpstreamPlace::Layout("/data".into()));
     let arguments = CommandLine { listen: Some("nowhere".into()), ..CommandLine::default() };
     let said = Config::from_command_line(arguments).unwrap_err().to_string();
     assert!(said.starts_with("the command line has 2 problems:\n  listen: "), "{said}");

@@ -9,7 +9,7 @@ use std::time::Duration;
 use colocate::body;
 use colocate::cache::MemoryStore;
 use colocate::imgpkg::{ImageLocation, ImageLocations, locations_tag};
-use colocate::oci::{Digest, Reference, RepositoryName};
+use colocate::oci::{Digest, Reference};
 use colocate::proxy::{Outcome, Proxy, ProxyError, View};
 use http::StatusCode;
 
@@ -17,9 +17,8 @@ use crate::support::bundle::{Bundle, BundleBuilder, gunzip, lock_in, lock_of};
 use crate::support::layout::Golden;
 use crate::support::scripted::{Fault, Gate};
 use crate::support::tarball::noise;
-use world::{
-    ENDPOINT, NEGATIVE_TTL, Parts, REPOSITORY, World, blob_path, eventually, manifest_path, reference, repository,
-};
+use crate::support::view::{each, exact, relocated};
+use world::{ENDPOINT, NEGATIVE_TTL, Parts, REPOSITORY, World, blob_path, eventually, manifest_path, reference, view};
 
 #[tokio::test]
 async fn a_tag_gives_the_relocated_bundle_and_a_digest_exactly_that_digest() {
@@ -76,12 +75,11 @@ async fn the_relocated_digests_of_the_golden_bundles() {
         let golden = Golden::read(name);
         let world = World::new().await;
         world.upstream.put(&golden.repository, &golden.colocated);
-        let repository: RepositoryName = golden.repository.parse().expect("a name");
-        let view = View::relocated(Golden::ENDPOINT);
+        let view = relocated(&golden.repository, Golden::ENDPOINT);
         let tag = Golden::TAG.parse().expect("a tag");
-        let served = world.proxy.manifest(&view, &repository, &tag).await.expect("relocated").manifest;
+        let served = world.proxy.manifest(&view, &tag).await.expect("relocated").manifest;
         made.push((name, served.digest.to_string()));
-        let layer = world.proxy.blob(&view, &repository, &Parts::of(&served).layer).await.expect("the layer");
+        let layer = world.proxy.blob(&view, &Parts::of(&served).layer).await.expect("the layer");
         let layer = body::collect(layer.body(0..layer.size), usize::MAX).await.expect("whole");
         assert_eq!(lock_in(&gunzip(&layer)), golden.pulled, "{name}: as imgpkg pull writes it");
     }
@@ -217,9 +215,7 @@ async fn concurrent_pulls_share_one_pass() {
     let pulls: Vec<_> = (0..20)
         .map(|_| {
             let proxy = world.proxy.clone();
-            tokio::spawn(async move {
-                proxy.manifest(&View::relocated(ENDPOINT), &repository(), &"v1".parse().expect("a tag")).await
-            })
+            tokio::spawn(async move { proxy.manifest(&view(), &"v1".parse().expect("a tag")).await })
         })
         .collect();
     eventually(|| world.upstream.count("GET", &blob_path(&bundle.layer_digest())) > 0).await;
@@ -261,13 +257,12 @@ async fn a_restart_needs_no_upstream_and_replicas_agree() {
 
     // Another replica, with an empty cache, is asked for what only the first has told of.
     let replica = world.proxy_over(Arc::new(MemoryStore::default()));
-    let by_digest = |proxy: Proxy, digest: Digest| async move {
-        proxy.manifest(&View::relocated(ENDPOINT), &repository(), &Reference::Digest(digest)).await
-    };
+    let by_digest =
+        |proxy: Proxy, digest: Digest| async move { proxy.manifest(&view(), &Reference::Digest(digest)).await };
     let same = by_digest(replica.clone(), relocated.digest).await.expect("made again").manifest;
     assert_eq!(same.bytes, relocated.bytes);
     let replica = world.proxy_over(Arc::new(MemoryStore::default()));
-    let part = replica.blob(&View::relocated(ENDPOINT), &repository(), &Parts::of(&relocated).layer).await;
+    let part = replica.blob(&view(), &Parts::of(&relocated).layer).await;
     let part = part.expect("made again");
     assert_eq!(body::collect(part.body(0..part.size), usize::MAX).await.expect("whole"), layer);
 
@@ -293,14 +288,14 @@ async fn a_restart_needs_no_upstream_and_replicas_agree() {
     let served = by_digest(restarted.clone(), relocated.digest).await.expect("from the cache").manifest;
     assert_eq!(served.bytes, relocated.bytes);
     for digest in [Parts::of(&relocated).config, Parts::of(&relocated).layer] {
-        let blob = restarted.blob(&View::exact(), &repository(), &digest).await.expect("from the cache");
+        let blob = restarted.blob(&exact(REPOSITORY), &digest).await.expect("from the cache");
         let bytes = body::collect(blob.body(0..blob.size), usize::MAX).await.expect("whole");
         assert_eq!(Digest::of(&bytes), digest);
     }
     let tag = "v1".parse().expect("a tag");
-    let stale = restarted.manifest(&View::relocated(ENDPOINT), &repository(), &tag).await.expect("stale");
+    let stale = restarted.manifest(&view(), &tag).await.expect("stale");
     assert_eq!(stale.manifest.digest, relocated.digest);
-    let original = restarted.manifest(&View::exact(), &repository(), &tag).await.expect("stale");
+    let original = restarted.manifest(&exact(REPOSITORY), &tag).await.expect("stale");
     assert_eq!((original.manifest.digest, original.status.outcome), (bundle.digest(), Outcome::Stale));
 }
 
@@ -310,29 +305,29 @@ async fn views_differ() {
     let (bundle, images) = world.bundle(3);
     let pull = |view: View| {
         let proxy = world.proxy.clone();
-        async move { proxy.manifest(&view, &repository(), &"v1".parse().expect("a tag")).await.expect("there").manifest }
+        async move { proxy.manifest(&view, &"v1".parse().expect("a tag")).await.expect("there").manifest }
     };
-    assert_eq!(pull(View::exact()).await.digest, bundle.digest());
-    let here = pull(View::relocated(ENDPOINT)).await.digest;
-    assert_ne!(here, pull(View::relocated("other.example")).await.digest);
-    assert_eq!(here, pull(View::each(ENDPOINT)).await.digest, "all are there");
+    assert_eq!(pull(exact(REPOSITORY)).await.digest, bundle.digest());
+    let here = pull(view()).await.digest;
+    assert_ne!(here, pull(relocated(REPOSITORY, "other.example")).await.digest);
+    assert_eq!(here, pull(each(REPOSITORY, ENDPOINT)).await.digest, "all are there");
 
     world.upstream.remove(REPOSITORY, &images[0].digest().to_string());
     let other = World::over(world.upstream, world.clock).await;
-    let each = View::each(ENDPOINT);
-    let some = other.proxy.manifest(&each, &repository(), &"v1".parse().expect("a tag")).await.expect("there").manifest;
+    let each = each(REPOSITORY, ENDPOINT);
+    let some = other.proxy.manifest(&each, &"v1".parse().expect("a tag")).await.expect("there").manifest;
     let layer = other.blob(&Parts::of(&some).layer).await.expect("the layer");
     let lock = String::from_utf8(lock_in(&gunzip(&layer))).expect("text");
     assert!(lock.contains(&reference(&images[0])), "{lock}");
     assert!(lock.contains(&format!("{ENDPOINT}/{REPOSITORY}@{}", images[1].digest())), "{lock}");
 
     let asked = other.upstream.requests().len();
-    let again = other.proxy.manifest(&each, &repository(), &"v1".parse().expect("a tag")).await.expect("there");
+    let again = other.proxy.manifest(&each, &"v1".parse().expect("a tag")).await.expect("there");
     assert_eq!(again.manifest.digest, some.digest);
     assert_eq!(other.upstream.requests().len(), asked + 1, "the tag, and no image: believed for negative_ttl");
     other.put(&images[0], None);
     other.clock.advance(NEGATIVE_TTL);
-    let whole = other.proxy.manifest(&each, &repository(), &"v1".parse().expect("a tag")).await.expect("there");
+    let whole = other.proxy.manifest(&each, &"v1".parse().expect("a tag")).await.expect("there");
     assert_eq!(whole.manifest.digest, here, "all are there");
 }
 
@@ -342,8 +337,8 @@ async fn a_bundle_for_too_many_targets_is_served_as_it_stands() {
     let (bundle, _) = world.bundle(1);
     let mut digests = Vec::new();
     for endpoint in ["a.example", "b.example", "c.example", "a.example"] {
-        let view = View::relocated(endpoint);
-        let served = world.proxy.manifest(&view, &repository(), &"v1".parse().expect("a tag")).await.expect("there");
+        let view = relocated(REPOSITORY, endpoint);
+        let served = world.proxy.manifest(&view, &"v1".parse().expect("a tag")).await.expect("there");
         digests.push(served.manifest.digest);
     }
     assert_eq!(digests[2], bundle.digest());
@@ -357,14 +352,14 @@ async fn a_cached_blob_is_shown_only_where_it_is() {
     let (bundle, _) = world.bundle(1);
     let layer = bundle.layer_digest();
     world.blob(&layer).await.expect("there");
-    let elsewhere: RepositoryName = "other/app".parse().expect("a name");
+    let elsewhere = exact("other/app");
     world.upstream.put("other/app", &Bundle::image("other").layout(Some("v1")));
-    let denied = world.proxy.blob(&View::exact(), &elsewhere, &layer).await;
+    let denied = world.proxy.blob(&elsewhere, &layer).await;
     assert!(matches!(denied, Err(ProxyError::NotFound { .. })));
 
     world.upstream.put("other/app", &bundle.layout(None));
     let asked = world.upstream.count("GET", "/v2/other/app/blobs/*");
-    let blob = world.proxy.blob(&View::exact(), &elsewhere, &layer).await.expect("confirmed");
+    let blob = world.proxy.blob(&elsewhere, &layer).await.expect("confirmed");
     assert_eq!(blob.outcome, Outcome::Revalidated);
     assert_eq!(world.upstream.count("GET", "/v2/other/app/blobs/*"), asked, "not fetched twice");
 }
@@ -375,7 +370,7 @@ async fn asking_for_a_length_fetches_nothing() {
     let (bundle, _) = world.bundle(1);
     let head = |digest: Digest| {
         let proxy = world.proxy.clone();
-        async move { proxy.blob_head(&View::relocated(ENDPOINT), &repository(), &digest).await }
+        async move { proxy.blob_head(&view(), &digest).await }
     };
     let original = head(bundle.layer_digest()).await.expect("there");
     assert_eq!((original.size, original.outcome), (bundle.layers[0].len() as u64, Outcome::Miss));

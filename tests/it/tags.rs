@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use colocate::cache::{Cache, CacheLimits, MemoryStore, Store};
 use colocate::config::{AbsentTag, Glob};
-use colocate::oci::{Digest, RepositoryName};
+use colocate::oci::Digest;
 use colocate::proxy::{
-    CacheStatus, Forward, Outcome, Proxy, ProxyError, ProxyParts, RelocationLimits, ServedManifest, TagPolicy, View,
+    CacheStatus, Forward, Outcome, Proxy, ProxyError, ProxyParts, RelocationLimits, ServedManifest, TagPolicy,
 };
 use colocate::telemetry::Metrics;
 use colocate::upstream::{RegistryConfig, RegistryUpstream, Timeouts};
@@ -19,6 +19,7 @@ use http::StatusCode;
 use crate::support::bundle::Bundle;
 use crate::support::clock::TestClock;
 use crate::support::scripted::{Fault, ScriptedUpstream};
+use crate::support::view::{exact, only};
 
 const REPOSITORY: &str = "acme/app";
 const TAG: &str = "/v2/acme/app/manifests/v1";
@@ -84,7 +85,7 @@ fn proxy_of(upstream: &str, store: Arc<dyn Store>, clock: Arc<TestClock>, tags: 
     // Long enough for a busy machine, short enough to be waited for.
     config.timeouts = Timeouts { connect: second, response: 2 * second, progress: second };
     Proxy::new(ProxyParts {
-        upstream: Arc::new(RegistryUpstream::new(config).expect("a registry")),
+        upstreams: only(Arc::new(RegistryUpstream::new(config).expect("a registry"))),
         // Nothing in memory, so that what is taken from the store is gone.
         cache: Cache::new(
             store,
@@ -112,8 +113,7 @@ fn policy() -> TagPolicy {
 }
 
 async fn pull(proxy: &Proxy, reference: &str) -> Result<ServedManifest, ProxyError> {
-    let repository: RepositoryName = REPOSITORY.parse().expect("a name");
-    proxy.manifest(&View::exact(), &repository, &reference.parse().expect("a reference")).await
+    proxy.manifest(&exact(REPOSITORY), &reference.parse().expect("a reference")).await
 }
 
 #[tokio::test]

@@ -16,7 +16,7 @@ use bytes::Bytes;
 use colocate::body::SystemClock;
 use colocate::cache::{Bounds, Cache, CacheLimits, FinishAbandoned, LocalStore, Store};
 use colocate::oci::{Digest, Reference, RepositoryName};
-use colocate::proxy::{Event, Proxy, ProxyParts, RelocationLimits, TagPolicy, Task, Tasks, View, Wanted, Warmed};
+use colocate::proxy::{Event, Proxy, ProxyParts, RelocationLimits, TagPolicy, Task, Tasks, Wanted, Warmed};
 use colocate::telemetry::Metrics;
 use colocate::upstream::{RegistryConfig, RegistryUpstream};
 use serde_json::json;
@@ -26,6 +26,7 @@ use crate::support::bundle::{Bundle, BundleBuilder, lock_of};
 use crate::support::layout::Document;
 use crate::support::scripted::ScriptedUpstream;
 use crate::support::tarball::noise;
+use crate::support::view::{only, relocated};
 
 const REPOSITORY: &str = "acme/app";
 const ENDPOINT: &str = "proxy.example:5000";
@@ -90,7 +91,7 @@ impl Bench {
             max_targets: 8,
         };
         let proxy = Proxy::new(ProxyParts {
-            upstream: Arc::new(RegistryUpstream::new(config).unwrap()),
+            upstreams: only(Arc::new(RegistryUpstream::new(config).unwrap())),
             cache: cache.clone(),
             clock,
             relocation,
@@ -216,9 +217,9 @@ fn problem(event: &Event) -> Option<String> {
 /// `repository:tag` or `repository@digest`.
 fn read(text: &str) -> Result<Wanted, String> {
     let (name, reference) = text.split_once('@').or_else(|| text.split_once(':')).ok_or("no reference")?;
-    let repository: RepositoryName = name.parse().map_err(|err| format!("{err}"))?;
+    name.parse::<RepositoryName>().map_err(|err| format!("{err}"))?;
     let reference: Reference = reference.parse().map_err(|err| format!("{err}"))?;
-    Ok(Wanted { view: View::relocated(ENDPOINT), repository, reference })
+    Ok(Wanted { view: relocated(name, ENDPOINT), reference })
 }
 
 /// A bundle whose lock names these, somewhere that nobody ever asks.

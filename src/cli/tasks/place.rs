@@ -87,8 +87,8 @@ impl Place {
     async fn tasks(&self, cache: Cache, pulls: bool) -> Result<Tasks, CliError> {
         let Some(config) = &self.config else { return Ok(Tasks::new(cache, None, nameless())) };
         let proxy = if pulls {
-            let upstream = wire::upstream(&config.upstream, Metrics::new()).await?;
-            Some(wire::proxy_over(config, upstream, cache.clone(), Metrics::new()))
+            let upstreams = wire::upstreams(config, &Metrics::new()).await?;
+            Some(wire::proxy_over(config, upstreams, cache.clone(), Metrics::new()))
         } else {
             None
         };

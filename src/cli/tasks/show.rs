@@ -133,7 +133,7 @@ fn listed(content: &ListedContent) -> String {
         ([], false) => "-",
         (_, _) => "pinned",
     };
-    let repositories: Vec<&str> = repositories.iter().map(|repository| repository.as_str()).collect();
+    let repositories: Vec<String> = repositories.iter().map(ToString::to_string).collect();
     let size = BinaryBytes(*bytes).to_string();
     let mut text = format!("{digest}  {size:>10}  {used}  {state:<7}  {}", repositories.join(", "));
     if !pins.is_empty() {

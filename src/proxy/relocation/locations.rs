@@ -6,7 +6,7 @@ use std::io::Read;
 use flate2::read::MultiGzDecoder;
 
 use crate::imgpkg::{ImageLocations, LOCATIONS_FILE, locations_tag};
-use crate::oci::{Digest, ManifestView, Reference, RepositoryName};
+use crate::oci::{Digest, ManifestView, Reference};
 use crate::proxy::contents::Contents;
 use crate::tar::{Scanner, Step};
 
@@ -15,11 +15,11 @@ const MAX_LOCATIONS_BYTES: usize = 16 << 20;
 
 /// The digests that the locations image of the bundle `original` lists; none if there is no such image, or none
 /// that can be read. Then each image is asked for by itself, which is always right.
-pub(super) async fn listed(contents: &Contents, repository: &RepositoryName, original: &Digest) -> HashSet<Digest> {
-    match read(contents, repository, original).await {
+pub(super) async fn listed(contents: &Contents, original: &Digest) -> HashSet<Digest> {
+    match read(contents, original).await {
         Ok(locations) => locations.iter().flat_map(digests).collect(),
         Err(reason) => {
-            tracing::debug!(%repository, %original, reason, "no use of a locations image");
+            tracing::debug!(repository = %contents.repository, %original, reason, "no use of a locations image");
             HashSet::new()
         }
     }
@@ -29,13 +29,9 @@ fn digests(locations: &ImageLocations) -> impl Iterator<Item = Digest> {
     locations.images().filter_map(|location| location.image.rsplit_once('@')?.1.parse().ok())
 }
 
-async fn read(
-    contents: &Contents,
-    repository: &RepositoryName,
-    original: &Digest,
-) -> Result<Option<ImageLocations>, &'static str> {
+async fn read(contents: &Contents, original: &Digest) -> Result<Option<ImageLocations>, &'static str> {
     let tag = locations_tag(original).parse().map_err(|_| "the digest makes no tag")?;
-    let manifest = match contents.upstream.manifest(repository, &Reference::Tag(tag)).await {
+    let manifest = match contents.upstream.manifest(&contents.repository.name, &Reference::Tag(tag)).await {
         Ok(manifest) => manifest,
         // What imgpkg takes for "none"; its other failures cost it the pull, here they cost some HEADs.
         Err(error) if error.is_absent() || error.is_forbidden() => return Ok(None),
@@ -43,10 +39,8 @@ async fn read(
     };
     let Ok(ManifestView::Image { layers, .. }) = manifest.view() else { return Err("it is not an image") };
     let [layer] = layers.as_slice() else { return Err("it has not exactly one layer") };
-    let layer = contents
-        .small_blob(repository, &layer.digest, MAX_LOCATIONS_BYTES)
-        .await
-        .map_err(|_| "its layer could not be read")?;
+    let layer =
+        contents.small_blob(&layer.digest, MAX_LOCATIONS_BYTES).await.map_err(|_| "its layer could not be read")?;
     let file = tokio::task::spawn_blocking(move || locations_file(&layer)).await.map_err(|_| "reading it failed")?;
     let locations = ImageLocations::parse(&file.ok_or("its layer does not hold the list")?);
     locations.map(Some).map_err(|_| "its list does not parse")

@@ -12,7 +12,7 @@ use super::answer::{Answer, Why};
 use super::record::{AnswerRecord, Relocation, RelocationKey};
 use crate::body::Clock;
 use crate::cache::Cache;
-use crate::oci::{Digest, RepositoryName};
+use crate::oci::{Digest, Repository};
 use crate::rewrite::Unchanged;
 
 /// Relocated bundles in memory, in KiB.
@@ -23,7 +23,7 @@ const MAX_HELD: usize = 4096;
 pub(super) struct Memory {
     cache: Cache,
     clock: Arc<dyn Clock>,
-    relocations: moka::future::Cache<(RepositoryName, Digest), Arc<Relocation>>,
+    relocations: moka::future::Cache<(Repository, Digest), Arc<Relocation>>,
     held: Mutex<Held>,
 }
 
@@ -69,7 +69,7 @@ impl Memory {
     /// The relocated bundle whose manifest is `digest`.
     pub(super) async fn relocation(
         &self,
-        repository: &RepositoryName,
+        repository: &Repository,
         digest: &Digest,
     ) -> io::Result<Option<Arc<Relocation>>> {
         let key = (repository.clone(), *digest);
@@ -92,7 +92,7 @@ impl Memory {
     }
 
     /// Records what leads to a relocated bundle, where that is not known, and keeps what it is made of.
-    async fn record_parts(&self, repository: &RepositoryName, relocation: &Relocation) -> io::Result<()> {
+    async fn record_parts(&self, repository: &Repository, relocation: &Relocation) -> io::Result<()> {
         let manifest = relocation.manifest.digest;
         for part in [relocation.config.digest, relocation.layer] {
             let key = Relocation::part_record(repository, &part);
@@ -106,7 +106,7 @@ impl Memory {
     /// The relocated bundle that has `digest` for its config or layer.
     pub(super) async fn relocation_of_part(
         &self,
-        repository: &RepositoryName,
+        repository: &Repository,
         digest: &Digest,
     ) -> io::Result<Option<Arc<Relocation>>> {
         match self.cache.get::<Digest>(&Relocation::part_record(repository, digest)).await? {
@@ -116,7 +116,7 @@ impl Memory {
     }
 
     /// Up to `limit` bundles of a repository that were answered before.
-    pub(super) async fn originals(&self, repository: &RepositoryName, limit: usize) -> io::Result<Vec<Digest>> {
+    pub(super) async fn originals(&self, repository: &Repository, limit: usize) -> io::Result<Vec<Digest>> {
         let keys = self.cache.list(&RelocationKey::originals(repository)).await?;
         let mut originals: Vec<Digest> = keys.iter().filter_map(|key| key.components().nth(2)?.parse().ok()).collect();
         originals.dedup();

@@ -35,8 +35,9 @@ use super::contents::Contents;
 use super::flights::{Flight, Flights};
 use super::undecided::Undecided;
 use crate::body::Clock;
+use crate::cache::Cache;
 use crate::imgpkg::Target;
-use crate::oci::{Digest, Manifest, RepositoryName, Tag};
+use crate::oci::{Digest, Manifest, Repository, Tag};
 use crate::telemetry::Metrics;
 use crate::upstream::UpstreamError;
 
@@ -68,7 +69,6 @@ pub struct RelocationLimits {
 
 /// Decides what becomes of bundles. See the [module](self).
 pub(super) struct Relocator {
-    contents: Arc<Contents>,
     clock: Arc<dyn Clock>,
     limits: RelocationLimits,
     metrics: Metrics,
@@ -81,16 +81,10 @@ pub(super) struct Relocator {
 type Settled = Result<Answer, Undecided>;
 
 impl Relocator {
-    pub(super) fn new(
-        contents: Arc<Contents>,
-        clock: Arc<dyn Clock>,
-        limits: RelocationLimits,
-        metrics: Metrics,
-    ) -> Self {
+    pub(super) fn new(cache: Cache, clock: Arc<dyn Clock>, limits: RelocationLimits, metrics: Metrics) -> Self {
         Self {
-            memory: Memory::new(contents.cache.clone(), Arc::clone(&clock)),
+            memory: Memory::new(cache, Arc::clone(&clock)),
             passes: Semaphore::new(limits.max_passes.max(1)),
-            contents,
             clock,
             limits,
             metrics,
@@ -104,7 +98,12 @@ impl Relocator {
     }
 
     /// What becomes of the image `manifest` for the clients of `key`.
-    pub(super) async fn answer(self: &Arc<Self>, key: &RelocationKey, manifest: &Manifest) -> Settled {
+    pub(super) async fn answer(
+        self: &Arc<Self>,
+        contents: &Arc<Contents>,
+        key: &RelocationKey,
+        manifest: &Manifest,
+    ) -> Settled {
         // Most images have several layers; that needs no work, no record and no mention.
         if let Err(reason) = work::glance(manifest) {
             return Ok(Answer::Original(Why::Unchanged(reason)));
@@ -112,7 +111,7 @@ impl Relocator {
         match self.memory.answer(key).await {
             Ok(Some(Remembered::Relocated { relocation, seen })) => {
                 if self.clock.now().duration_since(seen).is_ok_and(|age| age > SEEN_FOR) {
-                    self.look_again(key, manifest, &relocation);
+                    self.look_again(contents, key, manifest, &relocation);
                 }
                 return Ok(Answer::Relocated(relocation));
             }
@@ -122,9 +121,9 @@ impl Relocator {
             Err(error) => tracing::warn!(%error, "a record of relocation could not be read"),
         }
         let this = Arc::clone(self);
-        let (own_key, manifest) = (key.clone(), manifest.clone());
+        let (contents, own_key, manifest) = (Arc::clone(contents), key.clone(), manifest.clone());
         let now = self.clock.now();
-        let flight = self.flights.join(key, now, async move { this.settle(own_key, manifest).await });
+        let flight = self.flights.join(key, now, async move { this.settle(&contents, own_key, manifest).await });
         tokio::select! {
             settled = landed(flight) => settled,
             () = self.clock.sleep(self.limits.deadline) => Err(Undecided::Deadline),
@@ -134,7 +133,7 @@ impl Relocator {
     /// The relocated bundle that `digest` is the manifest of.
     pub(super) async fn by_manifest(
         &self,
-        repository: &RepositoryName,
+        repository: &Repository,
         digest: &Digest,
     ) -> io::Result<Option<Arc<Relocation>>> {
         self.memory.relocation(repository, digest).await
@@ -143,7 +142,7 @@ impl Relocator {
     /// The relocated bundle that `digest` is the config or the layer of.
     pub(super) async fn by_part(
         &self,
-        repository: &RepositoryName,
+        repository: &Repository,
         digest: &Digest,
     ) -> io::Result<Option<Arc<Relocation>>> {
         self.memory.relocation_of_part(repository, digest).await
@@ -151,7 +150,7 @@ impl Relocator {
 
     /// Runs `search` for digests that are not known, unless that was done a moment ago. Gives what kept it from
     /// finding all there is; then a digest that is still unknown may exist all the same.
-    pub(super) async fn search<F>(&self, repository: &RepositoryName, target: &Target, search: F) -> Option<Undecided>
+    pub(super) async fn search<F>(&self, repository: &Repository, target: &Target, search: F) -> Option<Undecided>
     where
         F: Future<Output = Option<Undecided>>,
     {
@@ -172,23 +171,23 @@ impl Relocator {
     }
 
     /// The tags of a repository that may name bundles.
-    pub(super) async fn candidate_tags(&self, repository: &RepositoryName) -> Result<Vec<Tag>, UpstreamError> {
-        search::tags(&self.contents, repository).await
+    pub(super) async fn candidate_tags(&self, contents: &Contents) -> Result<Vec<Tag>, UpstreamError> {
+        search::tags(contents).await
     }
 
     /// Bundles of a repository that were answered before, whatever their tags have become.
-    pub(super) async fn known_originals(&self, repository: &RepositoryName) -> Vec<Digest> {
+    pub(super) async fn known_originals(&self, repository: &Repository) -> Vec<Digest> {
         self.memory.originals(repository, search::MAX_TAGS).await.unwrap_or_default()
     }
 
-    async fn settle(&self, key: RelocationKey, manifest: Manifest) -> Settled {
+    async fn settle(&self, contents: &Arc<Contents>, key: RelocationKey, manifest: Manifest) -> Settled {
         // Whoever started this looked before it was on the board: another may have landed in between.
         match self.memory.answer(&key).await {
             Ok(Some(Remembered::Relocated { relocation, .. })) => return Ok(Answer::Relocated(relocation)),
             Ok(Some(Remembered::Original(why))) => return Ok(Answer::Original(why)),
             Ok(None) | Err(_) => {}
         }
-        let settled = match self.decide(&key, &manifest).await {
+        let settled = match self.decide(contents, &key, &manifest).await {
             Ok(answer) => Ok(answer),
             Err(Stopped::Answer(why)) => Ok(Answer::Original(why)),
             Err(Stopped::Undecided(cause)) => Err(cause),
@@ -213,13 +212,18 @@ impl Relocator {
         settled
     }
 
-    async fn decide(&self, key: &RelocationKey, manifest: &Manifest) -> Result<Answer, Stopped> {
+    async fn decide(
+        &self,
+        contents: &Arc<Contents>,
+        key: &RelocationKey,
+        manifest: &Manifest,
+    ) -> Result<Answer, Stopped> {
         let limits = &self.limits;
-        let bundle = inspect(&self.contents, &key.repository, manifest, limits.max_layer_bytes).await??;
+        let bundle = inspect(contents, manifest, limits.max_layer_bytes).await??;
         if self.memory.other_targets(key).await.is_ok_and(|targets| targets >= limits.max_targets) {
             return Err(Stopped::Answer(Why::TooManyTargets(limits.max_targets)));
         }
-        let worked = work(&self.contents, key, &bundle, &self.passes, limits.concurrency).await?;
+        let worked = work(contents, key, &bundle, &self.passes, limits.concurrency).await?;
         Ok(assemble(manifest, &bundle, worked)?)
     }
 
@@ -249,11 +253,18 @@ impl Relocator {
 
     /// Looks whether the images of a relocated bundle are still there; only an image confirmed gone changes the
     /// answer.
-    fn look_again(self: &Arc<Self>, key: &RelocationKey, manifest: &Manifest, relocation: &Arc<Relocation>) {
+    fn look_again(
+        self: &Arc<Self>,
+        contents: &Arc<Contents>,
+        key: &RelocationKey,
+        manifest: &Manifest,
+        relocation: &Arc<Relocation>,
+    ) {
         let this = Arc::clone(self);
-        let (own_key, manifest, relocation) = (key.clone(), manifest.clone(), Arc::clone(relocation));
+        let (contents, relocation) = (Arc::clone(contents), Arc::clone(relocation));
+        let (own_key, original) = (key.clone(), manifest.digest);
         self.flights.join(key, self.clock.now(), async move {
-            let gone = this.gone(&own_key, &manifest, &relocation).await;
+            let gone = this.gone(&contents, original, &relocation).await;
             let recorded = match &gone {
                 Ok(Some(why)) => {
                     tracing::info!(repository = %own_key.repository, original = %own_key.original, %why, "no longer relocated");
@@ -280,20 +291,12 @@ impl Relocator {
 
     async fn gone(
         &self,
-        key: &RelocationKey,
-        manifest: &Manifest,
+        contents: &Arc<Contents>,
+        original: Digest,
         relocation: &Relocation,
     ) -> Result<Option<Why>, Undecided> {
         let images = relocation.images.iter().copied();
-        let verdict = verdict(
-            &self.contents,
-            &key.repository,
-            manifest.digest,
-            images,
-            self.limits.concurrency,
-            Extent::UntilMissing,
-        )
-        .await;
+        let verdict = verdict(contents, original, images, self.limits.concurrency, Extent::UntilMissing).await;
         match (verdict.missing(), verdict.undecided()) {
             (Some(missing), _) => Ok(Some(Why::Missing(missing))),
             (None, Some(cause)) => Err(cause),

@@ -4,14 +4,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::cache::RecordKey;
 use crate::imgpkg::Target;
-use crate::oci::{Digest, RepositoryName};
+use crate::oci::{Digest, Repository};
+use crate::proxy::view::View;
 use crate::rewrite::Recipe;
 
 /// One bundle for one kind of client.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(in crate::proxy) struct RelocationKey {
     /// The bundle's repository, as the upstream names it.
-    pub(in crate::proxy) repository: RepositoryName,
+    pub(in crate::proxy) repository: Repository,
     /// The original's digest (`D`).
     pub(in crate::proxy) original: Digest,
     /// What references name.
@@ -21,21 +22,27 @@ pub(in crate::proxy) struct RelocationKey {
 }
 
 impl RelocationKey {
+    /// The bundle `original` for those who see its repository so; `None` in the exact view.
+    pub(in crate::proxy) fn new(view: &View, original: Digest) -> Option<Self> {
+        let target = view.target.clone()?;
+        Some(Self { repository: view.repository.clone(), original, target, each: view.each })
+    }
+
     /// Where the answer is recorded.
     pub(super) fn record(&self) -> RecordKey {
         let mode = if self.each { "each" } else { "all" };
-        let (repository, target) = (self.repository.as_str(), self.target.to_string());
-        RecordKey::new(["answers", repository, &self.original.to_string(), &target, mode])
+        let (repository, target) = (self.repository.to_string(), self.target.to_string());
+        RecordKey::new(["answers", &repository, &self.original.to_string(), &target, mode])
     }
 
     /// What the answers for all bundles of a repository are recorded under.
-    pub(super) fn originals(repository: &RepositoryName) -> RecordKey {
-        RecordKey::new(["answers", repository.as_str()])
+    pub(super) fn originals(repository: &Repository) -> RecordKey {
+        RecordKey::new(["answers", &repository.to_string()])
     }
 
     /// What the answers for all targets are recorded under.
     pub(super) fn siblings(&self) -> RecordKey {
-        RecordKey::new(["answers", self.repository.as_str(), &self.original.to_string()])
+        RecordKey::new(["answers", &self.repository.to_string(), &self.original.to_string()])
     }
 }
 
@@ -91,13 +98,13 @@ pub(in crate::proxy) struct Document {
 
 impl Relocation {
     /// Where the relocated bundle with the manifest `digest` is recorded.
-    pub(super) fn record(repository: &RepositoryName, digest: &Digest) -> RecordKey {
-        RecordKey::new(["relocations", repository.as_str(), &digest.to_string()])
+    pub(super) fn record(repository: &Repository, digest: &Digest) -> RecordKey {
+        RecordKey::new(["relocations", &repository.to_string(), &digest.to_string()])
     }
 
     /// Where it is recorded which relocated bundle the config or layer `digest` belongs to.
-    pub(super) fn part_record(repository: &RepositoryName, digest: &Digest) -> RecordKey {
-        RecordKey::new(["parts", repository.as_str(), &digest.to_string()])
+    pub(super) fn part_record(repository: &Repository, digest: &Digest) -> RecordKey {
+        RecordKey::new(["parts", &repository.to_string(), &digest.to_string()])
     }
 
     /// A weight for caches: about the bytes it has in memory, in KiB.

@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::Mutex as AsyncMutex;
 
 use crate::imgpkg::Target;
-use crate::oci::{RepositoryName, Tag};
+use crate::oci::{Repository, Tag};
 use crate::proxy::contents::Contents;
 use crate::proxy::undecided::Undecided;
 use crate::upstream::{TagPage, UpstreamError};
@@ -27,7 +27,7 @@ const QUIET_AFTER_TROUBLE: Duration = Duration::from_secs(5);
 /// How many searches are remembered; over that, all that may be repeated are forgotten.
 const MAX_SEARCHES: usize = 4096;
 
-type SearchKey = (RepositoryName, Target);
+type SearchKey = (Repository, Target);
 type Turn = Arc<AsyncMutex<Option<Searched>>>;
 
 /// A search that was made.
@@ -75,11 +75,11 @@ impl Searches {
 ///
 /// # Errors
 /// When the upstream cannot list them, other than because there is no such repository.
-pub(super) async fn tags(contents: &Contents, repository: &RepositoryName) -> Result<Vec<Tag>, UpstreamError> {
+pub(super) async fn tags(contents: &Contents) -> Result<Vec<Tag>, UpstreamError> {
     let mut tags = Vec::new();
     let mut page = TagPage::default();
     for _ in 0..MAX_PAGES {
-        let list = match contents.upstream.tags(repository, &page).await {
+        let list = match contents.upstream.tags(&contents.repository.name, &page).await {
             Ok(list) => list,
             Err(error) if error.is_absent() => break,
             Err(error) => return Err(error),

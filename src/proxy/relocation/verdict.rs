@@ -11,7 +11,7 @@ use std::sync::Arc;
 use tokio::task::JoinSet;
 
 use super::locations;
-use crate::oci::{Digest, Reference, RepositoryName};
+use crate::oci::{Digest, Reference};
 use crate::proxy::contents::Contents;
 use crate::proxy::undecided::Undecided;
 use crate::upstream::UpstreamError;
@@ -78,14 +78,13 @@ pub(in crate::proxy) enum Extent {
 /// Looks for images in the repository of the bundle `original`.
 pub(in crate::proxy) async fn verdict(
     contents: &Arc<Contents>,
-    repository: &RepositoryName,
     original: Digest,
     images: impl IntoIterator<Item = Digest>,
     concurrency: usize,
     extent: Extent,
 ) -> Verdict {
     let digests: HashSet<Digest> = images.into_iter().collect();
-    let listed = locations::listed(contents, repository, &original).await;
+    let listed = locations::listed(contents, &original).await;
     let mut verdict = Verdict::default();
     let mut ask = Vec::new();
     for digest in digests {
@@ -100,8 +99,8 @@ pub(in crate::proxy) async fn verdict(
         while asking.len() < concurrency.max(1)
             && let Some(digest) = ask.pop()
         {
-            let (contents, repository) = (Arc::clone(contents), repository.clone());
-            asking.spawn(async move { (digest, look(&contents, &repository, &original, &digest).await) });
+            let contents = Arc::clone(contents);
+            asking.spawn(async move { (digest, look(&contents, &original, &digest).await) });
         }
         let Some(looked) = asking.join_next().await else { return verdict };
         let Ok((digest, found)) = looked else {
@@ -120,9 +119,9 @@ pub(in crate::proxy) async fn verdict(
     }
 }
 
-async fn look(contents: &Contents, repository: &RepositoryName, original: &Digest, digest: &Digest) -> Found {
+async fn look(contents: &Contents, original: &Digest, digest: &Digest) -> Found {
     let head =
-        |digest: Digest| async move { contents.upstream.manifest_head(repository, &Reference::Digest(digest)).await };
+        async |digest| contents.upstream.manifest_head(&contents.repository.name, &Reference::Digest(digest)).await;
     match head(*digest).await {
         Ok(_) => Found::Repository,
         Err(UpstreamError::NotFound) => Found::Missing,

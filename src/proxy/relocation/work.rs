@@ -10,7 +10,7 @@ use super::pass::{self, unreadable};
 use super::record::{Document, Relocation, RelocationKey};
 use super::verdict::{Extent, Verdict, verdict};
 use crate::imgpkg::{ImagesLock, has_bundle_label};
-use crate::oci::{Descriptor, Digest, Manifest, RepositoryName};
+use crate::oci::{Descriptor, Digest, Manifest};
 use crate::proxy::contents::Contents;
 use crate::proxy::error::ProxyError;
 use crate::proxy::undecided::Undecided;
@@ -38,7 +38,6 @@ pub(super) fn glance(manifest: &Manifest) -> Result<(Candidate, Option<Unchanged
 /// Finds out whether an image is a bundle that can be relocated.
 pub(in crate::proxy) async fn inspect(
     contents: &Contents,
-    repository: &RepositoryName,
     manifest: &Manifest,
     max_layer_bytes: u64,
 ) -> Result<Result<Bundle, Unchanged>, Undecided> {
@@ -49,7 +48,7 @@ pub(in crate::proxy) async fn inspect(
     if config.size > MAX_CONFIG_BYTES as u64 {
         return Ok(Err(Unchanged::Document { document: "config", problem: "is too large to be an image's" }));
     }
-    let config = match contents.small_blob(repository, &config.digest, MAX_CONFIG_BYTES).await {
+    let config = match contents.small_blob(&config.digest, MAX_CONFIG_BYTES).await {
         Ok(config) => config,
         Err(ProxyError::NotFound { .. }) => return Ok(Err(Unchanged::PartMissing("config"))),
         Err(ProxyError::Upstream(UpstreamError::TooLarge { .. })) => {
@@ -107,14 +106,14 @@ pub(in crate::proxy) async fn work(
     let pass = async {
         // Held by the pass alone: looking for images costs no processor, and may wait for the upstream.
         let _permit = passes.acquire().await.map_err(|error| Undecided::Internal(error.to_string()))?;
-        rewrite_layer(contents, &key.repository, bundle, change(key, found, decision)).await
+        rewrite_layer(contents, bundle, change(key, found, decision)).await
     };
     let looking = async {
         // Without a lock the pass has its reason, and this one none of its own.
         let Ok(lock) = lock.await else { return std::future::pending().await };
         let images = lock.images().map(|image| image.reference.digest);
         let extent = if key.each { Extent::Whole } else { Extent::UntilMissing };
-        let verdict = verdict(contents, &key.repository, key.original, images, concurrency, extent).await;
+        let verdict = verdict(contents, key.original, images, concurrency, extent).await;
         let _ = decide.send(verdict.clone());
         (lock, verdict)
     };
@@ -145,7 +144,6 @@ pub(in crate::proxy) async fn work(
 /// Runs the pass over a bundle's layer.
 pub(in crate::proxy) async fn rewrite_layer(
     contents: &Contents,
-    repository: &RepositoryName,
     bundle: &Bundle,
     change: LockChange,
 ) -> Result<Result<RelocatedLayer, Unchanged>, Undecided> {
@@ -153,7 +151,7 @@ pub(in crate::proxy) async fn rewrite_layer(
         Ok(diff_id) => diff_id,
         Err(reason) => return Ok(Err(reason)),
     };
-    let reader = match contents.blob(repository, &bundle.layer.digest).await {
+    let reader = match contents.blob(&bundle.layer.digest).await {
         Ok((reader, _)) => reader,
         Err(ProxyError::NotFound { .. }) => return Ok(Err(Unchanged::PartMissing("layer"))),
         Err(error) => return Err(unreadable(error)),
@@ -164,7 +162,6 @@ pub(in crate::proxy) async fn rewrite_layer(
 /// The bundle's lock, by a pass that stops there.
 pub(in crate::proxy) async fn read_lock(
     contents: &Contents,
-    repository: &RepositoryName,
     bundle: &Bundle,
 ) -> Result<Result<ImagesLock, Unchanged>, Undecided> {
     let found = Arc::new(Mutex::new(None));
@@ -173,7 +170,7 @@ pub(in crate::proxy) async fn read_lock(
         *kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(lock.clone());
         Err(Unchanged::NothingChanges)
     });
-    let stopped = rewrite_layer(contents, repository, bundle, change).await?;
+    let stopped = rewrite_layer(contents, bundle, change).await?;
     let found = found.lock().unwrap_or_else(PoisonError::into_inner).take();
     Ok(match (found, stopped) {
         (Some(lock), _) => Ok(lock),

@@ -27,8 +27,9 @@ use super::error::{ProxyError, Subject};
 use super::flights::Flights;
 use super::outcome::{CacheStatus, Forward, Outcome};
 use crate::body::Clock;
+use crate::cache::Cache;
 use crate::config::AbsentTag;
-use crate::oci::{Digest, Manifest, Reference, RepositoryName, Tag, is_schema1};
+use crate::oci::{Digest, Manifest, Reference, Tag, is_schema1};
 
 /// What a tag stands for, and what the cache had to do with that.
 pub(super) struct Resolved {
@@ -65,7 +66,7 @@ enum Checked {
 
 /// Resolves tags. See the [module](self).
 pub(super) struct Tags {
-    contents: Arc<Contents>,
+    cache: Cache,
     clock: Arc<dyn Clock>,
     policy: TagPolicy,
     flights: Flights<TagKey, Result<Checked, ProxyError>>,
@@ -73,21 +74,21 @@ pub(super) struct Tags {
 }
 
 impl Tags {
-    pub(super) fn new(contents: Arc<Contents>, clock: Arc<dyn Clock>, policy: TagPolicy) -> Self {
-        Self { contents, clock, policy, flights: Flights::default(), troubles: Troubles::new() }
+    pub(super) fn new(cache: Cache, clock: Arc<dyn Clock>, policy: TagPolicy) -> Self {
+        Self { cache, clock, policy, flights: Flights::default(), troubles: Troubles::new() }
     }
 
-    /// Finds out what `tag` stands for.
+    /// Finds out what `tag` of the contents' repository stands for.
     ///
     /// # Errors
     /// When the upstream does not say, and nothing may stand in for its answer.
     pub(super) async fn resolve(
         self: &Arc<Self>,
-        repository: &RepositoryName,
+        contents: &Arc<Contents>,
         tag: &Tag,
         demand: Demand,
     ) -> Result<Resolved, ProxyError> {
-        let key = TagKey { repository: repository.clone(), tag: tag.clone() };
+        let key = TagKey { repository: contents.repository.clone(), tag: tag.clone() };
         let now = self.clock.now();
         let known = self.known(&key).await;
         if let Some(record) = known.as_ref().filter(|record| self.stands(&key, record, demand)) {
@@ -100,8 +101,8 @@ impl Tags {
             return Ok(self.stale(record, cause));
         }
         let this = Arc::clone(self);
-        let own_key = key.clone();
-        let mut flight = self.flights.join(&key, now, async move { this.ask(&own_key, demand).await });
+        let (own_key, own_contents) = (key.clone(), Arc::clone(contents));
+        let mut flight = self.flights.join(&key, now, async move { this.ask(&own_contents, &own_key, demand).await });
         let joined = flight.joined;
         let landed = match &stand_in {
             None => flight.landed().await,
@@ -139,7 +140,7 @@ impl Tags {
 
     async fn known(&self, key: &TagKey) -> Option<TagRecord> {
         // What the disk cannot say the upstream can.
-        self.contents.cache.get(&key.record()).await.unwrap_or_default()
+        self.cache.get(&key.record()).await.unwrap_or_default()
     }
 
     /// Whether a record is the answer, with nobody asked.
@@ -149,13 +150,13 @@ impl Tags {
     }
 
     /// Asks the upstream, and writes down what it says.
-    async fn ask(&self, key: &TagKey, demand: Demand) -> Result<Checked, ProxyError> {
+    async fn ask(&self, contents: &Contents, key: &TagKey, demand: Demand) -> Result<Checked, ProxyError> {
         let known = self.known(key).await;
         let checked = match &known {
             // Whoever started this looked before it was on the board: another may have landed in between.
             Some(record) if self.stands(key, record, demand) => return Ok(Checked::Believed(record.clone())),
-            Some(record) => self.revalidate(key, record).await,
-            None => self.fetch(key, Forward::UriMiss).await,
+            Some(record) => self.revalidate(contents, key, record).await,
+            None => self.fetch(contents, key, Forward::UriMiss).await,
         };
         match &checked {
             Ok(_) => self.troubles.forget(key).await,
@@ -176,17 +177,17 @@ impl Tags {
         checked
     }
 
-    async fn revalidate(&self, key: &TagKey, record: &TagRecord) -> Result<Checked, ProxyError> {
+    async fn revalidate(&self, contents: &Contents, key: &TagKey, record: &TagRecord) -> Result<Checked, ProxyError> {
         let TagKey { repository, tag } = key;
-        let head = self.contents.upstream.manifest_head(repository, &Reference::Tag(tag.clone())).await;
+        let head = contents.upstream.manifest_head(&repository.name, &Reference::Tag(tag.clone())).await;
         match head {
-            Ok(head) if is_schema1(&head.media_type) => self.fetch(key, Forward::Stale).await,
+            Ok(head) if is_schema1(&head.media_type) => self.fetch(contents, key, Forward::Stale).await,
             Ok(head) if head.digest == record.digest => {
                 self.write(key, &TagRecord::new(head.digest, self.clock.now())).await;
                 Ok(Checked::Same(head.digest))
             }
             Ok(head) => {
-                let (manifest, outcome) = self.contents.manifest(repository, &head.digest).await?;
+                let (manifest, outcome) = contents.manifest(&head.digest).await?;
                 tracing::info!(%repository, %tag, from = %record.digest, to = %head.digest, "a tag moved");
                 self.write(key, &TagRecord::new(head.digest, self.clock.now())).await;
                 if outcome == Outcome::Hit {
@@ -198,20 +199,19 @@ impl Tags {
                 if error.is_absent() && self.policy.absent == AbsentTag::Gone {
                     self.forget(key).await;
                 }
-                Err(ProxyError::upstream(error, Subject::Manifest, repository))
+                Err(ProxyError::upstream(error, Subject::Manifest, &repository.name))
             }
         }
     }
 
-    async fn fetch(&self, key: &TagKey, forward: Forward) -> Result<Checked, ProxyError> {
+    async fn fetch(&self, contents: &Contents, key: &TagKey, forward: Forward) -> Result<Checked, ProxyError> {
         let TagKey { repository, tag } = key;
-        let manifest = self
-            .contents
+        let manifest = contents
             .upstream
-            .manifest(repository, &Reference::Tag(tag.clone()))
+            .manifest(&repository.name, &Reference::Tag(tag.clone()))
             .await
-            .map_err(|error| ProxyError::upstream(error, Subject::Manifest, repository))?;
-        let outcome = self.contents.keep_manifest(repository, &manifest).await;
+            .map_err(|error| ProxyError::upstream(error, Subject::Manifest, &repository.name))?;
+        let outcome = contents.keep_manifest(&manifest).await;
         if outcome == Outcome::Bypass {
             // What it stood for before is past, and what it stands for is not kept.
             self.forget(key).await;
@@ -222,13 +222,13 @@ impl Tags {
     }
 
     async fn write(&self, key: &TagKey, record: &TagRecord) {
-        if let Err(error) = self.contents.cache.put_record_behind(&key.record(), record).await {
+        if let Err(error) = self.cache.put_record_behind(&key.record(), record).await {
             tracing::warn!(repository = %key.repository, tag = %key.tag, %error, "a tag could not be recorded");
         }
     }
 
     async fn forget(&self, key: &TagKey) {
-        if let Err(error) = self.contents.cache.delete(&key.record()).await {
+        if let Err(error) = self.cache.delete(&key.record()).await {
             tracing::warn!(repository = %key.repository, tag = %key.tag, %error, "a tag could not be forgotten");
         }
     }

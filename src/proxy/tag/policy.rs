@@ -17,7 +17,7 @@ pub struct TagPolicy {
     pub patience: Duration,
     /// What it means that the upstream no longer has a tag.
     pub absent: AbsentTag,
-    /// Tags, as `repository:tag`, whose answer is believed for good.
+    /// Tags, as `[registry/]repository:tag`, whose answer is believed for good.
     pub immutable: Vec<Glob>,
 }
 
@@ -38,8 +38,8 @@ impl TagPolicy {
     pub(super) fn is_immutable(&self, key: &TagKey) -> bool {
         // Most configurations have no pattern, and then there is nothing to put together.
         !self.immutable.is_empty() && {
-            let text = key.text();
-            self.immutable.iter().any(|pattern| pattern.matches(&text))
+            let names = key.names();
+            self.immutable.iter().any(|pattern| names.iter().any(|name| pattern.matches(name)))
         }
     }
 

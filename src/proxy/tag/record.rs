@@ -6,12 +6,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 
 use crate::cache::{Cache, RecordKey};
-use crate::oci::{Digest, RepositoryName, Tag};
+use crate::oci::{Digest, Repository, Tag};
 
 /// A tag of a repository.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct TagKey {
-    pub(super) repository: RepositoryName,
+    pub(super) repository: Repository,
     pub(super) tag: Tag,
 }
 
@@ -21,9 +21,10 @@ impl TagKey {
         key(&self.repository, &self.tag)
     }
 
-    /// As patterns name it.
-    pub(super) fn text(&self) -> String {
-        format!("{}:{}", self.repository, self.tag)
+    /// As patterns name it: `repository:tag`, and the same behind the registry's name.
+    pub(super) fn names(&self) -> [String; 2] {
+        let Self { repository, tag } = self;
+        [format!("{}:{tag}", repository.name), format!("{repository}:{tag}")]
     }
 }
 
@@ -59,17 +60,13 @@ impl TagRecord {
 }
 
 /// What a tag stood for when the upstream last said so, however long ago.
-pub(in crate::proxy) async fn known(
-    cache: &Cache,
-    repository: &RepositoryName,
-    tag: &Tag,
-) -> io::Result<Option<Digest>> {
+pub(in crate::proxy) async fn known(cache: &Cache, repository: &Repository, tag: &Tag) -> io::Result<Option<Digest>> {
     Ok(cache.get::<TagRecord>(&key(repository, tag)).await?.map(|known| known.digest))
 }
 
 /// Where a tag is recorded.
-pub(in crate::proxy) fn key(repository: &RepositoryName, tag: &Tag) -> RecordKey {
-    RecordKey::new(["tags", repository.as_str(), tag.as_str()])
+pub(in crate::proxy) fn key(repository: &Repository, tag: &Tag) -> RecordKey {
+    RecordKey::new(["tags", &repository.to_string(), tag.as_str()])
 }
 
 #[cfg(test)]

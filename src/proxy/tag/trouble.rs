@@ -1,11 +1,13 @@
 //! Trouble with the upstream, remembered for a moment, so that not every pull meets it again.
 
-use std::sync::{Mutex, PoisonError};
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use moka::future::Cache;
 
 use super::record::TagKey;
+use crate::oci::RegistryName;
 use crate::proxy::error::ProxyError;
 use crate::upstream::{TimeoutStage, UpstreamError};
 
@@ -32,20 +34,20 @@ impl Trouble {
     }
 }
 
-/// Trouble by tag, and what is the same for all: that there is no connection.
+/// Trouble by tag, and what is the same for all tags of a registry: that there is no connection.
 pub(super) struct Troubles {
     tags: Cache<TagKey, Trouble>,
-    connection: Mutex<Option<Trouble>>,
+    connections: Mutex<HashMap<RegistryName, Trouble>>,
 }
 
 impl Troubles {
     pub(super) fn new() -> Self {
-        Self { tags: Cache::builder().max_capacity(MAX_TAGS).build(), connection: Mutex::default() }
+        Self { tags: Cache::builder().max_capacity(MAX_TAGS).build(), connections: Mutex::default() }
     }
 
     /// What went wrong a moment ago, and likely would again.
     pub(super) async fn recent(&self, key: &TagKey, now: SystemTime) -> Option<&'static str> {
-        let connection = *self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        let connection = self.connections().get(&key.repository.registry).copied();
         let tag = self.tags.get(key).await;
         connection.into_iter().chain(tag).find(|trouble| trouble.is_recent(now)).map(|trouble| trouble.cause)
     }
@@ -55,21 +57,22 @@ impl Troubles {
         let held = error.retry_after().unwrap_or(HELD).max(LEAST);
         let trouble = Trouble { cause: error.label(), since: now, held };
         if is_connection(error) {
-            self.set_connection(Some(trouble));
+            self.connections().insert(key.repository.registry.clone(), trouble);
         } else {
-            self.set_connection(None);
+            self.connections().remove(&key.repository.registry);
             self.tags.insert(key.clone(), trouble).await;
         }
     }
 
     /// The upstream has said what the tag stands for.
     pub(super) async fn forget(&self, key: &TagKey) {
-        self.set_connection(None);
+        self.connections().remove(&key.repository.registry);
         self.tags.invalidate(key).await;
     }
 
-    fn set_connection(&self, trouble: Option<Trouble>) {
-        *self.connection.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
+    fn connections(&self) -> MutexGuard<'_, HashMap<RegistryName, Trouble>> {
+        // Nothing panics while it is held, and a map is whole after any panic.
+        self.connections.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -90,7 +93,7 @@ mod tests {
     use super::*;
 
     fn key(tag: &str) -> TagKey {
-        TagKey { repository: "acme/app".parse().expect("a name"), tag: tag.parse().expect("a tag") }
+        TagKey { repository: "registry.example/acme/app".parse().expect("a name"), tag: tag.parse().expect("a tag") }
     }
 
     fn at(seconds: u64) -> SystemTime {
@@ -126,7 +129,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn no_connection_is_trouble_of_all_tags_until_anything_is_answered() {
+    async fn no_connection_is_trouble_of_all_of_a_registrys_tags_until_anything_is_answered() {
         let troubles = Troubles::new();
         let refused = || {
             ProxyError::Upstream(UpstreamError::Connect {
@@ -135,6 +138,8 @@ mod tests {
         };
         troubles.remember(&key("a"), &refused(), at(0)).await;
         assert_eq!(troubles.recent(&key("b"), at(1)).await, Some("unreachable"));
+        let elsewhere = TagKey { repository: "other.example/acme/app".parse().expect("a name"), ..key("b") };
+        assert_eq!(troubles.recent(&elsewhere, at(1)).await, None);
         troubles.forget(&key("c")).await;
         assert_eq!(troubles.recent(&key("b"), at(1)).await, None);
         troubles.remember(&key("a"), &refused(), at(2)).await;

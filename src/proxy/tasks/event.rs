@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::oci::{Digest, Platform, RepositoryName, Tag};
+use crate::oci::{Digest, Platform, Repository, Tag};
 
 /// Something to be done with a cache. References read `[HOST/]REPOSITORY[:TAG|@DIGEST]`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,7 +68,7 @@ pub enum Event {
     /// It is pinned.
     Pinned {
         /// The repository.
-        repository: RepositoryName,
+        repository: Repository,
         /// The tag or digest.
         reference: String,
         /// How many manifests and blobs belong to it.
@@ -77,7 +77,7 @@ pub enum Event {
     /// It is pinned no more.
     Unpinned {
         /// The repository.
-        repository: RepositoryName,
+        repository: Repository,
         /// The tag or digest.
         reference: String,
     },
@@ -86,7 +86,7 @@ pub enum Event {
     /// A tag's record is gone.
     Forgotten {
         /// The repository.
-        repository: RepositoryName,
+        repository: Repository,
         /// The tag.
         tag: Tag,
     },
@@ -149,7 +149,7 @@ pub struct Progress {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Warmed {
     /// The repository.
-    pub repository: RepositoryName,
+    pub repository: Repository,
     /// The tag or digest.
     pub reference: String,
     /// The original's digest.
@@ -185,7 +185,7 @@ pub struct ListedContent {
     /// Whether a relocated bundle is made of it, so that it is evicted last.
     pub kept: bool,
     /// Who has it.
-    pub repositories: Vec<RepositoryName>,
+    pub repositories: Vec<Repository>,
 }
 
 /// How much there is.

@@ -27,7 +27,7 @@ use teller::Teller;
 use super::Proxy;
 use super::view::View;
 use crate::cache::Cache;
-use crate::oci::{Platform, Reference, RepositoryName};
+use crate::oci::{Platform, Reference, Repository};
 
 /// How many events wait for whoever listens.
 const QUEUED_EVENTS: usize = 64;
@@ -35,10 +35,8 @@ const QUEUED_EVENTS: usize = 64;
 /// What a reference is about.
 #[derive(Clone, Debug)]
 pub struct Wanted {
-    /// How the clients it is meant for see the repository.
+    /// How the clients it is meant for see its repository.
     pub view: View,
-    /// The repository.
-    pub repository: RepositoryName,
     /// The tag or digest.
     pub reference: Reference,
 }
@@ -46,7 +44,7 @@ pub struct Wanted {
 impl Wanted {
     /// `repository:tag` or `repository@digest`.
     fn name(&self) -> String {
-        full_name(&self.repository, &self.reference.to_string())
+        full_name(&self.view.repository, &self.reference.to_string())
     }
 }
 
@@ -134,9 +132,9 @@ impl Inner {
     async fn unpin(&self, references: &[String], teller: &Teller) {
         for text in references {
             let Some(wanted) = self.wanted(text, teller).await else { continue };
-            let reference = wanted.reference.to_string();
-            match self.cache.unpin(&wanted.repository, &reference).await {
-                Ok(true) => teller.tell(Event::Unpinned { repository: wanted.repository, reference }).await,
+            let (repository, reference) = (wanted.view.repository, wanted.reference.to_string());
+            match self.cache.unpin(&repository, &reference).await {
+                Ok(true) => teller.tell(Event::Unpinned { repository, reference }).await,
                 Ok(false) => teller.problem(text, "is not pinned").await,
                 Err(error) => teller.failed(text, &error).await,
             }
@@ -156,7 +154,7 @@ impl Inner {
 }
 
 /// `repository:tag` or `repository@digest`.
-fn full_name(repository: &RepositoryName, reference: &str) -> String {
+fn full_name(repository: &Repository, reference: &str) -> String {
     // A tag has no colon, and a digest always does.
     let separator = if reference.contains(':') { '@' } else { ':' };
     format!("{repository}{separator}{reference}")

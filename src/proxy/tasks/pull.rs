@@ -8,13 +8,14 @@ use std::time::Duration;
 use super::teller::Teller;
 use super::{Wanted, full_name};
 use crate::cache::Member;
-use crate::oci::{Descriptor, Digest, Manifest, Reference, RepositoryName};
+use crate::oci::{Descriptor, Digest, Manifest, Reference};
 use crate::proxy::contents::{Contents, fill_failure};
 use crate::proxy::error::ProxyError;
 use crate::proxy::outcome::Outcome;
 use crate::proxy::relocation::{Answer, Relocation, RelocationKey, inspect, read_lock};
 use crate::proxy::tag::Demand;
 use crate::proxy::undecided::Undecided;
+use crate::proxy::view::View;
 use crate::proxy::{Proxy, Subject};
 
 /// How long to wait before a manifest is asked for again: blobs are, too, and a pull of hundreds of images should
@@ -25,7 +26,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 /// Pulls from one repository.
 pub(super) struct Puller {
-    pub(super) repository: RepositoryName,
+    pub(super) contents: Arc<Contents>,
     pub(super) teller: Arc<Teller>,
     proxy: Proxy,
 }
@@ -68,38 +69,31 @@ pub(super) struct Fate {
 }
 
 impl Puller {
-    pub(super) fn new(proxy: &Proxy, repository: RepositoryName, teller: Arc<Teller>) -> Self {
-        Self { repository, teller, proxy: proxy.clone() }
-    }
-
-    pub(super) fn contents(&self) -> &Arc<Contents> {
-        &self.proxy.0.contents
+    /// # Errors
+    /// When there is no such registry.
+    pub(super) fn new(proxy: &Proxy, view: &View, teller: Arc<Teller>) -> Result<Self, ProxyError> {
+        Ok(Self { contents: proxy.contents(view)?, teller, proxy: proxy.clone() })
     }
 
     /// The original that a reference stands for, and how it is to be relocated for a tag's clients.
     pub(super) async fn original(&self, wanted: &Wanted) -> Result<Original, ProxyError> {
-        let Wanted { view, repository, reference } = wanted;
+        let Wanted { view, reference } = wanted;
         let (manifest, outcome, key) = match reference {
             Reference::Tag(tag) => {
-                let (manifest, status) = self.proxy.original(repository, tag, Demand::Believed).await?;
-                let key = view.target(repository).map(|(target, each)| RelocationKey {
-                    repository: repository.clone(),
-                    original: manifest.digest,
-                    target,
-                    each,
-                });
+                let (manifest, status) = self.proxy.original(&self.contents, tag, Demand::Believed).await?;
+                let key = RelocationKey::new(view, manifest.digest);
                 (manifest, status.outcome, key)
             }
             Reference::Digest(digest) => {
-                let served = self.proxy.manifest(view, repository, reference).await?;
+                let served = self.proxy.manifest(view, reference).await?;
                 let relocation = match served.status.outcome {
-                    Outcome::Relocated => self.proxy.0.relocator.by_manifest(repository, digest).await?,
+                    Outcome::Relocated => self.proxy.0.relocator.by_manifest(&view.repository, digest).await?,
                     _ => None,
                 };
                 match relocation {
                     // All that a relocated bundle has of its own is recorded.
                     Some(relocation) => {
-                        let (manifest, outcome) = self.contents().manifest(repository, &relocation.original).await?;
+                        let (manifest, outcome) = self.contents.manifest(&relocation.original).await?;
                         (manifest, outcome, None)
                     }
                     None => (served.manifest, served.status.outcome, None),
@@ -136,11 +130,11 @@ impl Puller {
     async fn manifest(&self, digest: &Digest) -> Result<Manifest, ProxyError> {
         let mut waits = ASKED_AGAIN_AFTER.into_iter();
         loop {
-            match self.contents().manifest(&self.repository, digest).await {
+            match self.contents.manifest(digest).await {
                 Err(ProxyError::Upstream(error)) if error.is_transient() => {
                     let Some(wait) = waits.next() else { return Err(error.into()) };
                     let wait = error.retry_after().unwrap_or(wait).min(LONGEST_WAIT);
-                    self.contents().cache.clock().sleep(wait).await;
+                    self.contents.cache.clock().sleep(wait).await;
                 }
                 Err(error) => return Err(error),
                 Ok((manifest, outcome)) => {
@@ -159,15 +153,15 @@ impl Puller {
 
     /// Waits until a blob is in the cache, and this repository is known to have it.
     async fn blob(&self, descriptor: &Descriptor) -> Result<(), ProxyError> {
-        let contents = self.contents();
-        let (reader, _) = contents.blob(&self.repository, &descriptor.digest).await?;
+        let contents = &self.contents;
+        let (reader, _) = contents.blob(&descriptor.digest).await?;
         let counted = self.teller.arriving(&reader);
         let complete = reader.complete().await;
         drop(counted);
         complete.map_err(fill_failure)?;
         // Also recorded beside the answer to whoever asked first, which need not be done yet.
         let member = Member { media_type: None, size: reader.size() };
-        Ok(contents.cache.add_member(&self.repository, &descriptor.digest, member).await?)
+        Ok(contents.cache.add_member(&contents.repository, &descriptor.digest, member).await?)
     }
 
     /// The images that the lock of a bundle names, and what clients get for it; nothing for other images.
@@ -197,7 +191,7 @@ impl Puller {
     /// Has a bundle relocated, however long that takes: nobody waits with a request for it.
     async fn relocate(&self, key: &RelocationKey, manifest: &Manifest) -> Result<Answer, Undecided> {
         loop {
-            match self.proxy.0.relocator.answer(key, manifest).await {
+            match self.proxy.0.relocator.answer(&self.contents, key, manifest).await {
                 Err(Undecided::Deadline) => {}
                 settled => return settled,
             }
@@ -208,11 +202,11 @@ impl Puller {
     async fn lock(&self, manifest: &Manifest) -> Option<Vec<Digest>> {
         let limits = self.proxy.0.relocator.limits();
         let read = async {
-            let bundle = match inspect(self.contents(), &self.repository, manifest, limits.max_layer_bytes).await? {
+            let bundle = match inspect(&self.contents, manifest, limits.max_layer_bytes).await? {
                 Ok(bundle) => bundle,
                 Err(reason) => return Ok(Err(reason)),
             };
-            read_lock(self.contents(), &self.repository, &bundle).await
+            read_lock(&self.contents, &bundle).await
         };
         match read.await {
             Ok(Ok(lock)) => Some(lock.images().map(|image| image.reference.digest).collect()),
@@ -242,11 +236,11 @@ impl Puller {
 
     /// Tells a problem with a part.
     pub(super) async fn problem(&self, digest: &Digest, problem: impl Display) {
-        self.teller.problem(full_name(&self.repository, &digest.to_string()), problem).await;
+        self.teller.problem(full_name(&self.contents.repository, &digest.to_string()), problem).await;
     }
 
     /// Tells an error about a part, with its causes.
     pub(super) async fn failed(&self, digest: &Digest, error: &(dyn Error + Send + Sync + 'static)) {
-        self.teller.failed(full_name(&self.repository, &digest.to_string()), error).await;
+        self.teller.failed(full_name(&self.contents.repository, &digest.to_string()), error).await;
     }
 }

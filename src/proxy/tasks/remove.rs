@@ -6,7 +6,7 @@ use std::io;
 use super::event::Event;
 use super::teller::Teller;
 use super::{Inner, Wanted};
-use crate::oci::{Digest, ManifestView, Reference, RepositoryName};
+use crate::oci::{Digest, ManifestView, Reference, Repository};
 use crate::proxy::contents::cached_manifest;
 use crate::proxy::tag;
 
@@ -54,7 +54,7 @@ impl Inner {
         force: bool,
         teller: &Teller,
     ) -> io::Result<()> {
-        let Wanted { repository, reference, .. } = wanted;
+        let (repository, reference) = (&wanted.view.repository, &wanted.reference);
         let manifest = match reference {
             Reference::Digest(digest) => Some(*digest),
             Reference::Tag(tag) => tag::known(&self.cache, repository, tag).await?,
@@ -90,7 +90,7 @@ impl Inner {
 
     /// A manifest with all that it names, as far as that is in the cache: an index's images, a config and layers.
     /// Not the images of a lock, which are images of their own.
-    async fn named(&self, repository: &RepositoryName, manifest: Digest) -> io::Result<Vec<Digest>> {
+    async fn named(&self, repository: &Repository, manifest: Digest) -> io::Result<Vec<Digest>> {
         let (mut named, mut seen, mut open) = (Vec::new(), HashSet::from([manifest]), vec![manifest]);
         while let Some(digest) = open.pop() {
             named.push(digest);

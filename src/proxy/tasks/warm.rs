@@ -13,7 +13,7 @@ use super::pull::{Fate, Job, Original, Pulled, Puller};
 use super::teller::Teller;
 use super::{Wanted, full_name};
 use crate::cache::{Cache, Hold, Pin};
-use crate::oci::{Descriptor, Digest, Manifest, ManifestView, Platform, RepositoryName, is_schema1};
+use crate::oci::{Descriptor, Digest, Manifest, ManifestView, Platform, Repository, is_schema1};
 use crate::proxy::Proxy;
 
 /// Manifests and blobs worked on at one time. Enough to keep a registry's latency from counting; how many requests
@@ -24,13 +24,16 @@ const MAX_DEPTH: u32 = 8;
 
 /// Pulls what is wanted, and pins it where that is asked for.
 pub(super) async fn warm(proxy: &Proxy, wanted: &Wanted, platforms: &[Platform], pin: bool, teller: &Arc<Teller>) {
-    let puller = Puller::new(proxy, wanted.repository.clone(), Arc::clone(teller));
+    let puller = match Puller::new(proxy, &wanted.view, Arc::clone(teller)) {
+        Ok(puller) => puller,
+        Err(error) => return teller.failed(wanted.name(), &error).await,
+    };
     let Original { manifest, key, stale } = match puller.original(wanted).await {
         Ok(found) => found,
         Err(error) => return teller.failed(wanted.name(), &error).await,
     };
     let (digest, problems_before) = (manifest.digest, teller.problems());
-    let cache = &proxy.0.contents.cache;
+    let cache = &proxy.0.cache;
     let mut walk = Walk {
         puller: Arc::new(puller),
         platforms,
@@ -50,7 +53,7 @@ pub(super) async fn warm(proxy: &Proxy, wanted: &Wanted, platforms: &[Platform],
     walk.run().await;
     walk.look_for_manifests().await;
 
-    let (repository, reference) = (wanted.repository.clone(), wanted.reference.to_string());
+    let (repository, reference) = (wanted.view.repository.clone(), wanted.reference.to_string());
     let Fate { relocated, reason } = walk.fate;
     let (manifests, blobs, bytes) = (walk.manifests.len() as u64, walk.blobs.len() as u64, walk.pulled.bytes);
     let warmed = Warmed {
@@ -82,7 +85,7 @@ pub(super) async fn warm(proxy: &Proxy, wanted: &Wanted, platforms: &[Platform],
 }
 
 /// What is pinned by this name.
-async fn pinned_before(cache: &Cache, repository: &RepositoryName, reference: &str) -> Vec<Digest> {
+async fn pinned_before(cache: &Cache, repository: &Repository, reference: &str) -> Vec<Digest> {
     let pins = cache.pins().await.unwrap_or_default().into_iter();
     let own = |pin: &Pin| pin.repository == *repository && pin.reference == reference;
     pins.filter(own).flat_map(|pin| pin.digests).collect()
@@ -118,7 +121,9 @@ impl Walk<'_> {
                 None => return,
                 Some(Ok(None)) => {}
                 Some(Ok(Some(pulled))) => self.take(pulled).await,
-                Some(Err(_)) => self.puller.teller.problem(&self.puller.repository, "the work on a part crashed").await,
+                Some(Err(_)) => {
+                    self.puller.teller.problem(&self.puller.contents.repository, "the work on a part crashed").await
+                }
             }
         }
     }
@@ -155,7 +160,7 @@ impl Walk<'_> {
 
     /// Tells of manifests that are only in memory, which a disk without room does to them and which nobody waited for.
     async fn look_for_manifests(&self) {
-        let cache = &self.puller.contents().cache;
+        let cache = &self.puller.contents.cache;
         cache.settled().await;
         let stored: HashSet<Digest> = cache.entries().into_iter().map(|entry| entry.digest).collect();
         for digest in self.read.iter().filter(|digest| !stored.contains(digest)) {

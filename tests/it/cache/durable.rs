@@ -76,7 +76,7 @@ async fn a_record_of_another_shape_is_removed_and_absent() {
 #[tokio::test(start_paused = true)]
 async fn members_are_per_repository() {
     for bench in Bench::both() {
-        let (ours, theirs): (RepositoryName, RepositoryName) = ("acme/app".parse().unwrap(), "acme".parse().unwrap());
+        let (ours, theirs): (Repository, Repository) = ("a.b/acme/app".parse().unwrap(), "a.b/acme".parse().unwrap());
         let digest = Digest::of(b"x");
         let typed = Member { media_type: Some("text/plain".to_owned()), size: 1 };
         let bare = Member { media_type: None, size: 1 };

@@ -42,7 +42,7 @@ async fn what_was_not_used_for_longest_goes_but_never_what_is_open_or_pinned() {
         assert_eq!(there(&bench.store).await, [0, 1, 2, 3, 4, 5, 6, 7, 8]);
         let open = cache.content(&numbered(1).0).await.unwrap();
         drop(cache.content(&numbered(2).0).await.unwrap());
-        let repository: RepositoryName = "acme/app".parse().unwrap();
+        let repository: Repository = "a.b/acme/app".parse().unwrap();
         let pin = Pin { repository: repository.clone(), reference: "v1".to_owned(), digests: vec![numbered(0).0] };
         cache.pin(&pin).await.unwrap();
         cache.keep(&[numbered(3).0]).await.unwrap();

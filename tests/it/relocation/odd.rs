@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use colocate::oci::{Digest, MAX_MANIFEST_BYTES};
-use colocate::proxy::{Outcome, ProxyError, View};
+use colocate::proxy::{Outcome, ProxyError};
 use http::StatusCode;
 
-use super::world::{ENDPOINT, NEGATIVE_TTL, REPOSITORY, World, blob_path, manifest_path, reference, repository};
+use super::world::{ENDPOINT, NEGATIVE_TTL, REPOSITORY, World, blob_path, manifest_path, reference, view};
 use crate::support::bundle::{BundleBuilder, lock_of};
 use crate::support::scripted::Fault;
 use crate::support::tarball::noise;
@@ -50,11 +50,7 @@ async fn what_is_no_plain_bundle_passes_byte_for_byte() {
         let served = world.pull("odd").await.unwrap_or_else(|error| panic!("{name}: {error}"));
         assert_eq!(served.manifest.bytes, case.manifest.bytes, "{name}");
         assert_eq!(world.blob(&case.layer_digest()).await.expect("the layer"), case.layers[0], "{name}");
-        let explanation = world
-            .proxy
-            .explain(&View::relocated(ENDPOINT), &repository(), &"odd".parse().expect("a tag"))
-            .await
-            .expect("explains");
+        let explanation = world.proxy.explain(&view(), &"odd".parse().expect("a tag")).await.expect("explains");
         assert!(explanation.outcome == "original" && explanation.reason.is_some(), "{name}: {explanation}");
     }
 }

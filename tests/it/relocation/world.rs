@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use colocate::body;
 use colocate::cache::{Cache, CacheLimits, MemoryStore, Store};
-use colocate::oci::{Digest, Manifest, RepositoryName};
+use colocate::oci::{Digest, Manifest};
 use colocate::proxy::{Proxy, ProxyError, ProxyParts, RelocationLimits, TagPolicy, View};
 use colocate::telemetry::Metrics;
 use colocate::upstream::{RegistryConfig, RegistryUpstream, Timeouts};
@@ -13,6 +13,7 @@ use colocate::upstream::{RegistryConfig, RegistryUpstream, Timeouts};
 use crate::support::bundle::{Bundle, BundleBuilder, lock_of};
 use crate::support::clock::TestClock;
 use crate::support::scripted::ScriptedUpstream;
+use crate::support::view::{only, relocated};
 
 pub(super) const REPOSITORY: &str = "acme/app";
 pub(super) const ENDPOINT: &str = "proxy.example:5000";
@@ -100,11 +101,11 @@ impl World {
 
     pub(super) async fn manifest(&self, reference: &str) -> Result<colocate::proxy::ServedManifest, ProxyError> {
         let reference = reference.parse().expect("a reference");
-        self.proxy.manifest(&View::relocated(ENDPOINT), &repository(), &reference).await
+        self.proxy.manifest(&view(), &reference).await
     }
 
     pub(super) async fn open_blob(&self, digest: &Digest) -> Result<colocate::proxy::ServedBlob, ProxyError> {
-        self.proxy.blob(&View::relocated(ENDPOINT), &repository(), digest).await
+        self.proxy.blob(&view(), digest).await
     }
 
     pub(super) async fn blob(&self, digest: &Digest) -> Result<bytes::Bytes, ProxyError> {
@@ -114,7 +115,7 @@ impl World {
 
     pub(super) async fn explain(&self) -> colocate::proxy::Explanation {
         let tag = "v1".parse().expect("a tag");
-        self.proxy.explain(&View::relocated(ENDPOINT), &repository(), &tag).await.expect("explains")
+        self.proxy.explain(&view(), &tag).await.expect("explains")
     }
 }
 
@@ -128,7 +129,7 @@ pub(super) fn proxy(
     let second = Duration::from_secs(1);
     config.timeouts = Timeouts { connect: second, response: second, progress: second };
     Proxy::new(ProxyParts {
-        upstream: Arc::new(RegistryUpstream::new(config).expect("a registry")),
+        upstreams: only(Arc::new(RegistryUpstream::new(config).expect("a registry"))),
         cache: Cache::new(store, clock.clone(), CacheLimits::default(), Metrics::new()),
         clock,
         relocation,
@@ -162,8 +163,9 @@ pub(super) fn reference(image: &Bundle) -> String {
     format!("registry.invalid/apps/app@{}", image.digest())
 }
 
-pub(super) fn repository() -> RepositoryName {
-    REPOSITORY.parse().expect("a name")
+/// As the clients of these tests see it.
+pub(super) fn view() -> View {
+    relocated(REPOSITORY, ENDPOINT)
 }
 
 pub(super) fn manifest_path(reference: &str) -> String {

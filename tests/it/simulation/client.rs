@@ -9,7 +9,7 @@ use colocate::proxy::{Proxy, ProxyError};
 use http_body_util::BodyExt as _;
 use tokio::time::timeout;
 
-use super::content::{APP, OTHER, content, named, repository, view};
+use super::content::{APP, OTHER, content, named, view};
 use super::upstream::Upstream;
 use crate::support::chance::Chance;
 
@@ -72,8 +72,8 @@ impl Client {
     }
 
     pub(super) async fn manifest(&mut self, reference: &Reference) -> Result<Manifest, ProxyError> {
-        let (view, app) = (view(), repository(APP));
-        let answer = timeout(FOR_EVER, self.proxy.manifest(&view, &app, reference)).await;
+        let view = view(APP);
+        let answer = timeout(FOR_EVER, self.proxy.manifest(&view, reference)).await;
         let manifest = answer.unwrap_or_else(|_| panic!("nobody answers for {reference}"))?.manifest;
         let known =
             content().manifests.get(&manifest.digest).unwrap_or_else(|| panic!("{} is unheard of", manifest.digest));
@@ -85,8 +85,8 @@ impl Client {
     }
 
     async fn head(&mut self, digest: &Digest) {
-        let (view, app) = (view(), repository(APP));
-        let head = timeout(FOR_EVER, self.proxy.blob_head(&view, &app, digest)).await;
+        let view = view(APP);
+        let head = timeout(FOR_EVER, self.proxy.blob_head(&view, digest)).await;
         if let Ok(head) = head.unwrap_or_else(|_| panic!("nobody answers for {digest}")) {
             assert_eq!(head.size, content().blobs[digest].len() as u64);
         }
@@ -95,8 +95,8 @@ impl Client {
     /// Pulls a blob, or a part, or leaves on the way.
     pub(super) async fn blob(&mut self, name: &str, digest: &Digest) -> Ended {
         let bytes = &content().blobs[digest];
-        let (view, repository) = (view(), repository(name));
-        let blob = timeout(FOR_EVER, self.proxy.blob(&view, &repository, digest)).await;
+        let view = view(name);
+        let blob = timeout(FOR_EVER, self.proxy.blob(&view, digest)).await;
         let blob = match blob.unwrap_or_else(|_| panic!("nobody answers for {digest}")) {
             Ok(blob) => blob,
             Err(error) => {

@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 use colocate::body;
 use colocate::cache::MemoryStore;
-use colocate::oci::{Digest, Manifest, MediaType, Reference, RepositoryName};
+use colocate::oci::{Digest, Manifest, MediaType, Reference};
 use colocate::proxy::View;
 
 use super::disk::Disk;
@@ -16,6 +16,7 @@ use crate::support::bundle::{Bundle, BundleBuilder, lock_of};
 use crate::support::chance::Chance;
 use crate::support::layout::Document;
 use crate::support::tarball::noise;
+use crate::support::view;
 
 /// The repository that has everything.
 pub(super) const APP: &str = "acme/app";
@@ -36,12 +37,8 @@ pub(super) struct Content {
     pub(super) relocated: BTreeMap<Digest, Digest>,
 }
 
-pub(super) fn repository(name: &str) -> RepositoryName {
-    name.parse().unwrap()
-}
-
-pub(super) fn view() -> View {
-    View::relocated(ENDPOINT)
+pub(super) fn view(name: &str) -> View {
+    view::relocated(name, ENDPOINT)
 }
 
 /// Makes it all, so that no schedule's time is spent on it.
@@ -106,11 +103,11 @@ fn relocated(content: &Content) -> Vec<Relocated> {
             let tag = format!("v{number}");
             upstream.tag(&tag, *bundle);
             let reference = Reference::Tag(tag.parse().unwrap());
-            let manifest = proxy.manifest(&view(), &repository(APP), &reference).await.unwrap().manifest;
+            let manifest = proxy.manifest(&view(APP), &reference).await.unwrap().manifest;
             assert_ne!(manifest.digest, *bundle, "relocated");
             let mut parts = Vec::new();
             for digest in named(&manifest) {
-                let blob = proxy.blob(&view(), &repository(APP), &digest).await.unwrap();
+                let blob = proxy.blob(&view(APP), &digest).await.unwrap();
                 let bytes = body::collect(blob.body(0..blob.size), usize::MAX).await.unwrap();
                 assert_eq!(Digest::of(&bytes), digest);
                 parts.push((digest, bytes));

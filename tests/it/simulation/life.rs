@@ -19,6 +19,7 @@ use super::content::{APP, OTHER, content};
 use super::disk::Disk;
 use super::upstream::Upstream;
 use crate::support::chance::Chance;
+use crate::support::view::only;
 
 const STEPS: u64 = 30;
 const BOUNDS: Bounds = Bounds { max: 600_000, high: 550_000, low: 300_000 };
@@ -66,7 +67,7 @@ pub(super) fn proxy(
     let metrics = Metrics::new();
     let cache = Cache::new(Arc::new(store.clone()), Arc::clone(&clock), limits, metrics.clone());
     let proxy = Proxy::new(ProxyParts {
-        upstream: Arc::clone(upstream) as _,
+        upstreams: only(Arc::clone(upstream) as _),
         cache: cache.clone(),
         clock,
         relocation: RelocationLimits {

@@ -18,6 +18,7 @@ pub(crate) mod registry;
 pub(crate) mod scripted;
 pub(crate) mod stored;
 pub(crate) mod tarball;
+pub(crate) mod view;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};

@@ -70,7 +70,7 @@ async fn everything_is_listed_and_counted() {
     let find = |digest: Digest| listed.iter().find(|content| content.digest == digest).unwrap();
     let layer = find(image.layer_digest());
     assert_eq!((layer.bytes, layer.kept, layer.pins.as_slice()), (100_000, false, &["acme/copy:v1".to_owned()][..]));
-    let repositories: Vec<&str> = layer.repositories.iter().map(RepositoryName::as_str).collect();
+    let repositories: Vec<&str> = layer.repositories.iter().map(|repository| repository.name.as_str()).collect();
     assert_eq!(repositories, ["acme/app", "acme/copy"]);
     let original = find(bundle.layer_digest());
     assert!(original.kept && original.pins.is_empty());

@@ -39,12 +39,12 @@ async fn a_bundle_comes_with_every_image_and_is_then_served_without_the_registry
     let mut bench = bench;
     bench.restart().await;
     bench.upstream.on("*").fails(Fault::status(500));
-    let (view, repository) = (View::relocated(ENDPOINT), REPOSITORY.parse().unwrap());
-    let served = bench.proxy().manifest(&view, &repository, &"v1".parse().unwrap()).await.unwrap();
+    let view = relocated(REPOSITORY, ENDPOINT);
+    let served = bench.proxy().manifest(&view, &"v1".parse().unwrap()).await.unwrap();
     assert_eq!(Some(served.manifest.digest), warmed.relocated);
     for image in &images {
-        bench.proxy().manifest(&view, &repository, &Reference::Digest(image.digest())).await.unwrap();
-        let blob = bench.proxy().blob(&view, &repository, &image.layer_digest()).await.unwrap();
+        bench.proxy().manifest(&view, &Reference::Digest(image.digest())).await.unwrap();
+        let blob = bench.proxy().blob(&view, &image.layer_digest()).await.unwrap();
         assert_eq!(colocate::body::collect(blob.body(0..blob.size), 1 << 20).await.unwrap(), image.layers[0]);
     }
     let again = bench.warm("acme/app:v1").await.good();

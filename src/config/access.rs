@@ -1,0 +1,177 @@
+//! The section `access`: who may read, and what the combination with the upstreams must be.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::check::{Checker, MAX_FILE_BYTES, glob};
+use super::upstream::{UpstreamConfig, UpstreamPlace};
+use super::values;
+use super::{Glob, raw};
+
+/// Who may read what.
+#[derive(Clone, Debug)]
+pub struct AccessConfig {
+    /// How clients show who they are.
+    pub mode: AccessMode,
+    /// How long the upstream's word on what a client may read is believed.
+    pub verdict_ttl: Duration,
+    /// What they may do, the first that matches; without any, everybody who was let in may pull.
+    pub rules: Vec<AccessRule>,
+}
+
+/// How clients show who they are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AccessMode {
+    /// They do not.
+    Open,
+    /// By a user name and a password from a file as Apache's `htpasswd -B` writes it.
+    Htpasswd(PathBuf),
+    /// By a client certificate.
+    Certificate,
+    /// By whatever credential the upstream takes.
+    Upstream,
+}
+
+/// One rule.
+#[derive(Clone, Debug)]
+pub struct AccessRule {
+    /// For whom.
+    pub identity: Glob,
+    /// In which registry.
+    pub registry: Glob,
+    /// In which repository, as that registry names it.
+    pub repository: Glob,
+    /// What is allowed; nothing else is.
+    pub allow: Vec<Action>,
+}
+
+/// What can be done with a repository.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Action {
+    /// Reading.
+    Pull,
+    /// Writing.
+    Push,
+    /// Taking away.
+    Delete,
+}
+
+impl Checker {
+    /// Checks the section, and whether it goes together with these upstreams.
+    pub(super) fn access(&mut self, raw: raw::Access, upstreams: &[(String, &UpstreamConfig)]) -> AccessConfig {
+        let word = self.setting("access.mode", raw.mode, "open", |text| match text {
+            "open" | "htpasswd" | "certificate" | "upstream" => Ok(text.to_owned()),
+            _ => Err(format!("`{text}` is none of open, htpasswd, certificate and upstream")),
+        });
+        let public = self.setting("access.allow_public", raw.allow_public, "false", values::boolean);
+        let given = raw.htpasswd.is_some();
+        let file = self.optional("access.htpasswd", raw.htpasswd, |file| {
+            values::read_file(Path::new(file), MAX_FILE_BYTES).map(|_| PathBuf::from(file))
+        });
+        if given && word != "htpasswd" {
+            self.problem("access.htpasswd", "is read only with `access.mode: htpasswd`; say so, or remove it");
+        }
+        let mode = match word.as_str() {
+            "htpasswd" => {
+                if !given {
+                    self.problem("access.htpasswd", "is needed: the file with users, as `htpasswd -B` writes it");
+                }
+                AccessMode::Htpasswd(file.unwrap_or_default())
+            }
+            "certificate" => AccessMode::Certificate,
+            "upstream" => AccessMode::Upstream,
+            _ => AccessMode::Open,
+        };
+        let rules: Vec<AccessRule> = raw
+            .rules
+            .unwrap_or_default()
+            .into_iter()
+            .enumerate()
+            .map(|(index, raw)| self.access_rule(index, raw))
+            .collect();
+        match mode {
+            AccessMode::Open if !public => self.open(upstreams),
+            AccessMode::Upstream => self.judged_upstream(upstreams, &rules),
+            _ => {}
+        }
+        AccessConfig {
+            mode,
+            verdict_ttl: self.setting("access.verdict_ttl", raw.verdict_ttl, "60s", values::duration),
+            rules,
+        }
+    }
+
+    fn open(&mut self, upstreams: &[(String, &UpstreamConfig)]) {
+        let with: Vec<String> = upstreams
+            .iter()
+            .filter(|(_, upstream)| upstream.credentials.is_some() || upstream.identity.is_some())
+            .map(|(path, upstream)| match upstream.credentials {
+                Some(_) => format!("`{path}.credentials`"),
+                None => format!("`{path}.tls`"),
+            })
+            .collect();
+        if !with.is_empty() {
+            let with = with.join(" and ");
+            let reason = format!(
+                "must be true: `access.mode: open` lets everyone who reaches `listen` read whatever {with} can read; \
+                 say so, choose another mode, or remove the credentials"
+            );
+            self.problem("access.allow_public", reason);
+        }
+    }
+
+    /// Where clients' own credentials are what counts, they must have somewhere to go, and only one place.
+    fn judged_upstream(&mut self, upstreams: &[(String, &UpstreamConfig)], rules: &[AccessRule]) {
+        for (path, upstream) in upstreams {
+            if matches!(upstream.place, UpstreamPlace::Layout(_)) {
+                let reason = "is a directory, which cannot tell who may read; choose another `access.mode`";
+                self.problem(format!("{path}.url"), reason);
+            }
+            if upstream.credentials.is_some() {
+                let reason = "are never used with `access.mode: upstream`, where clients' own are; remove them";
+                self.problem(format!("{path}.credentials"), reason);
+            }
+        }
+        let shared: Vec<&str> = upstreams
+            .iter()
+            .filter(|(_, upstream)| upstream.client_credentials && upstream.hosts.is_empty())
+            .map(|(path, _)| path.as_str())
+            .collect();
+        if let [first, others @ ..] = shared.as_slice()
+            && !others.is_empty()
+        {
+            let others = others.join(" and ");
+            let reason = format!(
+                "must be true for one only of `{first}` and `{others}`: with `access.mode: upstream`, what a client \
+                 says to this host would otherwise be told to several registries; give each its own `hosts`, or set \
+                 it to false where clients are to be anonymous"
+            );
+            self.problem(format!("{first}.client_credentials"), reason);
+        }
+        for (index, rule) in rules.iter().enumerate() {
+            if rule.identity != Glob::any() {
+                let reason = "cannot be told with `access.mode: upstream`: who clients are is known upstream alone; \
+                              leave it out";
+                self.problem(format!("access.rules[{index}].identity"), reason);
+            }
+        }
+    }
+
+    fn access_rule(&mut self, index: usize, raw: raw::AccessRule) -> AccessRule {
+        let path = format!("access.rules[{index}]");
+        if raw.allow.is_none() {
+            self.problem(&path, "says nothing; add `allow: [pull]`, or `allow: []` for nothing at all");
+        }
+        AccessRule {
+            identity: self.setting(&format!("{path}.identity"), raw.identity, "**", glob),
+            registry: self.setting(&format!("{path}.registry"), raw.registry, "**", glob),
+            repository: self.setting(&format!("{path}.repository"), raw.repository, "**", glob),
+            allow: self.list(&format!("{path}.allow"), raw.allow, |text| match text {
+                "pull" => Ok(Action::Pull),
+                "push" => Ok(Action::Push),
+                "delete" => Ok(Action::Delete),
+                _ => Err(format!("`{text}` is none of pull, push and delete")),
+            }),
+        }
+    }
+}
