@@ -190,8 +190,7 @@ fn registry(url: &Url, config: &UpstreamConfig, metrics: Metrics) -> Result<Regi
         _ => None,
     });
     RegistryUpstream::new(RegistryConfig {
-        url: url.clone(),
-        credentials,
+        credentials: credentials.into(),
         realm_hosts: config.realms.iter().map(ToString::to_string).collect(),
         extra_ca: config.extra_ca.clone(),
         timeouts: Timeouts {
@@ -201,6 +200,7 @@ fn registry(url: &Url, config: &UpstreamConfig, metrics: Metrics) -> Result<Regi
         },
         concurrency: config.concurrency,
         metrics,
+        ..RegistryConfig::new(url.clone())
     })
 }
 

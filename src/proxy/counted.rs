@@ -7,7 +7,7 @@ use http_body_util::BodyExt;
 use crate::body::BoxFuture;
 use crate::oci::{Digest, Manifest, Reference, RepositoryName};
 use crate::telemetry::Metrics;
-use crate::upstream::{Blob, ManifestHead, TagList, TagPage, Upstream, UpstreamError};
+use crate::upstream::{Blob, ClientCredential, ManifestHead, TagList, TagPage, Upstream, UpstreamError};
 
 pub(super) struct Counted {
     pub(super) upstream: Arc<dyn Upstream>,
@@ -82,6 +82,15 @@ impl Upstream for Counted {
         page: &'a TagPage,
     ) -> BoxFuture<'a, Result<TagList, UpstreamError>> {
         Box::pin(async move { self.count("tags", self.upstream.tags(repository, page).await) })
+    }
+
+    fn ping<'a>(&'a self) -> BoxFuture<'a, Result<(), UpstreamError>> {
+        Box::pin(async move { self.count("ping", self.upstream.ping().await) })
+    }
+
+    fn for_client(&self, credential: &ClientCredential) -> Option<Arc<dyn Upstream>> {
+        let upstream = self.upstream.for_client(credential)?;
+        Some(Arc::new(Self { upstream, metrics: self.metrics.clone() }))
     }
 
     fn name(&self) -> &str {

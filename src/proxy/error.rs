@@ -86,16 +86,19 @@ impl ProxyError {
         let message = match upstream {
             // What it says names a file of this machine's.
             U::Io { .. } => self.to_string(),
+            // No doing of the registry's.
+            U::Credentials { .. } => upstream.to_string(),
             upstream => format!("{self}: {upstream}"),
         };
         match upstream {
-            U::Unauthorized => (StatusCode::UNAUTHORIZED, ErrorDocument::new(&ErrorCode::Unauthorized, message)),
+            U::Unauthorized { .. } => (StatusCode::UNAUTHORIZED, ErrorDocument::new(&ErrorCode::Unauthorized, message)),
             U::Denied => (StatusCode::FORBIDDEN, ErrorDocument::new(&ErrorCode::Denied, message)),
             U::RateLimited { .. } => {
                 (StatusCode::TOO_MANY_REQUESTS, ErrorDocument::new(&ErrorCode::TooManyRequests, message))
             }
             U::Unavailable { .. } => (StatusCode::SERVICE_UNAVAILABLE, ErrorDocument::unknown(message)),
             U::Timeout { .. } => (StatusCode::GATEWAY_TIMEOUT, ErrorDocument::unknown(message)),
+            U::Credentials { .. } => (StatusCode::INTERNAL_SERVER_ERROR, ErrorDocument::unknown(message)),
             _ => (StatusCode::BAD_GATEWAY, ErrorDocument::unknown(message)),
         }
     }
@@ -162,6 +165,7 @@ impl ProxyError {
     pub fn side(&self) -> Side {
         match self {
             Self::NotFound { .. } => Side::Downstream,
+            Self::Upstream(UpstreamError::Credentials { .. }) => Side::Internal,
             Self::Upstream(_) | Self::Undecided(_) => Side::Upstream,
             Self::Cache(_) => Side::Internal,
         }

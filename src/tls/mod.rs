@@ -3,11 +3,13 @@
 //! One provider, aws-lc-rs, named explicitly everywhere: with a process-wide default, a test or a library
 //! that installs another one would decide what this program speaks.
 //!
-//! Left out: verifying clients by certificate, and any way to turn verification of upstreams off. An
-//! upstream with a certificate of its own is trusted by naming its CA.
+//! Verification of an upstream can be turned off ([`Verification::Nothing`]); an upstream with a certificate of its own
+//! is better trusted by naming its CA.
+//!
+//! Left out: verifying clients by certificate.
 
 mod client;
 mod server;
 
-pub use client::{TlsError, client_config, read_certificates};
+pub use client::{ClientIdentity, TlsError, Verification, client_config, read_certificates};
 pub use server::acceptor;

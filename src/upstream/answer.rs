@@ -1,13 +1,15 @@
 //! What the head of an upstream's answer means.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::StatusCode;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName};
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::timeout;
 
-use super::error::UpstreamError;
+use super::challenges::Challenges;
+use super::error::{TimeoutStage, UpstreamError};
 use super::retry_after::retry_after;
 use super::transport::Answer;
 use crate::body::{BoxError, CollectError, collect};
@@ -15,6 +17,8 @@ use crate::oci::{Digest, ErrorCode, ErrorDocument, MediaType};
 
 /// How much of an error's body is read; an error document has some hundred bytes.
 const MAX_ERROR_BYTES: usize = 64 << 10;
+/// How long an error's body may take, which says little.
+const ERROR_DEADLINE: Duration = Duration::from_secs(10);
 /// How much of an upstream's header comes back in a message.
 const MAX_QUOTED_CHARS: usize = 80;
 
@@ -59,9 +63,15 @@ impl Answer {
         }
     }
 
-    /// The whole body, for small ones.
-    pub(super) async fn collect(self, cap: usize) -> Result<Bytes, UpstreamError> {
-        collect(self.body, cap).await.map_err(|error| match error {
+    /// What a 401 wants to see.
+    pub(super) fn challenges(&self) -> Challenges {
+        Challenges::of(&self.head.headers, &self.realms)
+    }
+
+    /// The whole body, for small ones: within `patience`, as it may drip for as long as it likes.
+    pub(super) async fn collect(self, cap: usize, patience: Duration) -> Result<Bytes, UpstreamError> {
+        let body = timeout(patience, collect(self.body, cap)).await;
+        body.map_err(|_| UpstreamError::Timeout { what: TimeoutStage::Body })?.map_err(|error| match error {
             CollectError::TooLarge { cap } => UpstreamError::TooLarge { limit: cap as u64 },
             CollectError::Body(cause) => from_box(cause),
         })
@@ -72,7 +82,8 @@ impl Answer {
         let (status, retry_after) = (self.head.status, retry_after(&self.head.headers, SystemTime::now()));
         // Some statuses need no reading, but a body read to its end leaves a connection to use again.
         let (foreign, sent) = (self.foreign, self.sent.clone());
-        let body = self.collect(MAX_ERROR_BYTES).await.unwrap_or_default();
+        let challenges = if status == StatusCode::UNAUTHORIZED { self.challenges() } else { Challenges::default() };
+        let body = self.collect(MAX_ERROR_BYTES, ERROR_DEADLINE).await.unwrap_or_default();
         if let Some(document) = ErrorDocument::parse(&body) {
             let (code, message) = (quoted(&document.code), quoted(&document.message));
             tracing::debug!(status = status.as_u16(), code, message, "upstream explained an error");
@@ -94,7 +105,7 @@ impl Answer {
                 sent.too_many(retry_after);
                 limited()
             }
-            StatusCode::UNAUTHORIZED => UpstreamError::Unauthorized,
+            StatusCode::UNAUTHORIZED => UpstreamError::Unauthorized { challenges },
             StatusCode::FORBIDDEN => UpstreamError::Denied,
             _ if status.is_server_error() => {
                 if says(&[ErrorCode::ManifestUnknown, ErrorCode::BlobUnknown, ErrorCode::NameUnknown]) {

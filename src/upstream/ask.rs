@@ -10,10 +10,11 @@ use crate::oci::{Digest, MANIFEST_ACCEPT, Reference, RepositoryName};
 /// What is sent as `User-Agent`.
 pub(super) const AGENT: &str = concat!("colocate/", env!("CARGO_PKG_VERSION"));
 
-/// One request for something in a repository.
+/// One request for something in a repository, or for nothing.
 pub(super) struct Ask<'a> {
     pub(super) method: Method,
-    pub(super) repository: &'a RepositoryName,
+    /// Which repository; none for a request that only shows who asks.
+    pub(super) repository: Option<&'a RepositoryName>,
     what: What<'a>,
 }
 
@@ -21,19 +22,25 @@ enum What<'a> {
     Manifest(&'a Reference),
     Blob { digest: &'a Digest, offset: u64 },
     Tags(&'a TagPage),
+    Nothing,
 }
 
 impl<'a> Ask<'a> {
     pub(super) fn manifest(method: Method, repository: &'a RepositoryName, reference: &'a Reference) -> Self {
-        Self { method, repository, what: What::Manifest(reference) }
+        Self { method, repository: Some(repository), what: What::Manifest(reference) }
     }
 
     pub(super) fn blob(method: Method, repository: &'a RepositoryName, digest: &'a Digest, offset: u64) -> Self {
-        Self { method, repository, what: What::Blob { digest, offset } }
+        Self { method, repository: Some(repository), what: What::Blob { digest, offset } }
     }
 
     pub(super) fn tags(repository: &'a RepositoryName, page: &'a TagPage) -> Self {
-        Self { method: Method::GET, repository, what: What::Tags(page) }
+        Self { method: Method::GET, repository: Some(repository), what: What::Tags(page) }
+    }
+
+    /// Whether the registry is there, and takes the credentials (distribution spec, end-1).
+    pub(super) fn ping() -> Self {
+        Self { method: Method::GET, repository: None, what: What::Nothing }
     }
 
     /// Whether the answer may be long.
@@ -44,7 +51,8 @@ impl<'a> Ask<'a> {
     /// The URL, where `base` ends in `/v2/`. Names, tags and digests are valid by type and need no escaping.
     pub(super) fn url(&self, base: &Url) -> Url {
         let mut url = base.clone();
-        let (prefix, repository) = (base.path(), self.repository);
+        let Some(repository) = self.repository else { return url };
+        let prefix = base.path();
         match &self.what {
             What::Manifest(reference) => url.set_path(&format!("{prefix}{repository}/manifests/{reference}")),
             What::Blob { digest, .. } => url.set_path(&format!("{prefix}{repository}/blobs/{digest}")),
@@ -57,6 +65,7 @@ impl<'a> Ask<'a> {
                     url.query_pairs_mut().append_pair("last", last);
                 }
             }
+            What::Nothing => {}
         }
         url
     }
@@ -65,7 +74,7 @@ impl<'a> Ask<'a> {
         let mut headers = HeaderMap::new();
         let accept = match self.what {
             What::Manifest(_) => MANIFEST_ACCEPT,
-            What::Blob { .. } => "*/*",
+            What::Blob { .. } | What::Nothing => "*/*",
             What::Tags(_) => "application/json",
         };
         headers.insert(ACCEPT, HeaderValue::from_static(accept));

@@ -27,14 +27,7 @@ pub(super) enum Challenge {
 impl Challenge {
     /// The best challenge there is: a token before a password, as the token is worth less to a thief.
     pub(super) fn choose(headers: &HeaderMap) -> Option<Self> {
-        let offers: Vec<Offer> = headers
-            .get_all(WWW_AUTHENTICATE)
-            .iter()
-            .filter_map(|line| line.to_str().ok())
-            .filter(|line| line.len() <= MAX_LINE_BYTES)
-            .flat_map(parse)
-            .take(MAX_CHALLENGES)
-            .collect();
+        let offers = offers(headers);
         let bearer = offers.iter().find_map(|offer| {
             let realm = offer.is("bearer").then(|| offer.parameter("realm")).flatten()?;
             Some(Self::Bearer { realm, service: offer.parameter("service"), scope: offer.parameter("scope") })
@@ -43,18 +36,32 @@ impl Challenge {
     }
 }
 
+/// The challenges of an answer, in order.
+pub(super) fn offers(headers: &HeaderMap) -> Vec<Offer> {
+    headers
+        .get_all(WWW_AUTHENTICATE)
+        .iter()
+        .filter_map(|line| line.to_str().ok())
+        .filter(|line| line.len() <= MAX_LINE_BYTES)
+        .flat_map(parse)
+        .take(MAX_CHALLENGES)
+        .collect()
+}
+
+/// One challenge, as it was sent.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Offer {
-    scheme: String,
-    parameters: Vec<(String, String)>,
+pub(super) struct Offer {
+    pub(super) scheme: String,
+    /// In order, without quotes.
+    pub(super) parameters: Vec<(String, String)>,
 }
 
 impl Offer {
-    fn is(&self, scheme: &str) -> bool {
+    pub(super) fn is(&self, scheme: &str) -> bool {
         self.scheme.eq_ignore_ascii_case(scheme)
     }
 
-    fn parameter(&self, name: &str) -> Option<String> {
+    pub(super) fn parameter(&self, name: &str) -> Option<String> {
         let found = self.parameters.iter().find(|(key, _)| key.eq_ignore_ascii_case(name));
         found.map(|(_, value)| value.clone()).filter(|value| !value.is_empty())
     }

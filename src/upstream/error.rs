@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use http::StatusCode;
 
+use super::challenges::Challenges;
+use super::credential::CredentialError;
 use super::quota::Quota;
 use crate::oci::Digest;
 
@@ -19,7 +21,10 @@ pub enum UpstreamError {
     /// It is not there: a 404, or a 5xx whose body says `MANIFEST_UNKNOWN`, `BLOB_UNKNOWN` or `NAME_UNKNOWN`.
     NotFound,
     /// A 401, with the freshest credential there is.
-    Unauthorized,
+    Unauthorized {
+        /// What the upstream would see instead.
+        challenges: Challenges,
+    },
     /// A 403, with the freshest credential there is.
     Denied,
     /// Too many requests.
@@ -87,6 +92,12 @@ pub enum UpstreamError {
         /// That offset.
         offset: u64,
     },
+    /// Who the proxy is to the upstream could not be found out: the file or program that knows failed, and nothing was
+    /// sent. Neither the upstream's doing nor the client's.
+    Credentials {
+        /// What failed.
+        cause: Arc<CredentialError>,
+    },
     /// A file of a layout cannot be read.
     Io {
         /// The file, and what is wrong with it.
@@ -105,6 +116,8 @@ pub enum TimeoutStage {
     Response,
     /// The next bytes of the body.
     Body,
+    /// A token, from the upstream's token server.
+    Token,
 }
 
 /// Why a redirect is not followed.
@@ -128,7 +141,7 @@ impl UpstreamError {
 
     /// Whether the upstream does not let this proxy have it, whether or not it is there.
     pub fn is_forbidden(&self) -> bool {
-        matches!(self, Self::Unauthorized | Self::Denied)
+        matches!(self, Self::Unauthorized { .. } | Self::Denied)
     }
 
     /// Whether the request was not even sent, because the upstream asks to be left alone.
@@ -149,7 +162,7 @@ impl UpstreamError {
         match self {
             _ if self.is_held_back() => None,
             Self::NotFound => Some(StatusCode::NOT_FOUND),
-            Self::Unauthorized => Some(StatusCode::UNAUTHORIZED),
+            Self::Unauthorized { .. } => Some(StatusCode::UNAUTHORIZED),
             Self::Denied => Some(StatusCode::FORBIDDEN),
             Self::RateLimited { .. } => Some(StatusCode::TOO_MANY_REQUESTS),
             Self::Unavailable { status, .. } | Self::UnexpectedStatus { status } => Some(*status),
@@ -161,7 +174,7 @@ impl UpstreamError {
     pub fn label(&self) -> &'static str {
         match self {
             Self::NotFound => "not_found",
-            Self::Unauthorized => "unauthorized",
+            Self::Unauthorized { .. } => "unauthorized",
             Self::Denied => "denied",
             Self::RateLimited { .. } => "rate_limited",
             Self::Unavailable { .. } => "unavailable",
@@ -174,6 +187,7 @@ impl UpstreamError {
             Self::TooLarge { .. } => "too_large",
             Self::Redirect { .. } => "redirect",
             Self::RangeNotSatisfiable { .. } => "range_not_satisfiable",
+            Self::Credentials { .. } => "credentials",
             Self::Io { .. } => "unreadable",
         }
     }
@@ -202,15 +216,21 @@ impl UpstreamError {
             | Self::Interrupted { .. }
             | Self::Io { .. } => true,
             Self::NotFound
-            | Self::Unauthorized
+            | Self::Unauthorized { .. }
             | Self::Denied
             | Self::UnexpectedStatus { .. }
             | Self::Malformed { .. }
             | Self::DigestMismatch { .. }
             | Self::TooLarge { .. }
             | Self::Redirect { .. }
-            | Self::RangeNotSatisfiable { .. } => false,
+            | Self::RangeNotSatisfiable { .. }
+            | Self::Credentials { .. } => false,
         }
+    }
+
+    /// A 401 of which nothing more is known.
+    pub(super) fn unauthorized() -> Self {
+        Self::Unauthorized { challenges: Challenges::default() }
     }
 
     pub(super) fn malformed(what: impl Into<String>) -> Self {
@@ -231,7 +251,7 @@ impl fmt::Display for UpstreamError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotFound => f.write_str("the upstream does not have it"),
-            Self::Unauthorized => f.write_str("the upstream wants other credentials"),
+            Self::Unauthorized { .. } => f.write_str("the upstream wants other credentials"),
             Self::Denied => f.write_str("the upstream denies access"),
             Self::RateLimited { .. } => f.write_str("the upstream limits how often it may be asked"),
             Self::Unavailable { status, .. } => write!(f, "the upstream is not available (it answered {status})"),
@@ -240,6 +260,7 @@ impl fmt::Display for UpstreamError {
                 TimeoutStage::Connect => f.write_str("connecting to the upstream took too long"),
                 TimeoutStage::Response => f.write_str("the upstream took too long to answer"),
                 TimeoutStage::Body => f.write_str("the upstream stopped sending"),
+                TimeoutStage::Token => f.write_str("the upstream's token server took too long"),
             },
             Self::Connect { .. } => f.write_str("the upstream cannot be reached"),
             Self::Interrupted { .. } => f.write_str("the connection to the upstream broke"),
@@ -257,6 +278,7 @@ impl fmt::Display for UpstreamError {
                 RedirectProblem::Downgrade => f.write_str("the upstream redirects from https to http"),
             },
             Self::RangeNotSatisfiable { offset } => write!(f, "the upstream has nothing from byte {offset} on"),
+            Self::Credentials { .. } => f.write_str("this proxy could not obtain its own credentials for the upstream"),
             Self::Io { what, .. } => f.write_str(what),
         }
     }
@@ -267,6 +289,7 @@ impl Error for UpstreamError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Connect { cause } | Self::Interrupted { cause } => Some(&**cause),
+            Self::Credentials { cause } => Some(&**cause),
             Self::Io { cause, .. } => Some(&**cause),
             _ => None,
         }

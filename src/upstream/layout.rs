@@ -14,7 +14,7 @@ use serde::Deserialize;
 use super::error::UpstreamError;
 use super::layout_index::{LayoutIndex, Part, reach, repository_from};
 use super::manifest_answer::verify;
-use super::{Blob, ManifestHead, TagList, TagPage, Upstream};
+use super::{Blob, ClientCredential, ManifestHead, TagList, TagPage, Upstream};
 use crate::body::{BoxError, BoxFuture, sized};
 use crate::oci::{Digest, MAX_MANIFEST_BYTES, Manifest, MediaType, Reference, RepositoryName};
 
@@ -265,6 +265,14 @@ impl Upstream for LayoutUpstream {
     ) -> BoxFuture<'a, Result<TagList, UpstreamError>> {
         let (repository, page) = (repository.clone(), page.clone());
         Box::pin(self.run(move |inner| inner.tags(&repository, &page)))
+    }
+
+    fn ping<'a>(&'a self) -> BoxFuture<'a, Result<(), UpstreamError>> {
+        Box::pin(async { Ok(()) })
+    }
+
+    fn for_client(&self, _: &ClientCredential) -> Option<Arc<dyn Upstream>> {
+        None
     }
 
     fn name(&self) -> &str {

@@ -6,11 +6,16 @@
 //! verified here: whoever stores it hashes it, and holds back the end until the digest matches.
 //!
 //! The way of a request to a registry: [`RegistryUpstream`] builds the URL and takes a permit ·
-//! `auth` adds the repository's token, if there is one · `courtesy` keeps it from a host that asked to be left alone
-//! (429, `Retry-After`, a `quota` that is used up) · `transport` sends it, retries a stale connection,
+//! `auth` asks `credential` who is asking, and adds the repository's token, if there is one · `courtesy` keeps it from a
+//! host that asked to be left alone (429, `Retry-After`, a `quota` that is used up) · `transport` sends it, through the
+//! HTTP proxy that `egress` knows, if any, retries a stale connection,
 //! follows redirects, and watches every wait with a timeout · a 401 goes back to `auth`, which reads it
-//! (`challenge`), judges where it leads (`realm`) and fetches a new `token`, once · `answer` turns any other
-//! status into an [`UpstreamError`].
+//! (`challenge`), judges where it leads (`realm`) and fetches a new `token` (`token_server`), once · `answer` turns any
+//! other status into an [`UpstreamError`].
+//!
+//! An upstream may have many *faces* ([`Upstream::for_client`]): it spoken to as one client each, who sees what the
+//! upstream lets that client see.
+//!
 //! [`LayoutUpstream`] reads files in blocking threads; `layout_index` knows which repository may show which
 //! digest.
 //!
@@ -21,8 +26,12 @@ mod answer;
 mod ask;
 mod auth;
 mod challenge;
+mod challenges;
 mod courtesy;
+mod credential;
+mod egress;
 mod error;
+mod face;
 mod layout;
 mod layout_index;
 mod manifest_answer;
@@ -32,18 +41,24 @@ mod registry;
 mod retry_after;
 mod tag_list;
 mod token;
+mod token_server;
 mod transport;
 mod watched;
+
+use std::sync::Arc;
 
 use crate::body::{Body, BoxFuture};
 use crate::oci::{Digest, Manifest, MediaType, Reference, RepositoryName};
 
-pub use auth::Credentials;
+pub use challenges::Challenges;
+pub use credential::{CredentialError, CredentialSource, Credentials, DockerConfig, HelperConfig, HelperProblem};
+pub use egress::{Egress, EgressError, ProxyVariables};
 pub use error::{RedirectProblem, TimeoutStage, UpstreamError};
+pub use face::ClientCredential;
 pub use layout::{LayoutNaming, LayoutUpstream};
 pub use quota::{Figure, Quota};
 pub use registry::{RegistryConfig, RegistryConfigError, RegistryUpstream};
-pub use transport::Timeouts;
+pub use transport::{Timeouts, VIEW};
 
 /// Something that holds repositories of manifests and blobs.
 ///
@@ -88,6 +103,17 @@ pub trait Upstream: Send + Sync + 'static {
         repository: &'a RepositoryName,
         page: &'a TagPage,
     ) -> BoxFuture<'a, Result<TagList, UpstreamError>>;
+
+    /// Whether it can be asked, and takes the credentials it is asked with.
+    ///
+    /// [`UpstreamError::Unauthorized`] says that it does not, or wants some: so a client's password is tried.
+    fn ping<'a>(&'a self) -> BoxFuture<'a, Result<(), UpstreamError>>;
+
+    /// The same upstream asked as a client; nothing if it cannot tell clients apart.
+    ///
+    /// It shares connections, limits and courtesy with this one, and no credential, token or header: neither this one's
+    /// nor another client's.
+    fn for_client(&self, credential: &ClientCredential) -> Option<Arc<dyn Upstream>>;
 
     /// The host, or the path, for logs and explanations; never with a credential in it.
     fn name(&self) -> &str;

@@ -1,15 +1,17 @@
-//! Which token servers are asked, and which of them get the password.
+//! Which token servers are asked, which of them get the password, and to which of them clients may be sent.
 //!
 //! An upstream says in its challenge where tokens are to be had, so a forged challenge could send the
-//! operator's password anywhere. [`Realms`] decides, from configuration alone:
+//! operator's password anywhere, and a client's own. [`Realms`] decides, from configuration alone:
 //!
-//! | realm | credentials | asked at all |
-//! |---|---|---|
-//! | the upstream's own host, or one on the list | yes, unless the way there is http and the upstream's is https | yes |
-//! | any other host | never | anonymously; over http only if the upstream itself is http |
+//! | realm | credentials | client certificate | certificate verified | asked at all |
+//! |---|---|---|---|---|
+//! | the upstream's own host | yes, unless the way there is http and the upstream's is https | yes | as configured | yes |
+//! | a host on the list | likewise | yes | always | yes; over http only if the upstream itself is http |
+//! | any other host | never | never | always | anonymously; over http only if the upstream itself is http |
 //!
 //! The answer of a token server is read as a token and goes nowhere but to the upstream that named the
-//! server. Token servers' redirects are not followed.
+//! server. Token servers' redirects are not followed. A challenge is passed on to a client only if its realm is of the
+//! first two kinds.
 
 use url::Url;
 
@@ -22,9 +24,20 @@ pub(super) struct Realms {
     pub(super) allowed: Vec<String>,
 }
 
+/// What a host is to an upstream, and so what it may see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// The upstream's own.
+    Own,
+    /// On the operator's list.
+    Listed,
+    /// Neither, or reached less safely than the upstream.
+    Foreign,
+}
+
 impl Realms {
-    /// Whether the credentials may go to `realm`; an error if it must not be asked at all.
-    pub(super) fn judge(&self, realm: &Url) -> Result<bool, UpstreamError> {
+    /// What the host of `realm` is; an error if it must not be asked at all.
+    pub(super) fn judge(&self, realm: &Url) -> Result<Standing, UpstreamError> {
         let refused = |why: &str| Err(UpstreamError::malformed(format!("sends clients for tokens to {why}")));
         let Some(host) = realm.host_str().filter(|_| matches!(realm.scheme(), "http" | "https")) else {
             return refused("something that is no http or https URL");
@@ -42,7 +55,17 @@ impl Realms {
         if !as_safe && !own {
             return refused("another host over http");
         }
-        Ok((own || listed) && as_safe)
+        Ok(match () {
+            () if !as_safe => Standing::Foreign,
+            () if own => Standing::Own,
+            () if listed => Standing::Listed,
+            () => Standing::Foreign,
+        })
+    }
+
+    /// What the host that a request is redirected to is: only the upstream's own origin is its own.
+    pub(super) fn redirected(&self, to: &Url) -> Standing {
+        if to.origin() == self.upstream.origin() { Standing::Own } else { Standing::Foreign }
     }
 }
 
@@ -55,7 +78,7 @@ mod tests {
         let judge = |upstream: &str, realm: &str| {
             let allowed = vec!["auth.docker.io".to_owned(), "tokens.example:8443".to_owned()];
             let realms = Realms { upstream: upstream.parse().expect("a URL"), allowed };
-            realms.judge(&realm.parse().expect("a URL")).ok()
+            realms.judge(&realm.parse().expect("a URL")).ok().map(|standing| standing != Standing::Foreign)
         };
         let https = "https://registry.example";
         assert_eq!(judge(https, "https://registry.example/token"), Some(true));

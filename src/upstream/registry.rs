@@ -9,40 +9,52 @@ use http::{Method, StatusCode};
 use http_body_util::BodyExt as _;
 use rustls::pki_types::CertificateDer;
 use tokio::sync::Semaphore;
-use tokio::time::timeout;
 use url::Url;
 
 use super::ask::Ask;
-use super::auth::{Authenticator, Credentials};
+use super::auth::Authenticator;
 use super::courtesy::Courtesy;
-use super::error::{TimeoutStage, UpstreamError};
+use super::credential::{CredentialSource, Source};
+use super::egress::Egress;
+use super::error::UpstreamError;
+use super::face::ClientCredential;
 use super::manifest_answer::{check_type, told, verify};
 use super::realm::Realms;
 use super::tag_list;
-use super::transport::{Answer, Timeouts, Transport};
+use super::transport::{Answer, Timeouts, TlsConfigs, Transport};
 use super::{Blob, ManifestHead, TagList, TagPage, Upstream};
 use crate::body::{BoxError, BoxFuture};
 use crate::oci::{Digest, MAX_MANIFEST_BYTES, Manifest, Reference, RepositoryName};
 use crate::telemetry::Metrics;
-use crate::tls::{TlsError, client_config};
+use crate::tls::{ClientIdentity, TlsError, Verification, client_config};
 
 /// Requests at once, of each kind. Registries throttle by client; a hundred layers at once gain nothing.
 const DEFAULT_CONCURRENCY: usize = 64;
 
 /// How long the bytes of a manifest may take, of which there are at most 4 MiB.
 const MANIFEST_DEADLINE: Duration = Duration::from_secs(60);
+/// The same for a page of tags, of at most 8 MiB.
+const TAGS_DEADLINE: Duration = Duration::from_secs(60);
+/// How much of the answer to a ping is read, and for how long: a registry's has two bytes.
+const PING: (usize, Duration) = (64 << 10, Duration::from_secs(10));
 
 /// Where a registry is, and how it is spoken to.
 #[derive(Clone, Debug)]
 pub struct RegistryConfig {
     /// `http` or `https`, host, port, and what stands in front of `/v2/`, if anything does.
     pub url: Url,
-    /// For registries that want them; tokens are asked for anonymously without.
-    pub credentials: Option<Credentials>,
+    /// Who this proxy is to the registry.
+    pub credentials: CredentialSource,
+    /// The certificate shown to the registry and to the token servers in `realm_hosts` if they ask for one (mTLS).
+    pub identity: Option<ClientIdentity>,
     /// Token servers that may have the credentials, as `host` or `host:port`, besides the registry's own host.
     pub realm_hosts: Vec<String>,
     /// CAs trusted besides the system's.
     pub extra_ca: Vec<CertificateDer<'static>>,
+    /// Whether the certificate of the registry's own host is verified. Other hosts' are in any case.
+    pub verify: bool,
+    /// How the registry, its token servers and what it redirects to are reached.
+    pub egress: Egress,
     /// How long each step may take.
     pub timeouts: Timeouts,
     /// How many blobs may be on their way at once, and, apart from them, how many other requests; at least 1.
@@ -56,9 +68,12 @@ impl RegistryConfig {
     pub fn new(url: Url) -> Self {
         Self {
             url,
-            credentials: None,
+            credentials: CredentialSource::Anonymous,
+            identity: None,
             realm_hosts: Vec::new(),
             extra_ca: Vec::new(),
+            verify: true,
+            egress: Egress::direct(),
             timeouts: Timeouts::default(),
             concurrency: DEFAULT_CONCURRENCY,
             metrics: Metrics::new(),
@@ -75,18 +90,29 @@ pub enum RegistryConfigError {
          credentials have their own keys"
     )]
     Url,
-    /// A CA that cannot be used.
+    /// A token that no header can carry.
+    #[error("the upstream's token has characters that cannot be sent; it should be one word, without a line's end")]
+    Token,
+    /// A CA or a client certificate that cannot be used.
     #[error("TLS for the upstream cannot be set up")]
     Tls(#[from] TlsError),
 }
 
-/// An OCI registry over HTTP or HTTPS.
+/// An OCI registry over HTTP or HTTPS, spoken to as the proxy itself or as one of its clients.
+///
+/// Clones share everything.
+#[derive(Clone)]
 pub struct RegistryUpstream {
+    shared: Arc<Shared>,
+    authenticator: Arc<Authenticator>,
+}
+
+/// What all faces of a registry have in common.
+struct Shared {
     name: String,
     // With the path ending in `/v2/`.
     base: Url,
     transport: Transport,
-    authenticator: Authenticator,
     // Two, so that a queue of large blobs never keeps a HEAD waiting.
     blobs: Arc<Semaphore>,
     others: Arc<Semaphore>,
@@ -94,7 +120,7 @@ pub struct RegistryUpstream {
 
 impl fmt::Debug for RegistryUpstream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("RegistryUpstream").field(&self.name).finish()
+        f.debug_tuple("RegistryUpstream").field(&self.shared.name).finish()
     }
 }
 
@@ -102,9 +128,9 @@ impl RegistryUpstream {
     /// Prepares to speak to a registry; nothing is sent yet.
     ///
     /// # Errors
-    /// When the URL or a CA cannot be used.
+    /// When the URL, a token or a certificate cannot be used.
     pub fn new(config: RegistryConfig) -> Result<Self, RegistryConfigError> {
-        let RegistryConfig { url, credentials, realm_hosts, extra_ca, timeouts, concurrency, metrics } = config;
+        let RegistryConfig { url, credentials, realm_hosts, timeouts, concurrency, metrics, .. } = &config;
         let name = match (url.host_str(), url.port()) {
             (Some(host), None) => host.to_owned(),
             (Some(host), Some(port)) => format!("{host}:{port}"),
@@ -118,35 +144,40 @@ impl RegistryUpstream {
         if !plain {
             return Err(RegistryConfigError::Url);
         }
-        let mut base = url;
+        let mut base = url.clone();
         base.set_path(&format!("{}/v2/", base.path().trim_end_matches('/')));
-        let realms = Realms { upstream: base.clone(), allowed: realm_hosts };
-        let courtesy = Courtesy::new(name.clone(), &base, metrics);
-        Ok(Self {
-            name,
-            transport: Transport::new(client_config(&extra_ca)?, timeouts, courtesy),
-            authenticator: Authenticator::new(credentials, realms),
-            blobs: Arc::new(Semaphore::new(concurrency.max(1))),
-            others: Arc::new(Semaphore::new(concurrency.max(1))),
-            base,
-        })
+        let source = Source::new(credentials.clone()).ok_or(RegistryConfigError::Token)?;
+        let realms = Realms { upstream: base.clone(), allowed: realm_hosts.clone() };
+        let courtesy = Courtesy::new(name.clone(), &base, metrics.clone());
+        let transport = Transport::new(tls(&config)?, config.egress.clone(), *timeouts, courtesy, realms);
+        if !config.verify {
+            tracing::warn!(
+                upstream = name,
+                "the certificate of this upstream is NOT verified: whoever is on the way can read its credentials and \
+                 change what it sends; name its CA instead"
+            );
+        }
+        let lane = || Arc::new(Semaphore::new((*concurrency).max(1)));
+        let shared = Shared { name, base, transport, blobs: lane(), others: lane() };
+        Ok(Self { shared: Arc::new(shared), authenticator: Arc::new(Authenticator::new(source)) })
     }
 
     /// Sends a request with the repository's token; a 401 or 403 gets one more try with a new one.
     async fn ask(&self, ask: Ask<'_>) -> Result<Answer, UpstreamError> {
-        self.transport.admits(&self.base)?;
-        let lane = if ask.is_download() { &self.blobs } else { &self.others };
+        let Shared { base, transport, blobs, others, .. } = &*self.shared;
+        transport.admits(base)?;
+        let lane = if ask.is_download() { blobs } else { others };
         // Never closed, so never refused.
         let permit = Arc::clone(lane).acquire_owned().await.ok();
-        let url = ask.url(&self.base);
+        let url = ask.url(base);
         let headers = ask.headers();
-        let mut grant = self.authenticator.current(&self.transport, ask.repository).await?;
+        let mut grant = self.authenticator.current(transport, ask.repository).await?;
         for last in [false, true] {
             let authorization = grant.as_ref().map(|grant| &grant.header);
-            let mut answer = self.transport.follow(&ask.method, &url, &headers, authorization).await?;
+            let mut answer = transport.follow(&ask.method, &url, &headers, authorization).await?;
             let refused = matches!(answer.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
             if refused && !last && !answer.foreign {
-                let renewed = self.authenticator.renew(&self.transport, ask.repository, grant.as_ref(), &answer);
+                let renewed = self.authenticator.renew(transport, ask.repository, grant.as_ref(), &answer);
                 if let Some(renewed) = renewed.await? {
                     // Read to its end, the first answer leaves its connection for the second.
                     answer.into_error().await;
@@ -159,7 +190,14 @@ impl RegistryUpstream {
             }
             return Ok(answer);
         }
-        Err(UpstreamError::Unauthorized)
+        Err(UpstreamError::unauthorized())
+    }
+
+    async fn say_hello(&self) -> Result<(), UpstreamError> {
+        let answer = expect(self.ask(Ask::ping()).await?, StatusCode::OK).await?;
+        // What it says is nothing, but read to its end it leaves its connection.
+        let _ = answer.collect(PING.0, PING.1).await;
+        Ok(())
     }
 
     async fn get_manifest(
@@ -172,9 +210,7 @@ impl RegistryUpstream {
         let (named, claimed) = (answer.media_type(), answer.content_digest());
         check_type(named.as_ref())?;
         // Small, and everybody who pulls the tag waits for the same one: it may not drip in for days.
-        let bytes = timeout(MANIFEST_DEADLINE, answer.collect(MAX_MANIFEST_BYTES)).await;
-        let bytes = bytes.map_err(|_| UpstreamError::Timeout { what: TimeoutStage::Body })?;
-        verify(bytes?, named, reference, claimed)
+        verify(answer.collect(MAX_MANIFEST_BYTES, MANIFEST_DEADLINE).await?, named, reference, claimed)
     }
 
     async fn head_manifest(
@@ -228,7 +264,7 @@ impl RegistryUpstream {
     async fn list_tags(&self, repository: &RepositoryName, page: &TagPage) -> Result<TagList, UpstreamError> {
         let answer = expect(self.ask(Ask::tags(repository, page)).await?, StatusCode::OK).await?.require_identity()?;
         let headers = answer.head.headers.clone();
-        tag_list::read(&headers, &answer.collect(tag_list::MAX_TAGS_BYTES).await?, page)
+        tag_list::read(&headers, &answer.collect(tag_list::MAX_TAGS_BYTES, TAGS_DEADLINE).await?, page)
     }
 }
 
@@ -274,9 +310,30 @@ impl Upstream for RegistryUpstream {
         Box::pin(self.list_tags(repository, page))
     }
 
-    fn name(&self) -> &str {
-        &self.name
+    fn ping<'a>(&'a self) -> BoxFuture<'a, Result<(), UpstreamError>> {
+        Box::pin(self.say_hello())
     }
+
+    fn for_client(&self, credential: &ClientCredential) -> Option<Arc<dyn Upstream>> {
+        let authenticator = Arc::new(Authenticator::of_client(credential));
+        Some(Arc::new(Self { shared: Arc::clone(&self.shared), authenticator }))
+    }
+
+    fn name(&self) -> &str {
+        &self.shared.name
+    }
+}
+
+/// What TLS is spoken with whom: an identity is shown only where credentials may go, and only the registry's own host may
+/// go unverified.
+fn tls(config: &RegistryConfig) -> Result<TlsConfigs, TlsError> {
+    let (verified, identity) = (Verification::Roots(&config.extra_ca), config.identity.as_ref());
+    let own = if config.verify { verified } else { Verification::Nothing };
+    Ok(TlsConfigs {
+        own: client_config(own, identity)?,
+        listed: client_config(verified, identity)?,
+        foreign: client_config(verified, None)?,
+    })
 }
 
 async fn expect(answer: Answer, status: StatusCode) -> Result<Answer, UpstreamError> {
@@ -316,7 +373,7 @@ mod tests {
         let new = |url: &str| RegistryUpstream::new(RegistryConfig::new(url.parse().expect("a URL")));
         let upstream = new("https://host.example:8443/artifactory/docker/").expect("an upstream");
         assert_eq!(upstream.name(), "host.example:8443");
-        assert_eq!(upstream.base.path(), "/artifactory/docker/v2/");
+        assert_eq!(upstream.shared.base.path(), "/artifactory/docker/v2/");
         for bad in
             ["https://u:p@host/", "https://u@host/", "https://host/?a", "https://host/#a", "ftp://host/", "data:x"]
         {

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use http::header::{AUTHORIZATION, LOCATION};
+use http::header::{AUTHORIZATION, HeaderName, LOCATION, PROXY_AUTHORIZATION};
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, response};
-use http_body_util::Empty;
+use http_body_util::Full;
 use hyper::Response;
 use hyper::body::{Bytes, Incoming};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
@@ -17,7 +17,9 @@ use tokio::time::{Instant, sleep, timeout};
 use url::Url;
 
 use super::courtesy::{Courtesy, Role, Sent};
+use super::egress::{Dialer, Egress};
 use super::error::{RedirectProblem, TimeoutStage, UpstreamError};
+use super::realm::{Realms, Standing};
 use super::retry_after::retry_after;
 use super::watched::WatchedBody;
 
@@ -32,6 +34,14 @@ const STREAM_WINDOW: u32 = 1 << 20;
 const CONNECTION_WINDOW: u32 = 8 << 20;
 /// How often an h2 connection in use is pinged, so that a dead one is found before each stream's own timeout.
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
+
+/// The header that tells an upstream how it is wanted to answer. With `exact`, another Colocate answers with originals:
+/// what it would rewrite for its own clients, this one will rewrite for its own.
+///
+/// It goes with every request to an upstream's own origin and to no other host; registries ignore it.
+pub const VIEW: HeaderName = HeaderName::from_static("colocate-view");
+/// Everything as it stands.
+const EXACT: HeaderValue = HeaderValue::from_static("exact");
 
 /// How long is waited, for each step; never for the whole of a transfer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,11 +61,41 @@ impl Default for Timeouts {
     }
 }
 
-/// The HTTP client: one pool of connections for one upstream and what it redirects to.
+/// What TLS is spoken with whom.
+pub(super) struct TlsConfigs {
+    /// With the upstream's own host.
+    pub(super) own: ClientConfig,
+    /// With the token servers that the operator listed.
+    pub(super) listed: ClientConfig,
+    /// With everyone else: where the upstream redirects to, other token servers, and an HTTP proxy.
+    pub(super) foreign: ClientConfig,
+}
+
+type HttpClient = Client<HttpsConnector<Dialer>, Full<Bytes>>;
+
+/// The HTTP client: the connections of one upstream and what it redirects to.
 pub(super) struct Transport {
-    client: Client<HttpsConnector<HttpConnector>, Empty<Bytes>>,
+    // Apart, as a connection once made is anyone's who asks the same client for the host.
+    own: HttpClient,
+    listed: HttpClient,
+    foreign: HttpClient,
+    egress: Egress,
     timeouts: Timeouts,
     courtesy: Arc<Courtesy>,
+    realms: Arc<Realms>,
+}
+
+/// A request to exactly one URL.
+pub(super) struct Outgoing<'a> {
+    pub(super) method: &'a Method,
+    pub(super) url: &'a Url,
+    pub(super) headers: &'a HeaderMap,
+    pub(super) body: Bytes,
+    /// Says whether the path may be logged: that of a URL that a redirect gave may hold a signature, as its query does,
+    /// also on the upstream's own host.
+    pub(super) role: Role,
+    /// Says which certificates are shown and wanted.
+    pub(super) standing: Standing,
 }
 
 /// An answer whose headers have come.
@@ -67,26 +107,48 @@ pub(super) struct Answer {
     pub(super) foreign: bool,
     /// The request it answers.
     pub(super) sent: Sent,
+    /// Which of its challenges are good for anyone.
+    pub(super) realms: Arc<Realms>,
 }
 
 impl Transport {
-    pub(super) fn new(tls: ClientConfig, timeouts: Timeouts, courtesy: Courtesy) -> Self {
+    pub(super) fn new(tls: TlsConfigs, egress: Egress, timeouts: Timeouts, courtesy: Courtesy, realms: Realms) -> Self {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         tcp.set_keepalive(Some(Duration::from_secs(60)));
-        let connector =
-            HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_all_versions().wrap_connector(tcp);
-        let client = Client::builder(TokioExecutor::new())
-            .timer(TokioTimer::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(IDLE_CONNECTION)
-            .http2_initial_stream_window_size(STREAM_WINDOW)
-            .http2_initial_connection_window_size(CONNECTION_WINDOW)
-            .http2_keep_alive_interval(KEEP_ALIVE)
-            .http2_keep_alive_timeout(timeouts.progress)
-            .build(connector);
-        Self { client, timeouts, courtesy: Arc::new(courtesy) }
+        // Requests to a proxy are HTTP/1.1, as is CONNECT here.
+        let to_proxy = HttpsConnectorBuilder::new().with_tls_config(tls.foreign.clone()).https_or_http().enable_http1();
+        let dialer = Dialer::new(egress.clone(), tcp.clone(), to_proxy.wrap_connector(tcp));
+        let client = |tls: ClientConfig| {
+            let connector = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_all_versions();
+            Client::builder(TokioExecutor::new())
+                .timer(TokioTimer::new())
+                .pool_timer(TokioTimer::new())
+                .pool_idle_timeout(IDLE_CONNECTION)
+                .http2_initial_stream_window_size(STREAM_WINDOW)
+                .http2_initial_connection_window_size(CONNECTION_WINDOW)
+                .http2_keep_alive_interval(KEEP_ALIVE)
+                .http2_keep_alive_timeout(timeouts.progress)
+                .build(connector.wrap_connector(dialer.clone()))
+        };
+        Self {
+            own: client(tls.own),
+            listed: client(tls.listed),
+            foreign: client(tls.foreign),
+            egress,
+            timeouts,
+            courtesy: Arc::new(courtesy),
+            realms: Arc::new(realms),
+        }
+    }
+
+    pub(super) fn realms(&self) -> &Realms {
+        &self.realms
+    }
+
+    pub(super) fn timeouts(&self) -> Timeouts {
+        self.timeouts
     }
 
     /// Whether a request to the registry would be sent now, so that nothing is prepared for one that would not.
@@ -116,7 +178,9 @@ impl Transport {
                 headers.insert(AUTHORIZATION, authorization.clone());
             }
             let role = if hop == 0 { Role::Registry } else { Role::Storage };
-            let answer = self.send(method, &at, &headers, role).await?;
+            let standing = self.realms.redirected(&at);
+            let outgoing = Outgoing { method, url: &at, headers: &headers, body: Bytes::new(), role, standing };
+            let answer = self.send(outgoing).await?;
             if !is_redirect(answer.status()) {
                 return Ok(Answer { foreign, ..answer });
             }
@@ -127,23 +191,16 @@ impl Transport {
         Err(UpstreamError::Redirect { why: RedirectProblem::TooMany })
     }
 
-    /// Sends a request to exactly this URL, unless its host asked to be left alone. The `role` says whether its path
-    /// may be logged: the path of a URL that a redirect gave may hold a signature, as its query does, also on the
-    /// upstream's own host.
-    pub(super) async fn send(
-        &self,
-        method: &Method,
-        url: &Url,
-        headers: &HeaderMap,
-        role: Role,
-    ) -> Result<Answer, UpstreamError> {
+    /// Sends a request to exactly this URL, unless its host asked to be left alone.
+    pub(super) async fn send(&self, outgoing: Outgoing<'_>) -> Result<Answer, UpstreamError> {
+        let Outgoing { method, url, role, .. } = outgoing;
         let sent = self.courtesy.admit(url, role)?;
         let started = Instant::now();
         let uri: Uri = url.as_str().parse().map_err(|_| UpstreamError::malformed("names a URL that is not valid"))?;
-        let response = match self.attempt(method, &uri, headers).await {
+        let response = match self.attempt(&outgoing, &uri).await {
             // A pooled connection that the other side closes while the request is on its way is no trouble of
             // the upstream's; nothing here changes anything there, so it may be asked twice.
-            Err(Failure::Client(error)) if !error.is_connect() => self.attempt(method, &uri, headers).await,
+            Err(Failure::Client(error)) if !error.is_connect() => self.attempt(&outgoing, &uri).await,
             other => other,
         };
         let own = role != Role::Storage;
@@ -155,7 +212,8 @@ impl Transport {
                 tracing::debug!(host, %method, path, status, ?elapsed, "upstream answered");
                 let (head, body) = response.into_parts();
                 sent.answered(head.status, &head.headers, retry_after(&head.headers, SystemTime::now()));
-                Ok(Answer { head, body: WatchedBody::new(body, self.timeouts.progress), foreign: false, sent })
+                let body = WatchedBody::new(body, self.timeouts.progress);
+                Ok(Answer { head, body, foreign: false, sent, realms: Arc::clone(&self.realms) })
             }
             Err(error) => {
                 tracing::debug!(host, %method, path, %error, ?elapsed, "upstream did not answer");
@@ -164,16 +222,27 @@ impl Transport {
         }
     }
 
-    async fn attempt(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<Response<Incoming>, Failure> {
-        let mut request = Request::new(Empty::new());
-        *request.method_mut() = method.clone();
+    async fn attempt(&self, outgoing: &Outgoing<'_>, uri: &Uri) -> Result<Response<Incoming>, Failure> {
+        let mut request = Request::new(Full::new(outgoing.body.clone()));
+        *request.method_mut() = outgoing.method.clone();
         *request.uri_mut() = uri.clone();
-        *request.headers_mut() = headers.clone();
+        *request.headers_mut() = outgoing.headers.clone();
+        if outgoing.url.origin() == self.realms.upstream.origin() {
+            request.headers_mut().insert(VIEW, EXACT);
+        }
+        if let Some(authorization) = self.egress.authorization(uri) {
+            request.headers_mut().insert(PROXY_AUTHORIZATION, authorization);
+        }
+        let client = match outgoing.standing {
+            Standing::Own => &self.own,
+            Standing::Listed => &self.listed,
+            Standing::Foreign => &self.foreign,
+        };
         let mut captured = capture_connection(&mut request);
         let connected = async {
             captured.wait_for_connection_metadata().await;
         };
-        let response = self.client.request(request);
+        let response = client.request(request);
         tokio::pin!(response);
         // Two waits rather than one: a host that is not there is told from one that thinks.
         tokio::select! {

@@ -29,7 +29,7 @@ const IMPURE: &[&str] = &["tokio", "hyper", "hyper_util", "rustls", "tracing", "
 /// Where files may be touched: a room, and how its files that do so begin.
 const FILES: &[(&str, &[&str])] = &[
     ("cache", &["disk", "local"]),
-    ("upstream", &["layout", "archive"]),
+    ("upstream", &["layout", "archive", "file"]),
     ("config", &[""]),
     ("tls", &[""]),
     ("admin", &["socket"]),

@@ -72,7 +72,7 @@ mod tests {
 
     use super::*;
     use crate::oci::Digest;
-    use crate::upstream::{TimeoutStage, UpstreamError};
+    use crate::upstream::{Challenges, TimeoutStage, UpstreamError};
 
     #[test]
     fn a_record_is_fresh_then_stale_then_nothing() {
@@ -115,7 +115,7 @@ mod tests {
         };
         assert!(gone.excuses(&timeout) && stale.excuses(&timeout));
         assert!(!gone.excuses(&absent) && stale.excuses(&absent));
-        for never in [UpstreamError::Unauthorized, UpstreamError::Denied] {
+        for never in [UpstreamError::Unauthorized { challenges: Challenges::default() }, UpstreamError::Denied] {
             assert!(!stale.excuses(&ProxyError::Upstream(never)));
         }
     }

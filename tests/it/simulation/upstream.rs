@@ -2,14 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
 use colocate::body::{self, Body, BoxFuture};
 use colocate::oci::{Digest, Manifest, Reference, RepositoryName};
-use colocate::upstream::{Blob, ManifestHead, TagList, TagPage, TimeoutStage, UpstreamError};
+use colocate::upstream::{
+    Blob, Challenges, ClientCredential, ManifestHead, TagList, TagPage, TimeoutStage, UpstreamError,
+};
 use http::StatusCode;
 
 use super::content::{APP, Content, OTHER};
@@ -88,7 +90,7 @@ impl Upstream {
             return Ok(());
         }
         Err(match self.within(0, 4) {
-            0 => UpstreamError::Unauthorized,
+            0 => UpstreamError::Unauthorized { challenges: Challenges::default() },
             1 => UpstreamError::Timeout { what: TimeoutStage::Response },
             2 => {
                 let retry_after = Some(Duration::from_secs(self.within(0, 40)));
@@ -197,6 +199,14 @@ impl colocate::upstream::Upstream for Upstream {
             let tags = self.tags.lock().unwrap().keys().cloned().collect();
             if known { Ok(TagList { tags, more: false, after: None }) } else { Err(UpstreamError::NotFound) }
         })
+    }
+
+    fn ping<'a>(&'a self) -> BoxFuture<'a, Result<(), UpstreamError>> {
+        Box::pin(self.think())
+    }
+
+    fn for_client(&self, _: &ClientCredential) -> Option<Arc<dyn colocate::upstream::Upstream>> {
+        None
     }
 
     fn name(&self) -> &str {

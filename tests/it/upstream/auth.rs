@@ -4,15 +4,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use colocate::upstream::{Credentials, RegistryConfig, RegistryUpstream, Upstream, UpstreamError};
+use colocate::upstream::{CredentialSource, Credentials, RegistryConfig, RegistryUpstream, Upstream, UpstreamError};
 
 use super::server::{Reply, Seen, Server};
 use super::{IMAGE, OCI, config, repository, tag, upstream};
 
 const USER: &str = "Basic dXNlcjpzZWNyZXQ=";
 
-fn credentials() -> Option<Credentials> {
-    Some(Credentials { user: "user".to_owned(), password: "secret".to_owned() })
+fn credentials() -> CredentialSource {
+    CredentialSource::Password(Credentials { user: "user".to_owned(), password: "secret".to_owned() })
 }
 
 fn image() -> Reply {
@@ -126,7 +126,7 @@ async fn a_token_that_is_no_longer_good_is_renewed_once() {
     assert_eq!(issued.load(Ordering::SeqCst), 2);
     valid.store(99, Ordering::SeqCst);
     let error = upstream.manifest(&repository(), &tag("v1")).await.unwrap_err();
-    assert!(matches!(error, UpstreamError::Unauthorized), "{error:?}");
+    assert!(matches!(error, UpstreamError::Unauthorized { .. }), "{error:?}");
     assert!(error.is_forbidden() && !error.is_absent());
     assert_eq!(issued.load(Ordering::SeqCst), 3);
 }
@@ -161,7 +161,7 @@ async fn basic_credentials_are_sent_when_asked_for_and_not_before() {
     let sent: Vec<bool> = server.seen().iter().map(|seen| seen.header("authorization").is_some()).collect();
     assert_eq!(sent, [false, true, true]);
     let error = super::upstream(&server).manifest(&repository(), &tag("v1")).await.unwrap_err();
-    assert!(matches!(error, UpstreamError::Unauthorized));
+    assert!(matches!(error, UpstreamError::Unauthorized { .. }));
 }
 
 #[tokio::test]

@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use colocate::upstream::{
-    Credentials, RedirectProblem, RegistryConfig, RegistryUpstream, TimeoutStage, Upstream, UpstreamError,
+    CredentialSource, Credentials, RedirectProblem, RegistryConfig, RegistryUpstream, TimeoutStage, Upstream,
+    UpstreamError,
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
@@ -104,7 +105,7 @@ async fn a_redirect_to_another_host_takes_the_range_and_not_the_password() {
         _ => Reply::new(307).with("location", "/moved"),
     })
     .await;
-    let credentials = Some(Credentials { user: "u".to_owned(), password: "p".to_owned() });
+    let credentials = CredentialSource::Password(Credentials { user: "u".to_owned(), password: "p".to_owned() });
     let upstream = RegistryUpstream::new(RegistryConfig { credentials, ..config(&server) }).unwrap();
     let blob = upstream.blob(&repository(), &digest_of(BLOB), 4).await.unwrap();
     assert_eq!(bytes(blob).await.unwrap(), &BLOB[4..]);
@@ -131,7 +132,7 @@ async fn a_redirect_that_leads_back_has_lost_the_password() {
     })
     .await;
     home.set(server.url("/back").into()).unwrap();
-    let credentials = Some(Credentials { user: "u".to_owned(), password: "p".to_owned() });
+    let credentials = CredentialSource::Password(Credentials { user: "u".to_owned(), password: "p".to_owned() });
     let upstream = RegistryUpstream::new(RegistryConfig { credentials, ..config(&server) }).unwrap();
     upstream.blob(&repository(), &digest_of(BLOB), 0).await.unwrap();
     let seen = server.seen();
