@@ -8,7 +8,6 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio_rustls::TlsAcceptor;
 use url::Url;
 
 use super::reference::Names;
@@ -17,14 +16,14 @@ use crate::admin::{Admin, Readiness};
 use crate::body::{Clock, SystemClock};
 use crate::cache::{Bounds, Cache, CacheLimits, FinishAbandoned, LocalStore, OpenError};
 use crate::config::{
-    self, CacheBounds, CacheConfig, Config, RelocationConfig, ServerConfig, TagsConfig, Undecided, UpstreamConfig,
-    UpstreamPlace,
+    self, CacheBounds, CacheConfig, Config, ListenAddress, RelocationConfig, ServerConfig, TagsConfig, Undecided,
+    UpstreamConfig, UpstreamPlace,
 };
 use crate::oci::RegistryName;
 use crate::proxy::{Proxy, ProxyParts, RelocationLimits, TagPolicy, Tasks};
-use crate::server::{Directory, Drained, Server, ServerLimits, ServerParts};
+use crate::server::{Directory, Drained, ListenError, Server, ServerLimits, ServerParts};
 use crate::telemetry::Metrics;
-use crate::tls;
+use crate::tls::{ServerTls, ServerTlsError};
 use crate::upstream::{
     Credentials, LayoutUpstream, RegistryConfig, RegistryConfigError, RegistryUpstream, Timeouts, Upstream,
     UpstreamError,
@@ -46,9 +45,12 @@ pub enum StartError {
     #[error("cache.dir cannot be used")]
     Cache(#[from] OpenError),
     /// The certificate cannot be served with.
-    #[error("server.tls cannot be used; the key must be the certificate's")]
-    Tls(#[from] rustls::Error),
-    /// An address cannot be listened on.
+    #[error("server.tls cannot be used")]
+    Tls(#[from] ServerTlsError),
+    /// Clients cannot connect where they should.
+    #[error("`listen` cannot be used")]
+    Listen(#[from] ListenError),
+    /// The operator's address cannot be listened on.
     #[error("cannot listen on {address} (`{key}`); another program may have it, or it is not this machine's")]
     Bind {
         /// The setting.
@@ -90,7 +92,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let metrics = Metrics::new();
     let (proxy, cache) = proxy(&config, metrics.clone()).await?;
     let control = control(&config.cache.dir);
-    let tls = acceptor(&config.server)?;
+    let tls = server_tls(&config.server)?;
     let parts = ServerParts {
         proxy: proxy.clone(),
         metrics: metrics.clone(),
@@ -102,9 +104,10 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
             idle_body_timeout: config.server.idle_body_timeout,
         },
         tls,
+        trusted_proxies: Vec::new(),
     };
     let bind = |key, address| move |source| StartError::Bind { key, address, source };
-    let server = Server::bind(config.listen, parts).await.map_err(bind("listen", config.listen))?;
+    let server = Server::bind(&[ListenAddress::Tcp(config.listen)], parts).await?;
     let readiness = Readiness::default();
     let admin = match config.admin {
         None => None,
@@ -120,7 +123,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         // An error means that `Running` was dropped, which stops everything.
         async move { drop(stage.wait_for(|stage| *stage >= wanted).await) }
     };
-    let (address, admin_address) = (server.address(), admin.as_ref().map(Admin::address));
+    let (address, admin_address) = (server.address().unwrap_or(config.listen), admin.as_ref().map(Admin::address));
     let tasks = Tasks::new(cache.clone(), Some(proxy), Names::new(&config, address).reader());
     tokio::spawn(look_after(cache.clone(), control, tasks, reached(Stage::Draining)));
     let server = tokio::spawn(server.run(reached(Stage::Draining)));
@@ -204,13 +207,13 @@ fn registry(url: &Url, config: &UpstreamConfig, metrics: Metrics) -> Result<Regi
     })
 }
 
-fn acceptor(config: &ServerConfig) -> Result<Option<TlsAcceptor>, rustls::Error> {
-    config.tls.as_ref().map(|tls| tls::acceptor(tls.chain.clone(), tls.key.clone_key())).transpose()
+fn server_tls(config: &ServerConfig) -> Result<Option<ServerTls>, ServerTlsError> {
+    config.tls.as_ref().map(|tls| ServerTls::fixed(tls.chain.clone(), tls.key.clone_key())).transpose()
 }
 
 /// Refuses what [`start`] would for the configuration alone: it looks at no layout, cache or address.
 pub(super) fn check(config: &Config) -> Result<(), StartError> {
-    acceptor(&config.server)?;
+    server_tls(&config.server)?;
     for upstream in config.all_upstreams() {
         if let UpstreamPlace::Registry(url) = &upstream.place {
             registry(url, upstream, Metrics::new())?;

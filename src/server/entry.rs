@@ -5,8 +5,8 @@
 //! was sent, failed, or its client went away. A request whose client leaves before there is a response drops
 //! the entry itself.
 
-use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
@@ -15,10 +15,13 @@ use http::{Method, Request, Response, Version};
 use http_body::{Body as _, Frame, SizeHint};
 
 use super::activity::Busy;
+use super::client::{Client, ClientAddress};
 use super::error::causes;
+use super::peer::Peer;
 use crate::body::{Body, BoxError};
 use crate::proxy::Outcome;
 use crate::telemetry::{Gauged, Metrics, RequestEnd};
+use crate::tls::CertificateNames;
 
 /// Paths with more characters are cut in the log: a client may send 64 KiB.
 const MAX_LOGGED_PATH: usize = 512;
@@ -47,7 +50,10 @@ impl Ended {
 /// What is known of a request so far.
 pub(super) struct Entry {
     metrics: Metrics,
-    client: SocketAddr,
+    client: ClientAddress,
+    secure: bool,
+    /// Of the peer, which may be a proxy in front.
+    certificate: Option<Arc<CertificateNames>>,
     method: Method,
     path: String,
     version: Version,
@@ -63,13 +69,21 @@ pub(super) struct Entry {
 
 impl Entry {
     /// Starts with the request's head; its connection is busy until the end. Only the path is kept: a query may hold a signature or a token.
-    pub(super) fn new<B>(metrics: &Metrics, client: SocketAddr, request: &Request<B>, busy: Busy) -> Self {
+    pub(super) fn new<B>(
+        metrics: &Metrics,
+        peer: &Peer,
+        client: &Client<'_>,
+        request: &Request<B>,
+        busy: Busy,
+    ) -> Self {
         let path = request.uri().path();
         let cut = path.char_indices().nth(MAX_LOGGED_PATH);
         let path = cut.map_or_else(|| path.to_owned(), |(at, _)| format!("{}…", &path[..at]));
         Self {
             metrics: metrics.clone(),
-            client,
+            client: client.address,
+            secure: client.secure,
+            certificate: peer.certificate.clone(),
             method: request.method().clone(),
             path,
             version: request.version(),
@@ -113,6 +127,8 @@ impl Drop for Entry {
         tracing::info!(
             target: "colocate::access",
             client = %self.client,
+            secure = self.secure,
+            certificate = self.certificate.as_deref().map(CertificateNames::label),
             method = %self.method,
             path = %self.path,
             version = ?self.version,

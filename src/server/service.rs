@@ -1,6 +1,5 @@
 //! One request, from its head to its response.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,14 +10,16 @@ use url::form_urlencoded;
 
 use super::activity::Busy;
 use super::cache_status::{self, CACHE_STATUS};
+use super::client::Client;
 use super::conditional::{client_has, text_value};
 use super::directory::{Directory, Place};
 use super::entry::{Entry, Logged};
 use super::error::RequestError;
-use super::host::host;
+use super::peer::Peer;
 use super::route::Route;
 use super::{blob, manifest, stall, tags};
 use crate::body::{self, Body};
+use crate::config::TrustedProxy;
 use crate::proxy::{CacheStatus, Outcome, Proxy};
 use crate::telemetry::Metrics;
 
@@ -34,19 +35,16 @@ pub(super) struct Service {
     pub(super) metrics: Metrics,
     pub(super) directory: Directory,
     pub(super) idle_body_timeout: Duration,
+    pub(super) trusted_proxies: Vec<TrustedProxy>,
 }
 
 impl Service {
     /// Answers one request; errors are answers too. The request's body is never read: nothing served takes one.
-    pub(super) async fn answer<B>(
-        self: Arc<Self>,
-        client: SocketAddr,
-        request: Request<B>,
-        busy: Busy,
-    ) -> Response<Logged> {
+    pub(super) async fn answer<B>(self: Arc<Self>, peer: &Peer, request: Request<B>, busy: Busy) -> Response<Logged> {
         let activity = busy.activity();
-        let mut entry = Entry::new(&self.metrics, client, &request, busy);
-        let (mut response, status) = match self.route(&mut entry, &request).await {
+        let client = Client::of(peer, &request, &self.trusted_proxies);
+        let mut entry = Entry::new(&self.metrics, peer, &client, &request, busy);
+        let (mut response, status) = match self.route(&mut entry, &client, &request).await {
             Ok(answered) => answered,
             Err(error) => {
                 let status = error.cache_status();
@@ -78,6 +76,7 @@ impl Service {
     async fn route<B>(
         &self,
         entry: &mut Entry,
+        client: &Client<'_>,
         request: &Request<B>,
     ) -> Result<(Response<Body>, CacheStatus), RequestError> {
         let route = Route::parse(request.uri().path())?;
@@ -86,7 +85,7 @@ impl Service {
         if !matches!(*method, Method::GET | Method::HEAD) || route == Route::Uploads {
             return Err(RequestError::method(&route));
         }
-        let (host, ns) = (host(request)?, namespace(request.uri().query()));
+        let (host, ns) = (client.host()?, namespace(request.uri().query()));
         let find = |name| self.directory.find(host, ns.as_deref(), name);
         let (mut response, status) = match &route {
             Route::Manifest { repository, reference } => {

@@ -1,24 +1,224 @@
-//! TLS towards clients.
+//! TLS towards clients, with files that change while it is spoken.
+//!
+//! The files are looked at every few seconds, by their bytes: times are coarse on some file systems and wrong on
+//! others, a mounted secret changes by a symbolic link some directories up, and all of them together are a few
+//! KiB. A change is taken in whole or not at all, since whoever renews a certificate writes one file after the
+//! other. Connections keep what they began with.
 
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::error::Error;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::{Duration, SystemTime};
 
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use tokio_rustls::TlsAcceptor;
 
-/// Accepts TLS 1.2 and 1.3 with this certificate, and offers HTTP/2 before HTTP/1.1.
-///
-/// # Errors
-/// When the key is not the certificate's, or of a kind the provider does not know.
-pub fn acceptor(
-    chain: Vec<CertificateDer<'static>>,
-    key: PrivateKeyDer<'static>,
-) -> Result<TlsAcceptor, rustls::Error> {
-    let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-        .with_safe_default_protocol_versions()?
-        .with_no_client_auth()
-        .with_single_cert(chain, key)?;
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(TlsAcceptor::from(Arc::new(config)))
+use super::files::{self, Checked, Fingerprint, Material, ServerTlsError, TlsFiles};
+use super::names::Summary;
+
+/// How often the files are looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// How long before its end a certificate is worth a warning: whatever renews it should have done so by then.
+const EXPIRES_SOON: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// What clients are served with: TLS 1.2 and 1.3, HTTP/2 before HTTP/1.1. Clones share it.
+#[derive(Clone, Debug)]
+pub struct ServerTls(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    /// `None` where there is nothing to look at.
+    files: Option<TlsFiles>,
+    current: RwLock<Arc<ServerConfig>>,
+    look: Mutex<Look>,
+}
+
+/// What was seen so far.
+#[derive(Debug, Default)]
+struct Look {
+    serving: Fingerprint,
+    /// Bytes that were no good, which will be no better at the next look.
+    refused: Option<Fingerprint>,
+    /// What was complained of since the files were last in order: the texts of errors, of which there are few.
+    told: HashSet<String>,
+    not_after: Option<SystemTime>,
+    expiry_told: Expiry,
+}
+
+/// How a certificate stands in time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+enum Expiry {
+    #[default]
+    Far,
+    Soon,
+    Past,
+}
+
+/// What came of looking at the files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reload {
+    /// They are what is served with.
+    Unchanged,
+    /// They have changed, and new connections are served with them.
+    Reloaded,
+    /// They have changed and cannot be used, or not yet: it stays with what was there.
+    Kept,
+}
+
+impl ServerTls {
+    /// Loads the files.
+    ///
+    /// # Errors
+    /// When they cannot be served with.
+    pub fn load(files: TlsFiles) -> Result<Self, ServerTlsError> {
+        let material = Material::read(&files)?;
+        let checked = material.check(&files)?;
+        let path = files.certificate.clone();
+        let tls = Self::new(Some(files), material.fingerprint(), checked);
+        tls.look().tell_expiry(SystemTime::now(), &path);
+        Ok(tls)
+    }
+
+    /// Serves with what is read already and never changes, and asks clients for nothing.
+    ///
+    /// # Errors
+    /// When the key is not the certificate's, or of a kind the provider does not know.
+    pub fn fixed(chain: Vec<CertificateDer<'static>>, key: PrivateKeyDer<'static>) -> Result<Self, ServerTlsError> {
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let names = (Path::new("the certificate file"), Path::new("the key file"));
+        Ok(Self::new(None, Fingerprint::default(), files::build(chain, key, None, provider, names)?))
+    }
+
+    fn new(files: Option<TlsFiles>, serving: Fingerprint, checked: Checked) -> Self {
+        let mut look = Look { serving, ..Look::default() };
+        look.certificate(checked.certificate.as_ref());
+        Self(Arc::new(Inner { files, current: RwLock::new(checked.config), look: Mutex::new(look) }))
+    }
+
+    /// What the next connection is served with.
+    pub fn config(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.0.current.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Looks at the files now, and takes them if they have changed and go together. Blocks while it reads them.
+    pub fn reload(&self) -> Reload {
+        let Some(files) = &self.0.files else { return Reload::Unchanged };
+        let mut look = self.look();
+        let result = look.at(files, &self.0.current);
+        look.tell_expiry(SystemTime::now(), &files.certificate);
+        result
+    }
+
+    /// Looks at the files every few seconds, for ever.
+    pub async fn keep_fresh(self) {
+        loop {
+            tokio::time::sleep(LOOK_EVERY).await;
+            let tls = self.clone();
+            // A disk that hangs takes a thread of its own with it, and no connection.
+            let _ = tokio::task::spawn_blocking(move || tls.reload()).await;
+        }
+    }
+
+    /// Nothing in here panics while it holds a lock.
+    fn look(&self) -> MutexGuard<'_, Look> {
+        self.0.look.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Look {
+    fn at(&mut self, files: &TlsFiles, current: &RwLock<Arc<ServerConfig>>) -> Reload {
+        let material = match Material::read(files) {
+            Ok(material) => material,
+            Err(error) => return self.keep(None, &error),
+        };
+        let seen = material.fingerprint();
+        if seen == self.serving {
+            self.settled(seen);
+            return Reload::Unchanged;
+        }
+        if self.refused == Some(seen) {
+            return Reload::Kept;
+        }
+        match material.check(files) {
+            Err(error) => self.keep(Some(seen), &error),
+            Ok(Checked { config, certificate }) => {
+                *current.write().unwrap_or_else(PoisonError::into_inner) = config;
+                self.settled(seen);
+                self.certificate(certificate.as_ref());
+                let names = certificate.as_ref().map(|certificate| certificate.names.label());
+                let expires = self.not_after.map(timestamp);
+                tracing::info!(certificate = names, expires, "new connections are served with the changed TLS files");
+                Reload::Reloaded
+            }
+        }
+    }
+
+    fn settled(&mut self, serving: Fingerprint) {
+        self.serving = serving;
+        self.refused = None;
+        self.told.clear();
+    }
+
+    fn keep(&mut self, refused: Option<Fingerprint>, error: &ServerTlsError) -> Reload {
+        self.refused = refused;
+        if self.told.insert(error.to_string()) {
+            let error = error as &(dyn Error + 'static);
+            tracing::warn!(error, "the TLS files cannot be used; clients are served with those read before");
+        }
+        Reload::Kept
+    }
+
+    fn certificate(&mut self, certificate: Option<&Summary>) {
+        self.not_after = certificate.map(|certificate| certificate.not_after);
+        self.expiry_told = Expiry::Far;
+    }
+
+    /// A certificate that nobody renews is told of at seven days, and again when it is over.
+    fn tell_expiry(&mut self, now: SystemTime, path: &Path) {
+        let Some(not_after) = self.not_after else { return };
+        let expiry = expiry(not_after, now);
+        if expiry <= self.expiry_told {
+            return;
+        }
+        self.expiry_told = expiry;
+        let (path, expires) = (path.display(), timestamp(not_after));
+        match expiry {
+            Expiry::Far => {}
+            Expiry::Soon => tracing::warn!(%path, expires, "the certificate for clients expires within 7 days"),
+            Expiry::Past => tracing::warn!(%path, expires, "the certificate for clients has expired"),
+        }
+    }
+}
+
+fn expiry(not_after: SystemTime, now: SystemTime) -> Expiry {
+    match not_after.duration_since(now) {
+        Err(_) => Expiry::Past,
+        Ok(left) if left <= EXPIRES_SOON => Expiry::Soon,
+        Ok(_) => Expiry::Far,
+    }
+}
+
+fn timestamp(time: SystemTime) -> String {
+    humantime::format_rfc3339_seconds(time).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_week_before_its_end_and_at_its_end() {
+        let now = SystemTime::now();
+        let second = Duration::from_secs(1);
+        for (not_after, expected) in [
+            (now + EXPIRES_SOON + second, Expiry::Far),
+            (now + EXPIRES_SOON, Expiry::Soon),
+            (now, Expiry::Soon),
+            (now - second, Expiry::Past),
+        ] {
+            assert_eq!(expiry(not_after, now), expected);
+        }
+    }
 }

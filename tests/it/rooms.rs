@@ -32,6 +32,7 @@ const FILES: &[(&str, &[&str])] = &[
     ("upstream", &["layout", "archive", "file"]),
     ("config", &[""]),
     ("tls", &[""]),
+    ("server", &["bind"]),
     ("admin", &["socket"]),
     ("cli", &[""]),
 ];
