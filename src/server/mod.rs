@@ -12,6 +12,7 @@
 //!
 //! What is left out: anything about registries behind, the cache or bundles. Nothing here buffers a body.
 
+mod access;
 mod activity;
 mod bind;
 mod blob;
@@ -34,6 +35,11 @@ mod stall;
 mod tags;
 mod timed_io;
 
+pub use access::{
+    AccessRule, AccessRules, Action, Actions, Basic, Credential, Fingerprint, Gate, Htpasswd, HtpasswdError, Identity,
+    IdentityPattern, IdentityPatternError, LineFault, LineProblem, MalformedCredential, Password, Refusal, Verified,
+    WithoutRules,
+};
 pub use bind::ListenError;
 pub use client::{Client, ClientAddress};
 pub use directory::{Directory, NoSuchName, Passage, Place};

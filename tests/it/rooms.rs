@@ -32,7 +32,7 @@ const FILES: &[(&str, &[&str])] = &[
     ("upstream", &["layout", "archive", "file"]),
     ("config", &[""]),
     ("tls", &[""]),
-    ("server", &["bind"]),
+    ("server", &["bind", "password_file"]),
     ("admin", &["socket"]),
     ("cli", &[""]),
 ];

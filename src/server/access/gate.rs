@@ -1,0 +1,103 @@
+//! How clients are told apart, by mode.
+
+use super::credential::Credential;
+use super::htpasswd::{Htpasswd, Verified};
+use super::identity::{CertificateNames, Identity};
+use super::refusal::Refusal;
+use super::rules::{AccessRules, Action, WithoutRules};
+
+/// How clients are told apart.
+#[derive(Clone, Debug)]
+pub enum Gate {
+    /// Not at all: everyone is anonymous, whatever they send.
+    Open,
+    /// By user and password. Who sends none is anonymous, for the rules to judge.
+    Htpasswd(Htpasswd),
+    /// By the certificate of their TLS connection.
+    Certificate,
+}
+
+impl Gate {
+    /// What holds when this mode has no rules.
+    pub fn without_rules(&self) -> WithoutRules {
+        match self {
+            Self::Open => WithoutRules::EveryonePulls,
+            Self::Htpasswd(_) | Self::Certificate => WithoutRules::IdentifiedPull,
+        }
+    }
+
+    /// Who a request is by. `certificate` holds the names of the client's certificate, which TLS has verified: the
+    /// common name first, by which it is shown, then the alternative names.
+    ///
+    /// # Errors
+    /// When the client has not shown who it is, or cannot be told.
+    pub async fn identify(&self, credential: &Credential, certificate: Option<&[String]>) -> Result<Identity, Refusal> {
+        match self {
+            Self::Open => Ok(Identity::Anonymous),
+            Self::Htpasswd(users) => by_password(users, credential).await,
+            Self::Certificate => {
+                let names = certificate.ok_or(Refusal::CertificateNeeded)?;
+                CertificateNames::new(names).map(Identity::Certificate).ok_or(Refusal::TooManyNames)
+            }
+        }
+    }
+
+    /// Who a request for `/v2/` is by, which asks whether one may come in at all.
+    ///
+    /// With passwords this challenges who sent none, even where others may read something without: it is from here
+    /// that clients learn how to log in. One that has no password then goes on without and is judged by the rules.
+    /// (A 200 would tell go-containerregistry that no credentials are wanted anywhere.)
+    ///
+    /// # Errors
+    /// When the client has not shown who it is, or cannot be told.
+    pub async fn enter(&self, credential: &Credential, certificate: Option<&[String]>) -> Result<Identity, Refusal> {
+        match self.identify(credential, certificate).await? {
+            Identity::Anonymous if self.knows_passwords() => Err(Refusal::CredentialsNeeded),
+            identity => Ok(identity),
+        }
+    }
+
+    /// Whether `rules` allow it. To be asked before anything is looked up, so that a refusal is the same whether
+    /// the repository exists or not.
+    ///
+    /// # Errors
+    /// A challenge for the anonymous where a password could help, a denial for all others.
+    pub fn authorize(
+        &self,
+        rules: &AccessRules,
+        identity: &Identity,
+        registry: &str,
+        repository: &str,
+        action: Action,
+    ) -> Result<(), Refusal> {
+        if rules.allows(identity, registry, repository, action) {
+            return Ok(());
+        }
+        if *identity == Identity::Anonymous && self.knows_passwords() {
+            return Err(Refusal::CredentialsNeeded);
+        }
+        Err(Refusal::Denied { identity: identity.to_string(), action })
+    }
+
+    fn knows_passwords(&self) -> bool {
+        matches!(self, Self::Htpasswd(_))
+    }
+}
+
+async fn by_password(users: &Htpasswd, credential: &Credential) -> Result<Identity, Refusal> {
+    let (user, refusal) = match credential {
+        Credential::Anonymous => return Ok(Identity::Anonymous),
+        Credential::Basic(basic) => match users.verify(basic.user(), basic.password()).await {
+            Verified::Yes => return Ok(Identity::User(basic.user().to_owned())),
+            Verified::No => (Some(basic.user()), Refusal::Wrong),
+            Verified::Busy => (Some(basic.user()), Refusal::Busy),
+        },
+        Credential::Bearer(_) => (None, Refusal::Bearer),
+        Credential::Malformed(problem) => (None, Refusal::Malformed(*problem)),
+    };
+    users.attempts().failed(user, &refusal);
+    Err(refusal)
+}
+
+#[cfg(test)]
+mod tests;

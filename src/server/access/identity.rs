@@ -1,0 +1,119 @@
+//! Who a request is by.
+
+use std::borrow::Cow;
+use std::fmt;
+
+/// Names with more characters are cut where they are shown: clients choose them.
+const MAX_SHOWN: usize = 64;
+
+/// Who a request is by.
+///
+/// Shown, in the log and to the client, as the rules name it: `anonymous`, `user:alice`, `cert:node-1.example`. The
+/// prefixes keep a user called `anonymous`, and a certificate with a user's name, apart from what they sound like.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Identity {
+    /// Whoever did not say.
+    Anonymous,
+    /// A user whose password was right.
+    User(String),
+    /// The holder of a client certificate's key.
+    Certificate(CertificateNames),
+}
+
+/// The names in a client certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertificateNames(Vec<String>);
+
+impl CertificateNames {
+    /// How many names one certificate may have. Every one is held against every rule; and names cannot be left out,
+    /// as a rule that forbids may be about the last.
+    pub(super) const MAX: usize = 128;
+
+    /// Common name and subject alternative names, the one to be shown first; `None` when there are too many.
+    pub fn new(names: &[String]) -> Option<Self> {
+        (names.len() <= Self::MAX).then(|| Self(names.to_vec()))
+    }
+}
+
+impl Identity {
+    /// What the rules' patterns are held against.
+    pub(super) fn subjects(&self) -> Vec<Cow<'_, str>> {
+        match self {
+            Self::Anonymous => vec![Cow::Borrowed(ANONYMOUS)],
+            Self::User(name) => vec![Cow::Owned(format!("{USER}{name}"))],
+            // One without names still is somebody, for rules about everyone.
+            Self::Certificate(CertificateNames(names)) if names.is_empty() => vec![Cow::Borrowed(CERTIFICATE)],
+            Self::Certificate(CertificateNames(names)) => {
+                names.iter().map(|name| Cow::Owned(format!("{CERTIFICATE}{name}"))).collect()
+            }
+        }
+    }
+}
+
+impl fmt::Display for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Anonymous => f.write_str(ANONYMOUS),
+            Self::User(name) => write!(f, "{USER}{}", Shown(name)),
+            Self::Certificate(CertificateNames(names)) => {
+                write!(f, "{CERTIFICATE}{}", Shown(names.first().map_or("", String::as_str)))
+            }
+        }
+    }
+}
+
+pub(super) const ANONYMOUS: &str = "anonymous";
+pub(super) const USER: &str = "user:";
+pub(super) const CERTIFICATE: &str = "cert:";
+
+/// A name somebody else chose, cut, and with whatever could forge or garble a line escaped.
+pub(super) struct Shown<'a>(pub(super) &'a str);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut characters = self.0.chars();
+        characters.by_ref().take(MAX_SHOWN).try_for_each(|character| write!(f, "{}", character.escape_debug()))?;
+        if characters.next().is_some() { f.write_str("…") } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test that fails panics")]
+mod tests {
+    use super::*;
+
+    fn certificate(names: &[&str]) -> Identity {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        Identity::Certificate(CertificateNames::new(&names).unwrap())
+    }
+
+    #[test]
+    fn shown_as_rules_name_them() {
+        for (identity, shown) in [
+            (Identity::Anonymous, "anonymous"),
+            (Identity::User("alice".to_owned()), "user:alice"),
+            (Identity::User("anonymous".to_owned()), "user:anonymous"),
+            (Identity::User("jos\u{e9}".to_owned()), "user:jos\u{e9}"),
+            (certificate(&["node-1.example", "10.0.0.1"]), "cert:node-1.example"),
+            (certificate(&[]), "cert:"),
+        ] {
+            assert_eq!(identity.to_string(), shown);
+        }
+    }
+
+    #[test]
+    fn no_name_forges_a_line_or_fills_it() {
+        let shown = Identity::User("a\n2026 INFO \u{1b}[31m\u{202e}\"".to_owned()).to_string();
+        assert_eq!(shown, r#"user:a\n2026 INFO \u{1b}[31m\u{202e}\""#);
+        let shown = Identity::User("\0".repeat(10_000)).to_string();
+        assert_eq!(shown, format!("user:{}…", r"\0".repeat(MAX_SHOWN)));
+        assert_eq!(Shown(&"x".repeat(MAX_SHOWN)).to_string(), "x".repeat(MAX_SHOWN));
+    }
+
+    #[test]
+    fn a_certificate_has_so_many_names() {
+        let names = vec!["n".to_owned(); CertificateNames::MAX + 1];
+        assert_eq!(CertificateNames::new(&names), None);
+        assert!(CertificateNames::new(&names[1..]).is_some());
+    }
+}
