@@ -1,9 +1,8 @@
-//! A certificate authority that nobody knows, and a server it vouches for.
+//! The files that a private registry and whoever trusts it need.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use crate::support::certificates::Authority;
 
 /// Files in PEM.
 pub(super) struct Certificates {
@@ -14,25 +13,7 @@ pub(super) struct Certificates {
 
 /// Makes an authority and a certificate for `localhost`.
 pub(super) fn make(directory: &Path) -> Certificates {
-    let mut authority = CertificateParams::new(Vec::new()).expect("parameters");
-    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    authority.distinguished_name.push(DnType::CommonName, "Colocate test authority");
-    let authority_key = KeyPair::generate().expect("a key");
-    let authority_certificate = authority.self_signed(&authority_key).expect("a certificate");
-    let issuer = Issuer::new(authority, authority_key);
-
-    let key = KeyPair::generate().expect("a key");
-    let server = CertificateParams::new(vec!["localhost".to_owned(), "127.0.0.1".to_owned()]).expect("parameters");
-    let certificate = server.signed_by(&key, &issuer).expect("a certificate");
-
-    let write = |name, text: String| {
-        let file = directory.join(name);
-        fs::write(&file, text).expect("a file");
-        file
-    };
-    Certificates {
-        authority: write("authority.pem", authority_certificate.pem()),
-        certificate: write("server.pem", certificate.pem()),
-        key: write("server.key", key.serialize_pem()),
-    }
+    let authority = Authority::new(directory);
+    let server = authority.server(&[]);
+    Certificates { authority: authority.file().to_owned(), certificate: server.certificate, key: server.key }
 }

@@ -8,6 +8,7 @@ mod demo;
 mod digests;
 mod missing;
 mod offline;
+mod parts;
 mod private;
 mod pull_through;
 mod replicas;

@@ -102,7 +102,8 @@ impl Colocate {
 
     fn spawn(command_line: &[&str]) -> Process {
         let mut command = Command::new(command_line[0]);
-        command.args(&command_line[1..]).env_remove("RUST_LOG").env("RUST_BACKTRACE", "1");
+        // As much as it can tell, for the search for secrets.
+        command.args(&command_line[1..]).env("RUST_LOG", "trace").env("RUST_BACKTRACE", "1");
         Process::spawn(command)
     }
 

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use super::process::{Finished, Process, attempt};
+use super::access::Access;
+use super::certificates::Identity;
+use super::process::{Finished, Process, run};
 use super::{eventually, find};
 
 /// A running daemon with nothing in it.
@@ -47,6 +49,41 @@ impl Containerd {
         self.ctr(&["images", "pull", "--plain-http", "--snapshotter", "native", reference]).await
     }
 
+    /// `ctr images pull --hosts-dir`, by a client with this access. Each registry (`host[:port]`) may have a mirror (a
+    /// URL), which is then asked as `…?ns=<registry>`, with the same login and certificates.
+    pub(crate) async fn pull_as(&self, access: &Access, mirrors: &[(&str, &str)], reference: &str) -> Finished {
+        let directory = tempfile::tempdir_in(self.directory.path()).expect("a directory for hosts");
+        let own = reference.split('/').next().unwrap_or_default();
+        let scheme = if access.is_secure() { "https" } else { "http" };
+        let itself = (own, format!("{scheme}://{own}"));
+        let mirrors = mirrors.iter().map(|(registry, mirror)| (*registry, (*mirror).to_owned()));
+        // A later entry takes the place of an earlier one: a registry without a mirror is asked itself.
+        for (registry, host) in std::iter::once(itself).chain(mirrors) {
+            let mut files = String::new();
+            if let Some(file) = access.authority() {
+                files += &format!("ca = {file:?}\n");
+            }
+            if let Some(Identity { certificate, key }) = access.identity() {
+                files += &format!("client = [[{certificate:?}, {key:?}]]\n");
+            }
+            // For the registry as well, which is asked when the host does not help.
+            let table = format!(
+                "server = \"{scheme}://{registry}\"\n{files}[host.{host:?}]\n\
+                 capabilities = [\"pull\", \"resolve\"]\n{files}"
+            );
+            let of_registry = directory.path().join(registry);
+            fs::create_dir_all(&of_registry).expect("a directory for a registry");
+            fs::write(of_registry.join("hosts.toml"), table).expect("a file for a registry");
+        }
+        let hosts = directory.path().to_string_lossy();
+        let mut arguments = vec!["images", "pull", "--snapshotter", "native", "--hosts-dir", &hosts];
+        let credentials = access.credentials();
+        arguments.extend(credentials.iter().flat_map(|credentials| ["--user", credentials.as_str()]));
+        let mut command = self.command(&[&arguments[..], &[reference]].concat());
+        access.prepare(&mut command, directory.path());
+        run(command).await
+    }
+
     /// What `ctr images ls` says of an image's digest.
     pub(crate) async fn digest(&self, reference: &str) -> String {
         let list = self.ctr(&["images", "ls"]).await.stdout;
@@ -68,8 +105,12 @@ impl Containerd {
     }
 
     async fn ctr(&self, arguments: &[&str]) -> Finished {
-        let socket = self.directory.path().join("sock");
-        let socket = socket.to_string_lossy();
-        attempt("ctr", &[&["--address", &socket][..], arguments].concat()).await
+        run(self.command(arguments)).await
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(find("ctr").expect("ctr is installed"));
+        command.arg("--address").arg(self.directory.path().join("sock")).args(arguments);
+        command
     }
 }

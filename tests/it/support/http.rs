@@ -7,6 +7,7 @@ use http::{HeaderMap, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::Connect;
 use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
 
@@ -80,7 +81,24 @@ pub(crate) async fn try_send(
     headers: &[(&str, &str)],
     body: impl Into<Bytes>,
 ) -> Result<Answer, String> {
-    let mut arriving = open(method, url, headers, body).await?;
+    whole(open(method, url, headers, body).await?).await
+}
+
+/// As [`try_send`], by another client.
+pub(crate) async fn send_by<C>(
+    client: &Client<C, Full<Bytes>>,
+    method: Method,
+    url: &str,
+    headers: &[(&str, &str)],
+    body: impl Into<Bytes>,
+) -> Result<Answer, String>
+where
+    C: Connect + Clone + Send + Sync + 'static,
+{
+    whole(open_by(client, method, url, headers, body).await?).await
+}
+
+async fn whole(mut arriving: Arriving) -> Result<Answer, String> {
     let mut body = BytesMut::new();
     let broken = loop {
         match arriving.next().await {
@@ -114,13 +132,26 @@ pub(crate) async fn open(
     headers: &[(&str, &str)],
     body: impl Into<Bytes>,
 ) -> Result<Arriving, String> {
+    // A connection each: a pooled one may belong to a server that has been restarted since.
+    let client = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build_http();
+    open_by(&client, method, url, headers, body).await
+}
+
+async fn open_by<C>(
+    client: &Client<C, Full<Bytes>>,
+    method: Method,
+    url: &str,
+    headers: &[(&str, &str)],
+    body: impl Into<Bytes>,
+) -> Result<Arriving, String>
+where
+    C: Connect + Clone + Send + Sync + 'static,
+{
     let mut request = Request::builder().method(method).uri(url);
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
     let request = request.body(Full::new(body.into())).map_err(|error| error.to_string())?;
-    // A connection each: a pooled one may belong to a server that has been restarted since.
-    let client = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build_http();
     let (parts, body) = client.request(request).await.map_err(|error| format!("{error:?}"))?.into_parts();
     Ok(Arriving { status: parts.status, headers: parts.headers, body })
 }

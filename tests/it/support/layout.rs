@@ -9,7 +9,7 @@ use colocate::oci::Digest;
 use http::Method;
 use serde_json::Value;
 
-use super::http::{head, send};
+use super::access::Access;
 
 /// A golden bundle: see `tests/fixtures/bundles/README.md`.
 pub(crate) struct Golden {
@@ -119,14 +119,19 @@ impl Layout {
 
     /// Puts everything into a repository of a registry.
     pub(crate) async fn push(&self, registry: &str, repository: &str) {
+        self.push_as(&Access::anonymous(), registry, repository).await;
+    }
+
+    /// Puts everything into a repository of a registry that does not take it from anybody.
+    pub(crate) async fn push_as(&self, access: &Access, registry: &str, repository: &str) {
         for (digest, bytes) in &self.blobs {
-            push_blob(registry, repository, digest, bytes).await;
+            push_blob(access, registry, repository, digest, bytes).await;
         }
         for document in &self.manifests {
-            push_manifest(registry, repository, &document.digest.to_string(), document).await;
+            push_manifest_as(access, registry, repository, &document.digest.to_string(), document).await;
         }
         for (tag, digest) in &self.tags {
-            push_manifest(registry, repository, tag, self.manifest(digest)).await;
+            push_manifest_as(access, registry, repository, tag, self.manifest(digest)).await;
         }
     }
 }
@@ -175,23 +180,28 @@ fn tag_of(reference: &str) -> Option<&str> {
 }
 
 /// Puts a blob into a repository: one POST, one PUT, as the distribution spec has it.
-pub(crate) async fn push_blob(registry: &str, repository: &str, digest: &Digest, bytes: &Bytes) {
-    if head(&format!("{registry}/v2/{repository}/blobs/{digest}")).await.status == 200 {
+async fn push_blob(access: &Access, registry: &str, repository: &str, digest: &Digest, bytes: &Bytes) {
+    let blob = format!("{registry}/v2/{repository}/blobs/{digest}");
+    if access.send(Method::HEAD, &blob, &[], "").await.status == 200 {
         return;
     }
     let start = format!("{registry}/v2/{repository}/blobs/uploads/");
-    let session = send(Method::POST, &start, &[("content-length", "0")], Bytes::new()).await.expect(202);
+    let session = access.send(Method::POST, &start, &[("content-length", "0")], "").await.expect(202);
     let location = session.header("location").expect("an upload session has a location");
     let location = if location.starts_with('/') { format!("{registry}{location}") } else { location.to_owned() };
     let separator = if location.contains('?') { '&' } else { '?' };
     let url = format!("{location}{separator}digest={digest}");
-    send(Method::PUT, &url, &[("content-type", "application/octet-stream")], bytes.clone()).await.expect(201);
+    access.send(Method::PUT, &url, &[("content-type", "application/octet-stream")], bytes.clone()).await.expect(201);
 }
 
 /// Puts a manifest under a tag or its digest; the registry must find the same digest.
 pub(crate) async fn push_manifest(registry: &str, repository: &str, reference: &str, document: &Document) {
+    push_manifest_as(&Access::anonymous(), registry, repository, reference, document).await;
+}
+
+async fn push_manifest_as(access: &Access, registry: &str, repository: &str, reference: &str, document: &Document) {
     let url = format!("{registry}/v2/{repository}/manifests/{reference}");
     let headers = [("content-type", document.media_type.as_str())];
-    let answer = send(Method::PUT, &url, &headers, document.bytes.clone()).await.expect(201);
+    let answer = access.send(Method::PUT, &url, &headers, document.bytes.clone()).await.expect(201);
     assert_eq!(answer.digest(), document.digest);
 }

@@ -3,7 +3,9 @@
 //!
 //! Nothing here knows how Colocate works inside; it only speaks the registry protocol and starts processes.
 
+pub(crate) mod access;
 pub(crate) mod bundle;
+pub(crate) mod certificates;
 pub(crate) mod chance;
 pub(crate) mod clock;
 pub(crate) mod colocate;
@@ -11,14 +13,19 @@ pub(crate) mod containerd;
 pub(crate) mod http;
 pub(crate) mod layout;
 pub(crate) mod mount;
+pub(crate) mod names;
 pub(crate) mod pattern;
+pub(crate) mod podman;
 pub(crate) mod process;
 pub(crate) mod pull;
 pub(crate) mod registry;
 pub(crate) mod scripted;
+pub(crate) mod secrets;
+pub(crate) mod skopeo;
 pub(crate) mod stored;
 pub(crate) mod tarball;
 pub(crate) mod view;
+pub(crate) mod token_server;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};

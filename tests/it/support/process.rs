@@ -10,14 +10,20 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+use super::colocate::BINARY;
+use super::secrets;
+
 /// How long a program may take to end after it was asked to, or a tool to do its work.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// A running program. Dropping it kills it, and shows what it wrote if the test is failing.
+/// A running program. Dropping it kills it, and shows what it wrote if the test is failing. The program under test
+/// also fails the test if it wrote any secret.
 pub(crate) struct Process {
     name: String,
     child: Child,
     output: TempDir,
+    /// Whether it is the program under test.
+    tested: bool,
 }
 
 /// What a program that ended had written.
@@ -32,7 +38,10 @@ impl Process {
     /// Starts `command` with nothing on its standard input.
     pub(crate) fn spawn(mut command: Command) -> Self {
         let name = Path::new(command.get_program()).file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let output = TempDir::new().expect("a directory for the output");
+        // Also behind a program that starts it.
+        let tested = std::iter::once(command.get_program()).chain(command.get_args()).any(|word| word == BINARY);
+        let output =
+            if tested { secrets::log_directory() } else { TempDir::new().expect("a directory for the output") };
         let file = |stream| File::create(output.path().join(stream)).expect("a file for the output");
         let child = command
             .stdin(Stdio::null())
@@ -40,7 +49,7 @@ impl Process {
             .stderr(file("stderr"))
             .spawn()
             .unwrap_or_else(|error| panic!("{name} does not start: {error}"));
-        Self { name, child, output }
+        Self { name, child, output, tested }
     }
 
     /// What it wrote to standard output so far.
@@ -54,8 +63,11 @@ impl Process {
     }
 
     fn read(&self, stream: &str) -> String {
-        let bytes = std::fs::read(self.output.path().join(stream)).unwrap_or_default();
-        String::from_utf8_lossy(&bytes).into_owned()
+        String::from_utf8_lossy(&self.bytes(stream)).into_owned()
+    }
+
+    fn bytes(&self, stream: &str) -> Vec<u8> {
+        std::fs::read(self.output.path().join(stream)).unwrap_or_default()
     }
 
     /// Fails the test if the program ended already, with what it said.
@@ -105,6 +117,10 @@ impl Drop for Process {
         let _ = self.child.wait();
         if std::thread::panicking() {
             self.show();
+        } else if self.tested {
+            for stream in ["stdout", "stderr"] {
+                secrets::assert_absent(&format!("what {} wrote to {stream}", self.name), self.bytes(stream));
+            }
         }
     }
 }

@@ -26,13 +26,12 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-pub(crate) use script::{Fault, Gate, Rule};
+pub(crate) use script::{Fault, Gate, Rule, matches};
 
 use super::eventually;
 use super::layout::{Document, Layout};
 use super::pattern::Pattern;
 use content::Content;
-use script::matches;
 
 /// The registry. It is gone when this is dropped.
 pub(crate) struct ScriptedUpstream {

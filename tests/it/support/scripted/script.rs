@@ -187,7 +187,7 @@ impl Rule {
 }
 
 /// Whether a path fits a pattern in which `*` stands for any characters.
-pub(super) fn matches(pattern: &str, path: &str) -> bool {
+pub(crate) fn matches(pattern: &str, path: &str) -> bool {
     let Some((start, rest)) = pattern.split_once('*') else { return pattern == path };
     let Some(path) = path.strip_prefix(start) else { return false };
     (0..=path.len()).any(|at| path.is_char_boundary(at) && matches(rest, &path[at..]))
