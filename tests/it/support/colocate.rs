@@ -6,12 +6,15 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use colocate::oci::Digest;
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
+use tokio::net::TcpStream;
 
+use super::access::Access;
 use super::http::{self, Answer, Method};
 use super::process::{Finished, Process, free_address, run};
+pub(crate) use super::seen::Pulled;
+use super::seen::Seen;
 use super::{eventually, layout::Golden};
 
 /// The program.
@@ -107,12 +110,17 @@ impl Colocate {
         Process::spawn(command)
     }
 
-    /// Waits until it answers.
+    /// Waits until it answers: also that it does not know the client. One that may want to see a certificate first
+    /// only has to listen.
     pub(crate) async fn ready(&mut self) {
-        let url = format!("{}/v2/", self.url());
+        let (address, secure, url) = (self.address, self.is_secure(), format!("{}/v2/", self.url()));
         eventually("colocate answers", Duration::from_secs(20), async || {
             self.process.assert_running();
-            http::try_send(Method::GET, &url, &[], "").await.is_ok_and(|answer| answer.status == 200)
+            if secure {
+                return TcpStream::connect(address).await.is_ok();
+            }
+            let answer = http::try_send(Method::GET, &url, &[], "").await;
+            answer.is_ok_and(|answer| matches!(answer.status.as_u16(), 200 | 401))
         })
         .await;
     }
@@ -182,9 +190,18 @@ impl Colocate {
         String::from_utf8_lossy(&answer.body).into_owned()
     }
 
-    /// `http://host:port`.
+    /// `http://host:port`; with a certificate, `https://localhost:port`.
     pub(crate) fn url(&self) -> String {
-        format!("http://{}", self.address)
+        if self.is_secure() { format!("https://localhost:{}", self.port()) } else { format!("http://{}", self.address) }
+    }
+
+    /// For a proxy that goes by other names.
+    pub(crate) fn port(&self) -> u16 {
+        self.address.port()
+    }
+
+    fn is_secure(&self) -> bool {
+        self.settings.get("server.tls").is_some()
     }
 
     /// `host:port`.
@@ -192,76 +209,30 @@ impl Colocate {
         self.address.to_string()
     }
 
+    /// As a client with this access sees it.
+    pub(crate) fn seen_by(&self, access: &Access) -> Seen {
+        Seen::new(access, &self.url())
+    }
+
     /// GET of a manifest.
     pub(crate) async fn manifest(&self, repository: &str, reference: &str) -> Answer {
-        http::get(&format!("{}/v2/{repository}/manifests/{reference}", self.url())).await
+        self.seen_by(&Access::anonymous()).manifest(repository, reference).await
     }
 
     /// HEAD of a manifest.
     pub(crate) async fn manifest_head(&self, repository: &str, reference: &str) -> Answer {
-        http::head(&format!("{}/v2/{repository}/manifests/{reference}", self.url())).await
+        self.seen_by(&Access::anonymous()).manifest_head(repository, reference).await
     }
 
     /// GET of a blob.
     pub(crate) async fn blob(&self, repository: &str, digest: &str) -> Answer {
-        http::get(&format!("{}/v2/{repository}/blobs/{digest}", self.url())).await
+        self.seen_by(&Access::anonymous()).blob(repository, digest).await
     }
 
     /// Pulls an image of one layer as a careful client does: every digest is checked, `diff_ids` too.
     pub(crate) async fn pull(&self, repository: &str, reference: &str) -> Pulled {
-        pull(self, repository, reference).await
+        self.seen_by(&Access::anonymous()).pull(repository, reference).await
     }
-}
-
-/// An image of one layer, checked.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Pulled {
-    pub(crate) digest: Digest,
-    pub(crate) media_type: String,
-    pub(crate) manifest: bytes::Bytes,
-    pub(crate) config: bytes::Bytes,
-    pub(crate) layer: bytes::Bytes,
-    /// The layer, decompressed.
-    pub(crate) tar: Vec<u8>,
-}
-
-impl Pulled {
-    /// The config's digest, as the manifest has it.
-    pub(crate) fn config_digest(&self) -> Digest {
-        Digest::of(&self.config)
-    }
-
-    /// The layer's digest, as the manifest has it.
-    pub(crate) fn layer_digest(&self) -> Digest {
-        Digest::of(&self.layer)
-    }
-
-    /// The lock in the layer.
-    pub(crate) fn lock(&self) -> Vec<u8> {
-        super::bundle::lock_in(&self.tar)
-    }
-}
-
-async fn pull(colocate: &Colocate, repository: &str, reference: &str) -> Pulled {
-    let answer = colocate.manifest(repository, reference).await.expect(200);
-    let digest = Digest::of(&answer.body);
-    assert_eq!(answer.digest(), digest, "Docker-Content-Digest lies");
-    let manifest = answer.json();
-    let [layer] = manifest["layers"].as_array().expect("layers").as_slice() else { panic!("one layer: {manifest}") };
-    let mut parts = Vec::new();
-    for descriptor in [&manifest["config"], layer] {
-        let wanted = descriptor["digest"].as_str().expect("a digest");
-        let blob = colocate.blob(repository, wanted).await.expect(200);
-        assert_eq!(Digest::of(&blob.body).to_string(), wanted, "not the bytes that were asked for");
-        assert_eq!(Some(blob.body.len() as u64), descriptor["size"].as_u64());
-        parts.push(blob.body);
-    }
-    let [config, layer] = parts.try_into().expect("a config and a layer");
-    let tar = super::bundle::gunzip(&layer);
-    let document: Value = serde_json::from_slice(&config).expect("a config is JSON");
-    assert_eq!(document["rootfs"]["diff_ids"], json!([Digest::of(&tar)]), "diff_ids");
-    let media_type = answer.header("content-type").expect("a media type").to_owned();
-    Pulled { digest, media_type, manifest: answer.body, config, layer, tar }
 }
 
 /// Runs `colocate` with these arguments to its end.

@@ -21,6 +21,7 @@ pub(crate) mod pull;
 pub(crate) mod registry;
 pub(crate) mod scripted;
 pub(crate) mod secrets;
+pub(crate) mod seen;
 pub(crate) mod skopeo;
 pub(crate) mod stored;
 pub(crate) mod tarball;

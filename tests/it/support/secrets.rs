@@ -36,10 +36,14 @@ struct Form {
 
 /// A new password or key, unlike any other text, that no log may hold.
 pub(crate) fn secret(name: &str) -> String {
-    let noise = || RandomState::new().build_hasher().finish();
-    let value = format!("{:016x}{:016x}", noise(), noise());
+    let value = noise();
     register(name, &value);
     value
+}
+
+fn noise() -> String {
+    let noise = || RandomState::new().build_hasher().finish();
+    format!("{:016x}{:016x}", noise(), noise())
 }
 
 /// Has this value looked for as well. Its name is what a failing test shows in its place.
@@ -47,6 +51,11 @@ pub(crate) fn register(name: &str, value: &str) {
     assert!(value.len() >= SHORTEST, "{name} is too short to be looked for");
     let forms = forms(value);
     write_down(&forms);
+    remember(name, forms);
+}
+
+/// For the searches of this process.
+fn remember(name: &str, forms: Vec<String>) {
     let name: Arc<str> = name.into();
     let mut ledger = ledger();
     let ledger = ledger.get_or_insert_default();
@@ -124,7 +133,10 @@ pub(crate) fn log_directory() -> TempDir {
     let Some(directory) = directory() else { return temporary() };
     let logs = directory.join("logs");
     fs::create_dir_all(&logs).expect("a directory for the logs");
-    let mut kept = TempDir::new_in(logs).expect("a directory for the output");
+    // Called as the test is that started it, which is the first thing to know of a leak.
+    let test = std::thread::current().name().unwrap_or("unnamed").replace("::", ".");
+    let kept = tempfile::Builder::new().prefix(&format!("{test}-")).tempdir_in(logs);
+    let mut kept = kept.expect("a directory for the output");
     kept.disable_cleanup(true);
     kept
 }
@@ -140,7 +152,7 @@ fn a_secret_is_found_in_every_form() {
     }
     for text in texts {
         assert_eq!(found_in(format!("a log: {text}\n").as_bytes()), ["the ledger's own"], "{text}");
-        assert_eq!(found_in(text[..text.len() / 2].as_bytes()), [""; 0], "half of it is not it");
+        assert_eq!(found_in(&text.as_bytes()[..text.len() / 2]), [""; 0], "half of it is not it");
     }
     register("with a space", "correct horse & battery");
     assert_eq!(found_in(b"?p=correct+horse+%26+battery"), ["with a space"]);
@@ -152,4 +164,13 @@ fn a_secret_is_found_in_every_form() {
 fn a_leak_fails_the_test_without_showing_it() {
     let value = secret("a leaked one");
     assert_absent("the log", value);
+}
+
+#[tokio::test]
+#[should_panic(expected = "what colocate wrote to stderr holds secrets: a file's name")]
+async fn a_program_that_leaks_fails_the_test() {
+    // Not written down: this leak is none to be found when all tests are done.
+    let value = noise();
+    remember("a file's name", forms(&value));
+    super::colocate::colocate(&["check", "--config", &format!("/absent/{value}")]).await;
 }

@@ -1,6 +1,7 @@
-//! The parts that tests of private registries are made of, without the proxy between them: what goes wrong with it in
-//! between is then its fault.
+//! The parts that tests of private registries are made of, put together without the proxy, or with nothing private
+//! about it: what goes wrong in the tests of both together is then the proxy's fault.
 
+mod proxy;
 mod registries;
 mod tokens;
 

@@ -11,6 +11,7 @@ use crate::support::names::Names;
 use crate::support::podman::Podman;
 use crate::support::registry::DockerRegistry;
 use crate::support::secrets::secret;
+use crate::support::seen::Seen;
 use crate::support::skopeo::Skopeo;
 use crate::support::{require, require_root};
 
@@ -45,6 +46,8 @@ async fn a_client_certificate_and_a_password_let_every_client_in() {
     assert!(trusting.try_send(http::Method::GET, &url, &[], "").await.is_err());
     assert_eq!(stranger.get(&url).await.status, 401);
 
+    let pulled = Seen::new(&alice, &registry.tls_url()).pull("acme/app", Golden::TAG).await;
+    assert_eq!(pulled.digest, golden().digest);
     let inspected = Skopeo::new(&alice).inspect(&reference).await;
     assert_eq!(inspected.stdout.as_bytes(), golden().origin.manifest(&golden().digest).bytes, "{inspected:?}");
     let refused = Skopeo::new(&stranger).inspect(&reference).await;
