@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::error::CliError;
 use super::wire;
-use crate::config::{AccessMode, Config, Endpoint, UpstreamConfig, UpstreamPlace};
+use crate::config::{AccessMode, Config, ListenAddress, UpstreamConfig, UpstreamPlace};
 
 /// Tells that a configuration can be served with, and what it comes to.
 #[expect(clippy::print_stdout, reason = "what the command has to say")]
@@ -17,12 +17,19 @@ pub(super) fn check(config: &Config) -> Result<(), CliError> {
 fn describe(config: &Config) -> String {
     let endpoint = match (&config.endpoint, config.endpoints.as_slice()) {
         (Some(endpoint), _) => endpoint.to_string(),
-        (None, []) => config.listen.to_string(),
+        (None, []) => {
+            ListenAddress::endpoint(&config.listen).map_or_else(|| "nothing".to_owned(), |own| own.to_string())
+        }
         (None, endpoints) => list(endpoints, " or "),
     };
     let mut text = "The configuration is valid.\n".to_owned();
     // Writing to a String does not fail.
-    let _ = writeln!(text, "clients connect to {}, and are {}", config.listen, clients(&config.access.mode));
+    let _ = writeln!(
+        text,
+        "clients connect to {}, and are {}",
+        list(&config.listen, " and "),
+        clients(&config.access.mode)
+    );
     if let Some(upstream) = &config.upstream {
         let prefix = upstream.prefix.as_ref().map(|prefix| format!("{prefix}/"));
         let _ =
@@ -57,6 +64,6 @@ fn upstream_behind(upstream: &UpstreamConfig, shared: Option<String>) -> String 
     format!("{place} is behind {names}, and {}/ where a mirror is asked for it (ns)", upstream.registry)
 }
 
-fn list(endpoints: &[Endpoint], separator: &str) -> String {
-    endpoints.iter().map(ToString::to_string).collect::<Vec<_>>().join(separator)
+fn list(names: &[impl ToString], separator: &str) -> String {
+    names.iter().map(ToString::to_string).collect::<Vec<_>>().join(separator)
 }

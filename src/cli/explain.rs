@@ -27,7 +27,7 @@ async fn answer(arguments: &ExplainArguments) -> Result<String, CliError> {
     let mut config = arguments.config()?;
     let scratch = tempfile::tempdir().map_err(CliError::Output)?;
     config.cache.dir = scratch.path().join("cache");
-    let names = Names::new(&config, config.listen);
+    let names = Names::new(&config, &config.listen);
     let Wanted { view, reference } = names.read(&arguments.reference).map_err(|problem| {
         CliError::Usage(format!("`{}` is not a reference to explain: {problem}", arguments.reference))
     })?;

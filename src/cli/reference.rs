@@ -1,9 +1,8 @@
 //! References as people write them: `[HOST/]REPOSITORY[:TAG|@DIGEST]`.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
-use crate::config::{Config, Endpoint};
+use crate::config::{Config, ListenAddress};
 use crate::oci::{Reference, RegistryName, RepositoryName};
 use crate::proxy::{ReadReference, View, Wanted};
 use crate::server::{Directory, Place};
@@ -13,10 +12,10 @@ use crate::server::{Directory, Place};
 pub(super) struct Names(Directory);
 
 impl Names {
-    /// The names that `config` gives to a proxy that listens on `address`.
-    pub(super) fn new(config: &Config, address: SocketAddr) -> Self {
-        let own = (!address.ip().is_unspecified()).then(|| Endpoint::of(address));
-        Self(Directory::new(config).or_called(own.or_else(|| config.endpoints.first().cloned())))
+    /// The names that `config` gives to a proxy that listens on `addresses`.
+    pub(super) fn new(config: &Config, addresses: &[ListenAddress]) -> Self {
+        let own = ListenAddress::endpoint(addresses).or_else(|| config.endpoints.first().cloned());
+        Self(Directory::new(config).or_called(own))
     }
 
     /// Reads a reference. The host is how clients reach the proxy, or a registry behind it, as those clients see it who
@@ -100,7 +99,7 @@ mod tests {
         let text = "endpoint: proxy.example\nendpoints: [exact.example]\nupstream: {url: 'https://registry.example'}\n\
             rules: [{endpoint: exact.example, relocation: {when: never}}]";
         let config = Config::parse("test", text).unwrap();
-        let names = Names::new(&config, config.listen);
+        let names = Names::new(&config, &config.listen);
         let digest = format!("sha256:{}", "0".repeat(64));
         let proxy = Some("proxy.example");
         for (text, endpoint, name, reference) in [

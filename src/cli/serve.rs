@@ -13,7 +13,9 @@ pub(super) async fn serve(config: Config) -> Result<(), CliError> {
     let mut signals = Signals::new()?;
     let running = wire::start(config).await?;
     let admin = running.admin().map(|address| address.to_string());
-    tracing::info!(address = %running.address(), admin, version = env!("CARGO_PKG_VERSION"), "serving");
+    let addresses: Vec<String> = running.addresses().iter().map(ToString::to_string).collect();
+    let address = addresses.join(" ");
+    tracing::info!(address, admin, version = env!("CARGO_PKG_VERSION"), "serving");
     stop(running, &mut signals).await;
     Ok(())
 }

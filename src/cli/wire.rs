@@ -16,17 +16,17 @@ use crate::admin::{Admin, Readiness};
 use crate::body::{Clock, SystemClock};
 use crate::cache::{Bounds, Cache, CacheLimits, FinishAbandoned, LocalStore, OpenError};
 use crate::config::{
-    self, CacheBounds, CacheConfig, Config, ListenAddress, RelocationConfig, ServerConfig, TagsConfig, Undecided,
-    UpstreamConfig, UpstreamPlace,
+    self, CacheBounds, CacheConfig, Config, ListenAddress, RelocationConfig, ServerConfig, TagsConfig, TlsConfig,
+    Undecided, UpstreamConfig, UpstreamPlace,
 };
 use crate::oci::RegistryName;
 use crate::proxy::{Proxy, ProxyParts, RelocationLimits, TagPolicy, Tasks};
 use crate::server::{Directory, Drained, ListenError, Server, ServerLimits, ServerParts};
 use crate::telemetry::Metrics;
-use crate::tls::{ServerTls, ServerTlsError};
+use crate::tls::{ClientFiles, ClientIdentity, ServerTls, ServerTlsError, TlsFiles};
 use crate::upstream::{
-    Credentials, LayoutUpstream, RegistryConfig, RegistryConfigError, RegistryUpstream, Timeouts, Upstream,
-    UpstreamError,
+    CredentialSource, Credentials, DockerConfig, Egress, EgressError, LayoutUpstream, RegistryConfig,
+    RegistryConfigError, RegistryUpstream, Timeouts, Upstream, UpstreamError,
 };
 
 /// The registries behind, by their names.
@@ -38,6 +38,9 @@ pub enum StartError {
     /// The registry behind cannot be spoken to as configured.
     #[error("upstream.url cannot be used")]
     Registry(#[from] RegistryConfigError),
+    /// The proxy that the environment names cannot be used.
+    #[error("the environment's proxy cannot be used")]
+    Egress(#[from] EgressError),
     /// The layout cannot be read.
     #[error("the image layout cannot be opened; upstream.url must name a directory with an index.json")]
     Layout(#[from] UpstreamError),
@@ -67,7 +70,7 @@ pub enum StartError {
 
 /// A proxy that serves until it is stopped.
 pub struct Running {
-    address: SocketAddr,
+    addresses: Vec<ListenAddress>,
     admin: Option<SocketAddr>,
     readiness: Readiness,
     stop: watch::Sender<Stage>,
@@ -104,10 +107,10 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
             idle_body_timeout: config.server.idle_body_timeout,
         },
         tls,
-        trusted_proxies: Vec::new(),
+        trusted_proxies: config.server.trusted_proxies.clone(),
     };
     let bind = |key, address| move |source| StartError::Bind { key, address, source };
-    let server = Server::bind(&[ListenAddress::Tcp(config.listen)], parts).await?;
+    let server = Server::bind(&config.listen, parts).await?;
     let readiness = Readiness::default();
     let admin = match config.admin {
         None => None,
@@ -123,13 +126,13 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         // An error means that `Running` was dropped, which stops everything.
         async move { drop(stage.wait_for(|stage| *stage >= wanted).await) }
     };
-    let (address, admin_address) = (server.address().unwrap_or(config.listen), admin.as_ref().map(Admin::address));
-    let tasks = Tasks::new(cache.clone(), Some(proxy), Names::new(&config, address).reader());
+    let (addresses, admin_address) = (server.addresses().to_vec(), admin.as_ref().map(Admin::address));
+    let tasks = Tasks::new(cache.clone(), Some(proxy), Names::new(&config, &addresses).reader());
     tokio::spawn(look_after(cache.clone(), control, tasks, reached(Stage::Draining)));
     let server = tokio::spawn(server.run(reached(Stage::Draining)));
     let admin_task = admin.map(|admin| tokio::spawn(admin.run(reached(Stage::Stopped))));
     readiness.set(true);
-    Ok(Running { address, admin: admin_address, readiness, stop, server, admin_task, cache })
+    Ok(Running { addresses, admin: admin_address, readiness, stop, server, admin_task, cache })
 }
 
 /// Looks after the cache, and has done with it what commands ask for. Behind the listener: a large cache takes its time
@@ -168,32 +171,40 @@ pub(super) fn proxy_over(config: &Config, upstreams: Upstreams, cache: Cache, me
 
 /// The registries behind. They are not asked yet.
 pub(super) async fn upstreams(config: &Config, metrics: &Metrics) -> Result<Upstreams, StartError> {
-    let mut upstreams = Upstreams::new();
+    let (mut upstreams, egress) = (Upstreams::new(), Egress::from_environment()?);
     for one in config.all_upstreams() {
-        upstreams.insert(one.registry.clone(), upstream(one, metrics.clone()).await?);
+        upstreams.insert(one.registry.clone(), upstream(one, &egress, metrics.clone()).await?);
     }
     Ok(upstreams)
 }
 
-async fn upstream(config: &UpstreamConfig, metrics: Metrics) -> Result<Arc<dyn Upstream>, StartError> {
+async fn upstream(config: &UpstreamConfig, egress: &Egress, metrics: Metrics) -> Result<Arc<dyn Upstream>, StartError> {
     match &config.place {
         UpstreamPlace::Layout(dir) => {
             let dir = dir.clone();
             Ok(Arc::new(tokio::task::spawn_blocking(move || LayoutUpstream::open(&dir)).await??))
         }
-        UpstreamPlace::Registry(url) => Ok(Arc::new(registry(url, config, metrics)?)),
+        UpstreamPlace::Registry(url) => Ok(Arc::new(registry(url, config, egress, metrics)?)),
     }
 }
 
-fn registry(url: &Url, config: &UpstreamConfig, metrics: Metrics) -> Result<RegistryUpstream, RegistryConfigError> {
-    let credentials = config.credentials.as_ref().and_then(|credentials| match credentials {
-        config::Credentials::Password { username, password } => {
-            Some(Credentials { user: username.clone(), password: password.expose().to_owned() })
-        }
-        _ => None,
-    });
+fn registry(
+    url: &Url,
+    config: &UpstreamConfig,
+    egress: &Egress,
+    metrics: Metrics,
+) -> Result<RegistryUpstream, RegistryConfigError> {
     RegistryUpstream::new(RegistryConfig {
-        credentials: credentials.into(),
+        credentials: config
+            .credentials
+            .as_ref()
+            .map_or(CredentialSource::Anonymous, |said| source(said, &config.registry)),
+        identity: config
+            .identity
+            .as_ref()
+            .map(|(chain, key)| ClientIdentity { chain: chain.clone(), key: key.clone_key() }),
+        verify: !config.insecure,
+        egress: egress.clone(),
         realm_hosts: config.realms.iter().map(ToString::to_string).collect(),
         extra_ca: config.extra_ca.clone(),
         timeouts: Timeouts {
@@ -207,16 +218,37 @@ fn registry(url: &Url, config: &UpstreamConfig, metrics: Metrics) -> Result<Regi
     })
 }
 
+fn source(credentials: &config::Credentials, registry: &RegistryName) -> CredentialSource {
+    use config::Credentials as Said;
+    match credentials {
+        Said::Password { username, password } => {
+            CredentialSource::Password(Credentials { user: username.clone(), password: password.expose().to_owned() })
+        }
+        Said::PasswordFile { username, file } => {
+            CredentialSource::File { user: Some(username.clone()), path: file.clone() }
+        }
+        Said::Token(token) => CredentialSource::Token(token.expose().to_owned()),
+        Said::TokenFile(path) => CredentialSource::File { user: None, path: path.clone() },
+        Said::DockerConfig(path) => CredentialSource::Docker(DockerConfig::new(path, [registry.as_str()])),
+    }
+}
+
 fn server_tls(config: &ServerConfig) -> Result<Option<ServerTls>, ServerTlsError> {
-    config.tls.as_ref().map(|tls| ServerTls::fixed(tls.chain.clone(), tls.key.clone_key())).transpose()
+    let files = |tls: &TlsConfig| TlsFiles {
+        certificate: tls.cert.clone(),
+        key: tls.key.clone(),
+        clients: tls.client_ca.clone().map(|ca| ClientFiles { ca, required: tls.client_certificate_required }),
+    };
+    config.tls.as_ref().map(|tls| ServerTls::load(files(tls))).transpose()
 }
 
 /// Refuses what [`start`] would for the configuration alone: it looks at no layout, cache or address.
 pub(super) fn check(config: &Config) -> Result<(), StartError> {
     server_tls(&config.server)?;
+    let egress = Egress::from_environment()?;
     for upstream in config.all_upstreams() {
         if let UpstreamPlace::Registry(url) = &upstream.place {
-            registry(url, upstream, Metrics::new())?;
+            registry(url, upstream, &egress, Metrics::new())?;
         }
     }
     Ok(())
@@ -265,8 +297,13 @@ fn limits(config: &RelocationConfig) -> RelocationLimits {
 
 impl Running {
     /// Where clients connect.
-    pub fn address(&self) -> SocketAddr {
-        self.address
+    pub fn addresses(&self) -> &[ListenAddress] {
+        &self.addresses
+    }
+
+    /// The first of them on a network.
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.addresses.iter().find_map(ListenAddress::tcp)
     }
 
     /// Where health and metrics are, if anywhere.

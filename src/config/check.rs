@@ -14,8 +14,8 @@ use super::raw::{self, Raw};
 use super::upstream::all;
 use super::values;
 use super::{
-    AbsentTag, CacheConfig, Config, Endpoint, LogConfig, LogFormat, RelocationConfig, Rule, Rules, ServerConfig,
-    TagsConfig, TlsConfig, Undecided, When,
+    AbsentTag, CacheConfig, Config, Endpoint, ListenAddress, LogConfig, LogFormat, RelocationConfig, Rule, Rules,
+    TagsConfig, Undecided, When,
 };
 
 /// The largest certificate, key or password file.
@@ -44,11 +44,11 @@ pub(super) struct Checker {
 
 impl Checker {
     fn config(&mut self, raw: Raw) -> Config {
-        let listen = self.setting("listen", raw.listen, "127.0.0.1:8080", address);
+        let listen = self.listen(raw.listen);
         let admin = self.setting("admin.listen", raw.admin.unwrap_or_default().listen, "127.0.0.1:8081", |text| {
             if text == "none" { Ok(None) } else { address(text).map(Some) }
         });
-        if admin == Some(listen) && listen.port() != 0 {
+        if admin.is_some_and(|admin| admin.port() != 0 && listen.contains(&ListenAddress::Tcp(admin))) {
             self.problem("admin.listen", "is the same address as `listen`; give it a port of its own, or `none`");
         }
         let endpoints = self.list("endpoints", raw.endpoints, endpoint);
@@ -63,8 +63,9 @@ impl Checker {
         let relocation = self.relocation(raw_relocation);
         let rules = Rules { rules: self.rules(raw.rules.unwrap_or_default()), default };
         let hosts: Vec<&Endpoint> = upstream.iter().chain(&upstreams).flat_map(|upstream| &upstream.hosts).collect();
-        if listen.ip().is_unspecified() && names.is_empty() && hosts.is_empty() && !rules.never_relocate() {
-            let reason = "is needed, because nobody can pull from the address listened on; \
+        if ListenAddress::endpoint(&listen).is_none() && names.is_empty() && hosts.is_empty() && !rules.never_relocate()
+        {
+            let reason = "is needed, because nobody can pull by what is listened on; \
                           write the host[:port] that clients pull from";
             self.problem("endpoint", reason);
         }
@@ -82,7 +83,7 @@ impl Checker {
                 }
             }
         }
-        let server = self.server(raw.server.unwrap_or_default());
+        let server = self.server(raw.server.unwrap_or_default(), &access.mode);
         let log = self.log(raw.log.unwrap_or_default());
         Config {
             listen,
@@ -165,26 +166,6 @@ impl Checker {
         rules
     }
 
-    fn server(&mut self, raw: raw::Server) -> ServerConfig {
-        ServerConfig {
-            header_read_timeout: self.setting("server.header_read_timeout", raw.header_read_timeout, "30s", positive),
-            max_connections: self.setting("server.max_connections", raw.max_connections, "4096", values::count),
-            drain_timeout: self.setting("server.drain_timeout", raw.drain_timeout, "30s", values::duration),
-            idle_body_timeout: self.setting("server.idle_body_timeout", raw.idle_body_timeout, "60s", positive),
-            tls: raw.tls.and_then(|tls| self.tls(tls)),
-        }
-    }
-
-    fn tls(&mut self, raw: raw::Tls) -> Option<TlsConfig> {
-        let (Some(cert), Some(key)) = (raw.cert, raw.key) else {
-            self.problem("server.tls", "needs both `cert` and `key`, the paths of PEM files");
-            return None;
-        };
-        let chain = self.optional("server.tls.cert", Some(cert), |path| certificates(Path::new(path)));
-        let key = self.optional("server.tls.key", Some(key), |path| private_key(Path::new(path)));
-        chain.zip(key).map(|(chain, key)| TlsConfig { chain, key })
-    }
-
     fn log(&mut self, raw: raw::Log) -> LogConfig {
         LogConfig {
             format: self.setting("log.format", raw.format, "text", |text| match text {
@@ -240,7 +221,7 @@ impl Checker {
     }
 }
 
-fn address(text: &str) -> Result<std::net::SocketAddr, String> {
+pub(super) fn address(text: &str) -> Result<std::net::SocketAddr, String> {
     text.parse().map_err(|_| format!("`{text}` is not an address and port, such as 127.0.0.1:8080 or [::]:8080"))
 }
 

@@ -7,6 +7,8 @@ use std::str::FromStr;
 
 use ipnet::IpNet;
 
+use super::endpoint::Endpoint;
+
 /// The longest path of a Unix socket: an address has 108 bytes on Linux, and a zero ends it.
 pub const MAX_SOCKET_PATH_BYTES: usize = 107;
 
@@ -33,6 +35,22 @@ pub enum ListenAddressError {
     /// More than fits into a socket's address.
     #[error("names a socket by more than {MAX_SOCKET_PATH_BYTES} bytes, which is all that fits; use a shorter path")]
     TooLong,
+}
+
+impl ListenAddress {
+    /// The network address, if it is one.
+    pub fn tcp(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(address) => Some(*address),
+            Self::Unix(_) => None,
+        }
+    }
+
+    /// What clients can call a proxy that listens on `addresses`: the first that says which one it is.
+    pub fn endpoint(addresses: &[Self]) -> Option<Endpoint> {
+        let mut concrete = addresses.iter().filter_map(Self::tcp).filter(|address| !address.ip().is_unspecified());
+        concrete.next().map(Endpoint::of)
+    }
 }
 
 impl FromStr for ListenAddress {

@@ -21,6 +21,7 @@ mod keys;
 mod listen;
 mod raw;
 mod rules;
+mod server;
 mod upstream;
 mod values;
 mod yaml;
@@ -29,8 +30,6 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-
 pub use access::{AccessConfig, AccessMode, AccessRule, Action};
 pub use cache::{CacheBounds, CacheConfig, FinishAbandoned};
 pub use endpoint::{Endpoint, EndpointError};
@@ -38,6 +37,7 @@ pub use error::{ConfigError, Problem};
 pub use glob::Glob;
 pub use listen::{ListenAddress, ListenAddressError, MAX_SOCKET_PATH_BYTES, TrustedProxy, TrustedProxyError};
 pub use rules::{Rule, Rules, When};
+pub use server::{ServerConfig, TlsConfig};
 pub use upstream::{Credentials, UpstreamConfig, UpstreamPlace};
 pub use values::Secret;
 
@@ -45,7 +45,7 @@ pub use values::Secret;
 #[derive(Debug)]
 pub struct Config {
     /// Where clients connect.
-    pub listen: SocketAddr,
+    pub listen: Vec<ListenAddress>,
     /// Where health and metrics are served; `None` turns the listener off.
     pub admin: Option<SocketAddr>,
     /// What is written into locks; `None` means the address that is listened on.
@@ -66,7 +66,7 @@ pub struct Config {
     pub relocation: RelocationConfig,
     /// Which view of a repository an endpoint gives.
     pub rules: Rules,
-    /// Limits of the listener.
+    /// How connections are served.
     pub server: ServerConfig,
     /// How the program logs.
     pub log: LogConfig,
@@ -124,30 +124,6 @@ pub enum Undecided {
     Fail,
     /// The bundle as it stands upstream.
     Original,
-}
-
-/// Limits of the listener.
-#[derive(Debug)]
-pub struct ServerConfig {
-    /// How long a request's head may take, and how long a connection may stay idle between two.
-    pub header_read_timeout: Duration,
-    /// Connections at one time; more wait in the kernel's queue.
-    pub max_connections: usize,
-    /// How long running requests may take to end after SIGTERM.
-    pub drain_timeout: Duration,
-    /// How long a client may take nothing of a response.
-    pub idle_body_timeout: Duration,
-    /// The certificate to serve with; plain HTTP when `None`.
-    pub tls: Option<TlsConfig>,
-}
-
-/// The server's certificate.
-#[derive(Debug)]
-pub struct TlsConfig {
-    /// The chain, the server's own first.
-    pub chain: Vec<CertificateDer<'static>>,
-    /// The private key.
-    pub key: PrivateKeyDer<'static>,
 }
 
 /// How the program logs.

@@ -16,7 +16,7 @@ type Section<T> = Option<T>;
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Raw {
-    pub(super) listen: Setting,
+    pub(super) listen: Option<Listen>,
     pub(super) admin: Section<Admin>,
     pub(super) endpoint: Setting,
     pub(super) endpoints: Option<Vec<String>>,
@@ -29,6 +29,14 @@ pub(super) struct Raw {
     pub(super) rules: Option<Vec<Rule>>,
     pub(super) server: Section<Server>,
     pub(super) log: Section<Log>,
+}
+
+/// One address or several.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub(super) enum Listen {
+    One(String),
+    Several(Vec<String>),
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -185,6 +193,7 @@ pub(super) struct Server {
     pub(super) max_connections: Setting,
     pub(super) drain_timeout: Setting,
     pub(super) idle_body_timeout: Setting,
+    pub(super) trusted_proxies: Option<Vec<String>>,
     pub(super) tls: Section<Tls>,
 }
 
@@ -193,6 +202,8 @@ pub(super) struct Server {
 pub(super) struct Tls {
     pub(super) cert: Setting,
     pub(super) key: Setting,
+    pub(super) client_ca: Setting,
+    pub(super) client_certificate: Setting,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -205,7 +216,7 @@ pub(super) struct Log {
 impl From<CommandLine> for Raw {
     fn from(arguments: CommandLine) -> Self {
         Self {
-            listen: arguments.listen,
+            listen: arguments.listen.map(Listen::One),
             endpoint: arguments.endpoint,
             admin: Some(Admin { listen: arguments.admin }),
             upstream: Some(Upstream { url: arguments.upstream, ..Upstream::default() }),

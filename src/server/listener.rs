@@ -16,7 +16,7 @@ use super::connection::Connections;
 use super::directory::Directory;
 use super::peer::PeerAddress;
 use super::service::Service;
-use crate::config::{Endpoint, ListenAddress, TrustedProxy};
+use crate::config::{ListenAddress, TrustedProxy};
 use crate::proxy::Proxy;
 use crate::telemetry::Metrics;
 use crate::tls::ServerTls;
@@ -77,11 +77,10 @@ impl Server {
     /// When one of the addresses cannot be had; then none is listened on.
     pub async fn bind(addresses: &[ListenAddress], parts: ServerParts) -> Result<Self, ListenError> {
         let (listeners, addresses) = Listeners::bind(addresses).await?;
-        let own = || tcp(&addresses).find(|address| !address.ip().is_unspecified()).map(Endpoint::of);
         let service = Service {
             proxy: parts.proxy,
             metrics: parts.metrics.clone(),
-            directory: parts.directory.or_called(own()),
+            directory: parts.directory.or_called(ListenAddress::endpoint(&addresses)),
             idle_body_timeout: parts.limits.idle_body_timeout,
             trusted_proxies: parts.trusted_proxies,
         };
@@ -96,7 +95,7 @@ impl Server {
 
     /// The first network address bound, if there is one.
     pub fn address(&self) -> Option<SocketAddr> {
-        tcp(&self.addresses).next()
+        self.addresses.iter().find_map(ListenAddress::tcp)
     }
 
     /// Serves until `shutdown`, then lets running requests end: no new connection is accepted, idle ones are
@@ -146,14 +145,6 @@ impl Server {
             }
         }
     }
-}
-
-/// The network addresses among them.
-fn tcp(addresses: &[ListenAddress]) -> impl Iterator<Item = SocketAddr> {
-    addresses.iter().filter_map(|address| match address {
-        ListenAddress::Tcp(address) => Some(*address),
-        ListenAddress::Unix(_) => None,
-    })
 }
 
 /// The next connection, once there is room: until then it waits in the kernel's queue.

@@ -94,7 +94,7 @@ async fn ask(address: SocketAddr, method: &str, target: &str, headers: &[(&str, 
 }
 
 async fn get(proxy: &Proxy, target: &str, headers: &[(&str, &str)]) -> Answer {
-    ask(proxy.running.address(), "GET", target, headers).await
+    ask(proxy.running.address().expect("an address"), "GET", target, headers).await
 }
 
 async fn metrics(proxy: &Proxy) -> String {
@@ -135,7 +135,7 @@ async fn a_manifest_comes_with_what_clients_and_caches_need() {
         assert_eq!(answer.header("content-type"), Some("application/vnd.docker.distribution.manifest.v2+json"));
         assert_eq!(answer.header("content-length"), Some(answer.body.len().to_string().as_str()));
 
-        let head = ask(proxy.running.address(), "HEAD", &target, &[]).await;
+        let head = ask(proxy.running.address().expect("an address"), "HEAD", &target, &[]).await;
         assert_eq!((head.status, head.body.len()), (200, 0));
         for name in ["docker-content-digest", "etag", "content-type", "content-length", "cache-control"] {
             assert_eq!(head.header(name), answer.header(name), "{name}");
@@ -197,7 +197,7 @@ async fn blobs_come_whole_or_in_part() {
         assert_eq!(get(&proxy, &target, &part(&own)).await.status, 206);
         assert_eq!(get(&proxy, &target, &part("\"other\"")).await.status, 200);
         assert_eq!(get(&proxy, &target, &[("Range", "bytes=0-0"), ("If-None-Match", &own)]).await.status, 304);
-        let head = ask(proxy.running.address(), "HEAD", &target, &[("Range", "bytes=0-0")]).await;
+        let head = ask(proxy.running.address().expect("an address"), "HEAD", &target, &[("Range", "bytes=0-0")]).await;
         assert_eq!((head.status, head.header("content-length")), (200, Some(size.to_string().as_str())));
     }
 }
@@ -226,14 +226,15 @@ async fn refusals_say_which_and_what_to_do() {
         ("DELETE", format!("/v2/{NAME}/blobs/{absent}"), 405, "UNSUPPORTED"),
         ("POST", format!("/v2/{NAME}/blobs/uploads/"), 405, "UNSUPPORTED"),
     ] {
-        let answer = ask(proxy.running.address(), method, &target, &[("Content-Length", "0")]).await;
+        let answer =
+            ask(proxy.running.address().expect("an address"), method, &target, &[("Content-Length", "0")]).await;
         assert_eq!((answer.status, answer.code().as_str()), (status, code), "{method} {target}");
         assert_eq!(answer.header("content-type"), Some("application/json"));
         assert_eq!(answer.header("cache-control"), Some("no-store"));
         let allow = if target.contains("uploads") { "" } else { "GET, HEAD" };
         assert_eq!(answer.header("allow"), (status == 405).then_some(allow), "{method} {target}");
         if method == "GET" {
-            let head = ask(proxy.running.address(), "HEAD", &target, &[]).await;
+            let head = ask(proxy.running.address().expect("an address"), "HEAD", &target, &[]).await;
             assert_eq!((head.status, head.body.len()), (status, 0), "{target}");
         }
     }
@@ -310,7 +311,7 @@ async fn http2_is_spoken_with_and_without_tls() {
     }
 
     let plain = proxy(&sample(), "").await;
-    let address = plain.running.address();
+    let address = plain.running.address().expect("an address");
     pull(TcpStream::connect(address).await.unwrap(), format!("http://{address}/v2/{NAME}/manifests/v1.0.0")).await;
 
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
@@ -327,7 +328,7 @@ async fn http2_is_spoken_with_and_without_tls() {
     let mut client = builder.with_root_certificates(roots).with_no_client_auth();
     client.alpn_protocols = vec![b"h2".to_vec()];
     let connector = tokio_rustls::TlsConnector::from(std::sync::Arc::new(client));
-    let stream = TcpStream::connect(secure.running.address()).await.unwrap();
+    let stream = TcpStream::connect(secure.running.address().expect("an address")).await.unwrap();
     let stream = connector.connect("localhost".try_into().unwrap(), stream).await.unwrap();
     assert_eq!(stream.get_ref().1.alpn_protocol(), Some(b"h2".as_slice()));
     pull(stream, format!("https://localhost/v2/{NAME}/manifests/v1.0.0")).await;

@@ -35,7 +35,7 @@ pub(super) async fn demo(arguments: &DemoArguments) -> Result<(), CliError> {
     })?;
     let running = wire::start(config).await?;
 
-    let address = reachable(running.address());
+    let address = reachable(running.address().unwrap_or(listen));
     let story = pull_and_tell(address, &repository, &tag, &original).await?;
     say(&story)?;
     if arguments.once {

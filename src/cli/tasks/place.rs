@@ -92,7 +92,7 @@ impl Place {
         } else {
             None
         };
-        Ok(Tasks::new(cache, proxy, Names::new(config, config.listen).reader()))
+        Ok(Tasks::new(cache, proxy, Names::new(config, &config.listen).reader()))
     }
 }
 

@@ -20,7 +20,7 @@ async fn upstream(image: &Bundle) -> ScriptedUpstream {
 
 /// Status and `Cache-Status`, without the name that it begins with.
 async fn told(proxy: &Proxy, method: &str, target: &str, headers: &[(&str, &str)]) -> (u16, String) {
-    let answer = ask(proxy.running.address(), method, target, headers).await;
+    let answer = ask(proxy.running.address().expect("an address"), method, target, headers).await;
     let status = answer.header("cache-status").unwrap_or_else(|| panic!("none: {answer:?}"));
     (answer.status, status.strip_prefix("colocate; ").unwrap().to_owned())
 }

@@ -56,20 +56,20 @@ async fn in_flight(proxy: &Proxy) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn one_without_requests_makes_room() {
     let proxy = proxy(&sample(), "server: {max_connections: 1, header_read_timeout: 200ms}").await;
-    let mut client = Client::connect(proxy.running.address(), 1 << 16).await;
+    let mut client = Client::connect(proxy.running.address().expect("an address"), 1 << 16).await;
     assert_eq!(client.get("/v2/").await.into_body().collect().await.unwrap().to_bytes(), "{}");
     let next = tokio::time::timeout(PATIENCE, get(&proxy, "/v2/", &[])).await.unwrap();
     assert_eq!(next.status, 200);
     client.closed().await;
     // Nor does one that never asks anything.
-    Client::connect(proxy.running.address(), 1 << 16).await.closed().await;
+    Client::connect(proxy.running.address().expect("an address"), 1 << 16).await.closed().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_response_on_its_way_keeps_the_connection() {
     let (layout, path) = large_layout(1 << 20);
     let proxy = proxy(layout.path(), "server: {header_read_timeout: 100ms}").await;
-    let mut client = Client::connect(proxy.running.address(), 1 << 16).await;
+    let mut client = Client::connect(proxy.running.address().expect("an address"), 1 << 16).await;
     let response = client.get(&path).await;
     tokio::time::sleep(Duration::from_millis(500)).await;
     assert_eq!(response.into_body().collect().await.unwrap().to_bytes().len(), 1 << 20);
@@ -81,7 +81,7 @@ async fn a_stalled_response_however_short_closes_its_connection() {
     let proxy = proxy(layout.path(), "server: {idle_body_timeout: 200ms}").await;
     for path in [path.as_str(), "/v2/large/blob/manifests/v1", "/v2/large/blob/tags/list", "/v2/", "/v2/none/tags/list"]
     {
-        let mut client = Client::connect(proxy.running.address(), 0).await;
+        let mut client = Client::connect(proxy.running.address().expect("an address"), 0).await;
         let response = client.get(path).await;
         client.closed().await;
         eventually("the request ends", PATIENCE, async || in_flight(&proxy).await == "0").await;

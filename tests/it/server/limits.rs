@@ -57,7 +57,7 @@ async fn begin(address: SocketAddr, path: &str) -> TcpStream {
 async fn draining_lets_running_responses_end_and_takes_no_new_ones() {
     let (layout, path) = large_layout(LARGE);
     let proxy = proxy(layout.path(), "").await;
-    let (address, admin) = (proxy.running.address(), proxy.running.admin().unwrap());
+    let (address, admin) = (proxy.running.address().expect("an address"), proxy.running.admin().unwrap());
     assert_eq!(ask(admin, "GET", "/readyz", &[]).await.status, 200);
     let mut stream = begin(address, &path).await;
     let mut idle = TcpStream::connect(address).await.unwrap();
@@ -82,7 +82,7 @@ async fn draining_lets_running_responses_end_and_takes_no_new_ones() {
 async fn draining_has_an_end() {
     let (layout, path) = large_layout(LARGE);
     let proxy = proxy(layout.path(), "server: {drain_timeout: 200ms}").await;
-    let _stream = begin(proxy.running.address(), &path).await;
+    let _stream = begin(proxy.running.address().expect("an address"), &path).await;
     assert_eq!(proxy.running.stop().await, Drained::Cut(1));
 }
 
@@ -90,7 +90,7 @@ async fn draining_has_an_end() {
 async fn a_client_that_stops_reading_is_cut() {
     let (layout, path) = large_layout(LARGE);
     let proxy = proxy(layout.path(), "server: {idle_body_timeout: 300ms}").await;
-    let mut stream = begin(proxy.running.address(), &path).await;
+    let mut stream = begin(proxy.running.address().expect("an address"), &path).await;
     tokio::time::sleep(Duration::from_secs(2)).await;
     let mut rest = Vec::new();
     let broken = stream.read_to_end(&mut rest).await;
@@ -104,7 +104,7 @@ async fn a_client_that_stops_reading_is_cut() {
 async fn a_client_that_sends_no_request_is_cut() {
     let proxy = proxy(&sample(), "server: {header_read_timeout: 200ms}").await;
     for start in ["", "P", "PRI * HTTP/2.0\r\n", "GET /v2/ HTTP/1.1\r\nHost: a"] {
-        let mut stream = TcpStream::connect(proxy.running.address()).await.unwrap();
+        let mut stream = TcpStream::connect(proxy.running.address().expect("an address")).await.unwrap();
         stream.write_all(start.as_bytes()).await.unwrap();
         let begun = Instant::now();
         let _ = stream.read_to_end(&mut Vec::new()).await;
@@ -115,7 +115,7 @@ async fn a_client_that_sends_no_request_is_cut() {
 #[tokio::test(flavor = "multi_thread")]
 async fn connections_beyond_the_limit_wait_for_room() {
     let proxy = proxy(&sample(), "server: {max_connections: 1}").await;
-    let mut first = TcpStream::connect(proxy.running.address()).await.unwrap();
+    let mut first = TcpStream::connect(proxy.running.address().expect("an address")).await.unwrap();
     first.write_all(b"GET /v2/ HTTP/1.1\r\nHost: a.example\r\n\r\n").await.unwrap();
     first.read_exact(&mut [0; 12]).await.unwrap();
     let second = get(&proxy, "/v2/", &[]);

@@ -25,8 +25,8 @@ pub(crate) mod seen;
 pub(crate) mod skopeo;
 pub(crate) mod stored;
 pub(crate) mod tarball;
-pub(crate) mod view;
 pub(crate) mod token_server;
+pub(crate) mod view;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
