@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::hint::black_box;
+use std::ops::Range;
 
 use zeroize::Zeroizing;
 
@@ -70,16 +71,17 @@ pub(super) fn unfit(password: &str) -> Option<&'static str> {
 /// Whether `password` is the one that `hash` was made of. A no takes 2^`highest` rounds whoever the user is, so
 /// that its time tells neither whether there is such a user nor what their hash costs. Blocks.
 pub(super) fn check(hash: Option<&PasswordHash>, password: &str, highest: u32) -> bool {
-    let Some(hash) = hash else {
-        spend(password, highest);
-        return false;
-    };
-    if hash.verify(password) {
-        return true;
+    let right = hash.is_some_and(|hash| hash.verify(password));
+    if !right {
+        left_over(hash.map(PasswordHash::cost), highest).for_each(|cost| spend(password, cost));
     }
-    // 2^cost + 2^cost + 2^(cost + 1) + … + 2^(highest - 1) = 2^highest.
-    (hash.cost..highest).for_each(|cost| spend(password, cost));
-    false
+    right
+}
+
+/// The costs that, after a hash of cost `spent`, make up 2^`highest` rounds:
+/// 2^spent + 2^spent + 2^(spent + 1) + … + 2^(highest - 1).
+fn left_over(spent: Option<u32>, highest: u32) -> Range<u32> {
+    spent.map_or(highest..highest + 1, |spent| spent..highest)
 }
 
 /// The work of one comparison, for nothing.
@@ -132,6 +134,17 @@ mod tests {
             assert_eq!(PasswordHash::parse(text).unwrap_err(), expected, "{text}");
         }
         assert_eq!(PasswordHash::parse(&cost("14")).unwrap().cost(), 14);
+    }
+
+    #[test]
+    fn every_no_takes_the_same_rounds() {
+        let rounds = |cost: u32| 1_u64 << cost;
+        for highest in MIN_COST..=MAX_COST {
+            for spent in (MIN_COST..=highest).map(Some).chain([None]) {
+                let total = spent.map_or(0, rounds) + left_over(spent, highest).map(rounds).sum::<u64>();
+                assert_eq!(total, rounds(highest), "{spent:?} of {highest}");
+            }
+        }
     }
 
     #[test]
