@@ -148,8 +148,8 @@ impl AccessRules {
         about.next().is_some_and(|rule| rule.allow.contains(action))
     }
 
-    /// Whether there may be something that those who give no name can pull. Where there is nothing, they need not
-    /// be told of any repository that they have to log in; where there is, each pull is judged by itself.
+    /// Whether there may be something that those who give no name can pull: then what is behind is public in part,
+    /// which whoever configures credentials for it should have meant. Errs towards yes, as rules may overlap.
     pub fn anonymous_may_pull_something(&self) -> bool {
         for rule in self.0.iter().filter(|rule| rule.identity.0.matches(ANONYMOUS)) {
             if rule.allow.contains(Action::Pull) {

@@ -3,9 +3,12 @@
 #![expect(clippy::unwrap_used, reason = "a test that fails panics")]
 
 use std::io::Write as _;
+use std::sync::mpsc;
 
 use tempfile::TempDir;
+use tokio::task::JoinHandle;
 
+use super::super::workers::{AT_ONCE, WAITING};
 use super::*;
 
 fn line(user: &str, password: &str) -> String {
@@ -34,18 +37,18 @@ impl World {
         self.users.verify(user, &Password::new(password.to_owned())).await
     }
 
-    /// All of these passwords of alice's at once.
-    async fn verify_all(&self, passwords: &[String]) -> Vec<Verified> {
-        let ask = |password: &String| {
-            let (users, password) = (self.users.clone(), Password::new(password.clone()));
-            tokio::spawn(async move { users.verify("alice", &password).await })
-        };
-        let asked: Vec<_> = passwords.iter().map(ask).collect();
-        let mut verdicts = Vec::new();
-        for verdict in asked {
-            verdicts.push(verdict.await.unwrap());
+    /// Begins to ask for a password of alice's.
+    fn ask(&self, password: &str) -> JoinHandle<Verified> {
+        let (users, password) = (self.users.clone(), Password::new(password.to_owned()));
+        tokio::spawn(async move { users.verify("alice", &password).await })
+    }
+
+    /// The same a thousand times at once.
+    async fn all_say(&self, password: &str, expected: Verified) {
+        let asked: Vec<_> = (0..1000).map(|_| self.ask(password)).collect();
+        for asked in asked {
+            assert_eq!(asked.await.unwrap(), expected, "{password}");
         }
-        verdicts
     }
 
     fn refresh(&self) {
@@ -108,8 +111,13 @@ async fn right_and_wrong() {
 async fn a_thousand_requests_with_one_credential_are_one_check() {
     let world = World::new(&line("alice", "secret"));
     for (password, expected, checks) in [("secret", Verified::Yes, 1), ("wrong", Verified::No, 2)] {
-        let verdicts = world.verify_all(&vec![password.to_owned(); 1000]).await;
-        assert!(verdicts.iter().all(|verdict| *verdict == expected), "{password}");
+        world.all_say(password, expected).await;
+        assert_eq!(world.users.checks(), checks, "{password}");
+    }
+    // What is over is checked again, also once for all.
+    tokio::time::advance(RIGHT_FOR).await;
+    for (password, expected, checks) in [("secret", Verified::Yes, 3), ("wrong", Verified::No, 4)] {
+        world.all_say(password, expected).await;
         assert_eq!(world.users.checks(), checks, "{password}");
     }
 }
@@ -151,16 +159,36 @@ async fn passwords_that_bcrypt_would_cut_match_nothing_and_cost_nothing() {
 #[tokio::test(start_paused = true)]
 async fn too_many_at_once_are_turned_away_and_may_come_again() {
     let world = World::new(&line("alice", "secret"));
-    let room = super::super::workers::AT_ONCE + super::super::workers::WAITING;
-    let crowd: Vec<_> = (0..room + 10).map(|number| format!("wrong {number}")).collect();
-    let verdicts = world.verify_all(&crowd).await;
-    let busy = verdicts.iter().filter(|verdict| **verdict == Verified::Busy).count();
-    assert_eq!((busy, world.users.checks()), (10, room as u64));
-    assert!(!verdicts.contains(&Verified::Yes));
-    for (password, verdict) in crowd.iter().zip(verdicts) {
-        if verdict == Verified::Busy {
-            assert_eq!(world.verify("alice", password).await, Verified::No);
+    // Every turn is taken, so that none of the crowd is done before the last of it has come.
+    let held = std::array::from_fn::<_, AT_ONCE, _>(|_| {
+        let (end, ended) = mpsc::channel::<()>();
+        let users = world.users.clone();
+        let holder = tokio::spawn(async move { users.0.workers.run(move || ended.recv().is_ok()).await });
+        (end, holder)
+    });
+    while world.users.checks() < AT_ONCE as u64 {
+        tokio::task::yield_now().await;
+    }
+    let crowd: Vec<_> = (0..WAITING + 10).map(|number| format!("wrong {number}")).collect();
+    let asked = crowd.iter().map(|password| world.ask(password)).collect::<Vec<_>>();
+    // Those that are turned away are done at once; the others wait for a turn.
+    while asked.iter().filter(|asked| asked.is_finished()).count() < 10 {
+        tokio::task::yield_now().await;
+    }
+    for (end, holder) in held {
+        end.send(()).unwrap();
+        assert_eq!(holder.await.unwrap(), Ok(true));
+    }
+    let mut busy = Vec::new();
+    for (password, asked) in crowd.iter().zip(asked) {
+        match asked.await.unwrap() {
+            Verified::Busy => busy.push(password),
+            verdict => assert_eq!(verdict, Verified::No, "{password}"),
         }
+    }
+    assert_eq!((busy.len(), world.users.checks()), (10, (AT_ONCE + WAITING) as u64));
+    for password in busy {
+        assert_eq!(world.verify("alice", password).await, Verified::No, "{password}");
     }
     assert_eq!(world.verify("alice", "secret").await, Verified::Yes);
 }
@@ -168,8 +196,7 @@ async fn too_many_at_once_are_turned_away_and_may_come_again() {
 #[tokio::test(start_paused = true)]
 async fn a_check_whose_client_left_is_not_for_nothing() {
     let world = World::new(&line("alice", "secret"));
-    let users = world.users.clone();
-    let leaving = tokio::spawn(async move { users.verify("alice", &Password::new("secret".to_owned())).await });
+    let leaving = world.ask("secret");
     while world.users.checks() == 0 {
         tokio::task::yield_now().await;
     }
@@ -200,6 +227,23 @@ async fn a_file_that_changed_counts_from_the_next_second() {
     world.users.reload().await;
     assert_eq!(world.verify("alice", "another").await, Verified::Yes);
     assert_eq!(world.verify("carol", "secret").await, Verified::No);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_disk_that_hangs_holds_requests_up_once_and_not_for_long() {
+    let world = World::new(&line("alice", "secret"));
+    world.put(&line("bob", "secret"));
+    tokio::time::advance(LOOK_EVERY).await;
+    // As a look that does not end.
+    let hanging = Arc::clone(&world.users.0.looking).lock_owned().await;
+    for patience in [LOOK_PATIENCE, Duration::ZERO] {
+        let begun = Instant::now();
+        assert_eq!(world.verify("alice", "secret").await, Verified::Yes);
+        assert_eq!(begun.elapsed().as_secs(), patience.as_secs());
+    }
+    drop(hanging);
+    tokio::time::advance(LOOK_LATER).await;
+    assert_eq!(world.verify("alice", "secret").await, Verified::No);
 }
 
 #[tokio::test(start_paused = true)]
