@@ -1,12 +1,19 @@
 //! The listener as clients meet it: routes, conditions, ranges and views, on real sockets in front of an image layout.
-//! What it bears and how it ends is in `limits` and `idle`, the program around it in `binary`.
+//! What it bears and how it ends is in `limits` and `idle`, the program around it in `binary`; how clients connect is in
+//! `sockets`, `tls`, `renewal` and `forwarded`.
 
 #![expect(clippy::unwrap_used, reason = "a test that fails panics")]
 
+mod authority;
 mod binary;
 mod cache_status;
+mod forwarded;
 mod idle;
 mod limits;
+mod renewal;
+mod serving;
+mod sockets;
+mod tls;
 
 use std::collections::HashMap;
 use std::fs;
