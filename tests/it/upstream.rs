@@ -5,9 +5,14 @@
 mod answers;
 mod auth;
 mod courtesy;
+mod credentials;
+mod egress;
+mod faces;
+mod helpers;
 mod layout;
 mod server;
 mod tls;
+mod tokens;
 mod transfer;
 
 use std::time::Duration;
@@ -28,6 +33,12 @@ fn config(server: &server::Server) -> RegistryConfig {
         timeouts: Timeouts { connect: Duration::from_secs(5), response: SHORT, progress: SHORT },
         ..RegistryConfig::new(server.url("/"))
     }
+}
+
+/// For answers that must come, however busy the machine is.
+fn patient(server: &server::Server) -> RegistryConfig {
+    let long = Duration::from_secs(60);
+    RegistryConfig { timeouts: Timeouts { connect: long, response: long, progress: long }, ..config(server) }
 }
 
 fn upstream(server: &server::Server) -> RegistryUpstream {

@@ -32,6 +32,9 @@ pub(super) struct Seen {
     pub(super) query: String,
     pub(super) headers: HeaderMap,
     pub(super) version: Version,
+    pub(super) body: Bytes,
+    /// Whether the client showed a certificate.
+    pub(super) certificate: bool,
 }
 
 impl Seen {
@@ -57,6 +60,10 @@ enum End {
     Stall,
     /// In the middle.
     Break,
+    /// Never: a byte comes now and then.
+    Drip,
+    /// Never: the same comes again and again.
+    Repeat,
 }
 
 impl Reply {
@@ -90,6 +97,16 @@ impl Reply {
 
     pub(super) fn stalling(mut self) -> Self {
         self.end = End::Stall;
+        self
+    }
+
+    pub(super) fn dripping(mut self) -> Self {
+        self.end = End::Drip;
+        self
+    }
+
+    pub(super) fn endless(mut self) -> Self {
+        self.end = End::Repeat;
         self
     }
 
@@ -133,10 +150,11 @@ impl Server {
                 let (tls, log, script) = (tls.clone(), Arc::clone(&log), Arc::clone(&script));
                 tokio::spawn(async move {
                     match tls {
-                        None => converse(stream, log, script).await,
+                        None => converse(stream, false, log, script).await,
                         Some(tls) => {
                             if let Ok(stream) = tls.accept(stream).await {
-                                converse(stream, log, script).await;
+                                let certificate = stream.get_ref().1.peer_certificates().is_some();
+                                converse(stream, certificate, log, script).await;
                             }
                         }
                     }
@@ -168,22 +186,26 @@ impl Server {
     }
 }
 
-async fn converse<S, F>(stream: S, log: Arc<Mutex<Vec<Seen>>>, script: Arc<F>)
+async fn converse<S, F>(stream: S, certificate: bool, log: Arc<Mutex<Vec<Seen>>>, script: Arc<F>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     F: Fn(&Seen) -> Reply + Send + Sync + 'static,
 {
     let service = service_fn(move |request: Request<Incoming>| {
-        let seen = Seen {
-            method: request.method().clone(),
-            path: request.uri().path().to_owned(),
-            query: request.uri().query().unwrap_or_default().to_owned(),
-            headers: request.headers().clone(),
-            version: request.version(),
-        };
-        log.lock().unwrap().push(seen.clone());
-        let reply = script(&seen);
+        let (log, script) = (Arc::clone(&log), Arc::clone(&script));
         async move {
+            let (head, body) = request.into_parts();
+            let seen = Seen {
+                method: head.method,
+                path: head.uri.path().to_owned(),
+                query: head.uri.query().unwrap_or_default().to_owned(),
+                headers: head.headers,
+                version: head.version,
+                body: colocate::body::collect(body, 1 << 20).await.unwrap_or_default(),
+                certificate,
+            };
+            log.lock().unwrap().push(seen.clone());
+            let reply = script(&seen);
             tokio::time::sleep(reply.delay).await;
             Ok::<_, Infallible>(respond(reply))
         }
@@ -194,7 +216,8 @@ where
 
 fn respond(reply: Reply) -> Response<Script> {
     let pause = Box::pin(tokio::time::sleep(reply.delay + PAUSE));
-    let mut response = Response::new(Script { body: Some(reply.body), end: reply.end, pause });
+    let again = reply.body.clone();
+    let mut response = Response::new(Script { body: Some(reply.body), again, end: reply.end, pause });
     *response.status_mut() = StatusCode::from_u16(reply.status).unwrap();
     for (name, value) in reply.headers {
         response.headers_mut().append(HeaderName::from_static(name), HeaderValue::from_str(&value).unwrap());
@@ -204,6 +227,7 @@ fn respond(reply: Reply) -> Response<Script> {
 
 struct Script {
     body: Option<Bytes>,
+    again: Bytes,
     end: End,
     pause: Pin<Box<Sleep>>,
 }
@@ -217,6 +241,12 @@ impl Body for Script {
             (Some(body), _) => Poll::Ready(Some(Ok(Frame::data(body)))),
             (None, End::Clean) => Poll::Ready(None),
             (None, End::Stall) => Poll::Pending,
+            (None, End::Repeat) => Poll::Ready(Some(Ok(Frame::data(self.again.clone())))),
+            (None, End::Drip) => {
+                std::task::ready!(self.pause.as_mut().poll(cx));
+                self.pause = Box::pin(tokio::time::sleep(PAUSE));
+                Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(b" ")))))
+            }
             (None, End::Break) => {
                 self.pause.as_mut().poll(cx).map(|()| Some(Err(std::io::Error::other("as the script says"))))
             }
