@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::check::{Checker, MAX_FILE_BYTES, glob};
 use super::upstream::{UpstreamConfig, UpstreamPlace};
 use super::values;
-use super::{Glob, raw};
+use super::{ANONYMOUS, Action, Glob, IdentityPattern, raw};
 
 /// Who may read what.
 #[derive(Clone, Debug)]
@@ -33,27 +33,16 @@ pub enum AccessMode {
 }
 
 /// One rule.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AccessRule {
     /// For whom.
-    pub identity: Glob,
+    pub identity: IdentityPattern,
     /// In which registry.
     pub registry: Glob,
     /// In which repository, as that registry names it.
     pub repository: Glob,
-    /// What is allowed; nothing else is.
+    /// What is allowed; nothing else is. An empty list forbids what later rules would allow.
     pub allow: Vec<Action>,
-}
-
-/// What can be done with a repository.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Action {
-    /// Reading.
-    Pull,
-    /// Writing.
-    Push,
-    /// Taking away.
-    Delete,
 }
 
 impl Checker {
@@ -91,6 +80,7 @@ impl Checker {
             .collect();
         match mode {
             AccessMode::Open if !public => self.open(upstreams),
+            AccessMode::Htpasswd(_) if !public => self.nameless(upstreams, &rules),
             AccessMode::Upstream => self.judged_upstream(upstreams, &rules),
             _ => {}
         }
@@ -104,7 +94,7 @@ impl Checker {
     fn open(&mut self, upstreams: &[(String, &UpstreamConfig)]) {
         let with: Vec<String> = upstreams
             .iter()
-            .filter(|(_, upstream)| upstream.credentials.is_some() || upstream.identity.is_some())
+            .filter(|(_, upstream)| has_credentials(upstream))
             .map(|(path, upstream)| match upstream.credentials {
                 Some(_) => format!("`{path}.credentials`"),
                 None => format!("`{path}.tls`"),
@@ -117,6 +107,19 @@ impl Checker {
                  say so, choose another mode, or remove the credentials"
             );
             self.problem("access.allow_public", reason);
+        }
+    }
+
+    /// A rule that names nobody is about those, too, who give no name.
+    fn nameless(&mut self, upstreams: &[(String, &UpstreamConfig)], rules: &[AccessRule]) {
+        if !upstreams.iter().any(|(_, upstream)| has_credentials(upstream)) {
+            return;
+        }
+        let public = |rule: &&AccessRule| rule.identity.matches(ANONYMOUS) && rule.allow.contains(&Action::Pull);
+        if let Some(index) = rules.iter().position(|rule| public(&rule)) {
+            let reason = "lets those pull who give no name, with an upstream's credentials; write `user:**` for all who \
+                          do, or `access.allow_public: true` if everyone may";
+            self.problem(format!("access.rules[{index}].identity"), reason);
         }
     }
 
@@ -149,7 +152,7 @@ impl Checker {
             self.problem(format!("{first}.client_credentials"), reason);
         }
         for (index, rule) in rules.iter().enumerate() {
-            if rule.identity != Glob::any() {
+            if rule.identity != IdentityPattern::any() {
                 let reason = "cannot be told with `access.mode: upstream`: who clients are is known upstream alone; \
                               leave it out";
                 self.problem(format!("access.rules[{index}].identity"), reason);
@@ -163,7 +166,9 @@ impl Checker {
             self.problem(&path, "says nothing; add `allow: [pull]`, or `allow: []` for nothing at all");
         }
         AccessRule {
-            identity: self.setting(&format!("{path}.identity"), raw.identity, "**", glob),
+            identity: self.setting(&format!("{path}.identity"), raw.identity, "**", |text| {
+                text.parse().map_err(|err| format!("{err}"))
+            }),
             registry: self.setting(&format!("{path}.registry"), raw.registry, "**", glob),
             repository: self.setting(&format!("{path}.repository"), raw.repository, "**", glob),
             allow: self.list(&format!("{path}.allow"), raw.allow, |text| match text {
@@ -174,4 +179,9 @@ impl Checker {
             }),
         }
     }
+}
+
+/// Whether it lets the proxy read what it might not let everyone.
+fn has_credentials(upstream: &UpstreamConfig) -> bool {
+    upstream.credentials.is_some() || upstream.identity.is_some()
 }

@@ -36,9 +36,8 @@ mod tags;
 mod timed_io;
 
 pub use access::{
-    AccessRule, AccessRules, Action, Actions, Basic, Credential, Fingerprint, Gate, Htpasswd, HtpasswdError, Identity,
-    IdentityPattern, IdentityPatternError, LineFault, LineProblem, MalformedCredential, Password, Refusal, Verified,
-    WithoutRules,
+    AccessRules, Basic, CertificateNames, Credential, Fingerprint, Gate, Htpasswd, HtpasswdError, Identity, LineFault,
+    LineProblem, MalformedCredential, Password, Refusal, Verified, WithoutRules,
 };
 pub use bind::ListenError;
 pub use client::{Client, ClientAddress};

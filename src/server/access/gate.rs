@@ -4,7 +4,8 @@ use super::credential::Credential;
 use super::htpasswd::{Htpasswd, Verified};
 use super::identity::{CertificateNames, Identity};
 use super::refusal::Refusal;
-use super::rules::{AccessRules, Action, WithoutRules};
+use super::rules::{AccessRules, WithoutRules};
+use crate::config::Action;
 
 /// How clients are told apart.
 #[derive(Clone, Debug)]

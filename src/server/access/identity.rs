@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use crate::config::{ANONYMOUS, CERTIFICATE, USER};
+
 /// Names with more characters are cut where they are shown: clients choose them.
 const MAX_SHOWN: usize = 64;
 
@@ -61,10 +63,6 @@ impl fmt::Display for Identity {
         }
     }
 }
-
-pub(super) const ANONYMOUS: &str = "anonymous";
-pub(super) const USER: &str = "user:";
-pub(super) const CERTIFICATE: &str = "cert:";
 
 /// A name somebody else chose, cut, and with whatever could forge or garble a line escaped.
 pub(super) struct Shown<'a>(pub(super) &'a str);

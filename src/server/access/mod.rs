@@ -33,4 +33,4 @@ pub use identity::{CertificateNames, Identity};
 pub use password_file::HtpasswdError;
 pub use password_lines::{LineFault, LineProblem};
 pub use refusal::Refusal;
-pub use rules::{AccessRule, AccessRules, Action, Actions, IdentityPattern, IdentityPatternError, WithoutRules};
+pub use rules::{AccessRules, WithoutRules};

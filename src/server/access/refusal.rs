@@ -7,7 +7,7 @@ use http::header::HeaderValue;
 
 use super::credential::MalformedCredential;
 use super::identity::CertificateNames;
-use super::rules::Action;
+use crate::config::Action;
 use crate::oci::{ErrorCode, ErrorDocument};
 
 /// The only challenge there is (RFC 7617, section 2). One realm for all: a client that logged in once need not ask

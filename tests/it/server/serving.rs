@@ -9,7 +9,7 @@ use colocate::body::SystemClock;
 use colocate::cache::{Cache, CacheLimits, MemoryStore};
 use colocate::config::{Config, ListenAddress};
 use colocate::proxy::{Proxy, ProxyParts, RelocationLimits, TagPolicy};
-use colocate::server::{Drained, ListenError, Server, ServerLimits, ServerParts};
+use colocate::server::{Directory, Drained, ListenError, Server, ServerLimits, ServerParts};
 use colocate::telemetry::Metrics;
 use colocate::upstream::LayoutUpstream;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
@@ -19,6 +19,7 @@ use tracing::subscriber::DefaultGuard;
 
 use super::sample;
 use crate::support::eventually;
+use crate::support::view::{REGISTRY, only};
 
 /// How long a test waits for what is a matter of milliseconds.
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
@@ -31,7 +32,7 @@ pub(super) fn parts() -> ServerParts {
     let clock = Arc::new(SystemClock);
     let cache = Cache::new(Arc::new(MemoryStore::default()), clock.clone(), CacheLimits::default(), metrics.clone());
     let proxy = Proxy::new(ProxyParts {
-        upstream: Arc::new(LayoutUpstream::open(&sample()).unwrap()),
+        upstreams: only(Arc::new(LayoutUpstream::open(&sample()).unwrap())),
         cache,
         clock,
         relocation: RelocationLimits {
@@ -46,12 +47,12 @@ pub(super) fn parts() -> ServerParts {
         tags: TagPolicy::default(),
         metrics: metrics.clone(),
     });
+    let text = format!("upstream: {{url: 'https://{REGISTRY}'}}\nendpoint: own.example\nendpoints: [pull.example]");
+    let config = Config::parse("test", &text).unwrap();
     ServerParts {
         proxy,
         metrics,
-        endpoint: Some("own.example".parse().unwrap()),
-        endpoints: vec!["pull.example".parse().unwrap()],
-        rules: Config::parse("test", "upstream: {url: 'https://registry.example'}").unwrap().rules,
+        directory: Directory::new(&config),
         limits: ServerLimits {
             header_read_timeout: PATIENCE,
             max_connections: 64,

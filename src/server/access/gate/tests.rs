@@ -9,9 +9,8 @@ use http::header::{AUTHORIZATION, HeaderValue};
 use tempfile::NamedTempFile;
 
 use super::super::credential::MalformedCredential;
-use super::super::rules::{AccessRule, Actions};
 use super::*;
-use crate::config::Glob;
+use crate::config::{AccessRule, Action, Glob};
 
 fn with_passwords() -> (Gate, NamedTempFile) {
     let mut file = NamedTempFile::new().unwrap();
@@ -96,7 +95,7 @@ async fn rules_judge_who_came_in() {
         identity: identity.parse().unwrap(),
         registry: Glob::any(),
         repository: Glob::new(repository).unwrap(),
-        allow: Actions::from_iter(allow.iter().copied()),
+        allow: allow.to_vec(),
     };
     let rules = vec![rule("**", "public/*", &[Action::Pull]), rule("user:alice", "acme/*", &[Action::Pull])];
     let rules = AccessRules::new(rules, passwords.without_rules());
