@@ -172,6 +172,7 @@ fn cache_growth(layout: &Layout) -> u64 {
             upstreams: HashMap::from([(repository().registry, Arc::new(upstream) as Arc<dyn Upstream>)]),
             cache,
             clock,
+            verdict_ttl: Duration::from_secs(60),
             relocation: RelocationLimits {
                 deadline: Duration::from_secs(600),
                 undecided_original: false,
@@ -179,6 +180,7 @@ fn cache_growth(layout: &Layout) -> u64 {
                 max_layer_bytes: u64::MAX,
                 concurrency: 16,
                 max_passes: 1,
+                max_passes_per_client: 1,
                 max_targets: 4,
             },
             tags: TagPolicy { ttl: Duration::from_secs(600), ..TagPolicy::default() },

@@ -16,12 +16,15 @@ use crate::admin::{Admin, Readiness};
 use crate::body::{Clock, SystemClock};
 use crate::cache::{Bounds, Cache, CacheLimits, FinishAbandoned, LocalStore, OpenError};
 use crate::config::{
-    self, CacheBounds, CacheConfig, Config, ListenAddress, RelocationConfig, ServerConfig, TagsConfig, TlsConfig,
-    Undecided, UpstreamConfig, UpstreamPlace,
+    self, AccessMode, CacheBounds, CacheConfig, Config, ListenAddress, RelocationConfig, ServerConfig, TagsConfig,
+    TlsConfig, Undecided, UpstreamConfig, UpstreamPlace,
 };
 use crate::oci::RegistryName;
 use crate::proxy::{Proxy, ProxyParts, RelocationLimits, TagPolicy, Tasks};
-use crate::server::{Directory, Drained, ListenError, Server, ServerLimits, ServerParts};
+use crate::server::{
+    Access, AccessRules, Directory, Drained, Gate, Htpasswd, HtpasswdError, ListenError, Mode, Server, ServerLimits,
+    ServerParts,
+};
 use crate::telemetry::Metrics;
 use crate::tls::{ClientFiles, ClientIdentity, ServerTls, ServerTlsError, TlsFiles};
 use crate::upstream::{
@@ -38,6 +41,9 @@ pub enum StartError {
     /// The registry behind cannot be spoken to as configured.
     #[error("upstream.url cannot be used")]
     Registry(#[from] RegistryConfigError),
+    /// The file with users cannot be used.
+    #[error("access.htpasswd cannot be used")]
+    Htpasswd(#[from] HtpasswdError),
     /// The proxy that the environment names cannot be used.
     #[error("the environment's proxy cannot be used")]
     Egress(#[from] EgressError),
@@ -100,6 +106,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         proxy: proxy.clone(),
         metrics: metrics.clone(),
         directory: Directory::new(&config),
+        access: access(&config).await?,
         limits: ServerLimits {
             header_read_timeout: config.server.header_read_timeout,
             max_connections: config.server.max_connections,
@@ -166,7 +173,8 @@ pub(super) async fn proxy(config: &Config, metrics: Metrics) -> Result<(Proxy, C
 /// A proxy over a cache that is open.
 pub(super) fn proxy_over(config: &Config, upstreams: Upstreams, cache: Cache, metrics: Metrics) -> Proxy {
     let (clock, relocation, tags) = (Arc::clone(cache.clock()), limits(&config.relocation), tag_policy(&config.tags));
-    Proxy::new(ProxyParts { upstreams, cache, clock, relocation, tags, metrics })
+    let verdict_ttl = config.access.verdict_ttl;
+    Proxy::new(ProxyParts { upstreams, cache, clock, verdict_ttl, relocation, tags, metrics })
 }
 
 /// The registries behind. They are not asked yet.
@@ -242,6 +250,24 @@ fn server_tls(config: &ServerConfig) -> Result<Option<ServerTls>, ServerTlsError
     config.tls.as_ref().map(|tls| ServerTls::load(files(tls))).transpose()
 }
 
+/// Who may do what.
+async fn access(config: &Config) -> Result<Access, StartError> {
+    let mode = match &config.access.mode {
+        AccessMode::Open => Mode::Own(Gate::Open),
+        AccessMode::Certificate => Mode::Own(Gate::Certificate),
+        AccessMode::Upstream => Mode::Upstream,
+        AccessMode::Htpasswd(file) => {
+            let file = file.clone();
+            Mode::Own(Gate::Htpasswd(tokio::task::spawn_blocking(move || Htpasswd::load(file)).await??))
+        }
+    };
+    let without = match &mode {
+        Mode::Own(gate) => gate.without_rules(),
+        Mode::Upstream => Gate::Open.without_rules(),
+    };
+    Ok(Access { rules: AccessRules::new(config.access.rules.clone(), without), mode })
+}
+
 /// Refuses what [`start`] would for the configuration alone: it looks at no layout, cache or address.
 pub(super) fn check(config: &Config) -> Result<(), StartError> {
     server_tls(&config.server)?;
@@ -291,6 +317,7 @@ fn limits(config: &RelocationConfig) -> RelocationLimits {
         max_layer_bytes: config.max_layer_bytes,
         concurrency: config.concurrency,
         max_passes: config.max_passes,
+        max_passes_per_client: config.max_passes_per_client,
         max_targets: config.max_targets_per_bundle,
     }
 }

@@ -11,6 +11,8 @@ use bytes::Bytes;
 
 use super::error::{ProxyError, Subject};
 use super::outcome::Outcome;
+use super::reader::ReaderKey;
+use super::view::Payer;
 use crate::body::{self, BoxFuture, CollectError, find_source};
 use crate::cache::{Cache, FillError, Lookup, Member, ReadError, Reader, Source, SourceBody, SourceError, TAIL_BYTES};
 use crate::oci::{Digest, MAX_MANIFEST_BYTES, Manifest, MediaType, Reference, Repository, is_schema1};
@@ -19,6 +21,10 @@ use crate::upstream::{Upstream, UpstreamError};
 /// The originals of one repository: the upstream that has it, as one client may ask it, and the cache in front.
 pub(super) struct Contents {
     pub(super) repository: Repository,
+    /// The client, where the upstream is asked as that one.
+    pub(super) reader: Option<ReaderKey>,
+    /// Whose request it is.
+    pub(super) payer: Option<Payer>,
     pub(super) upstream: Arc<dyn Upstream>,
     pub(super) cache: Cache,
 }

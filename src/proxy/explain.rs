@@ -77,7 +77,7 @@ impl Proxy {
     /// # Errors
     /// When the reference itself cannot be resolved.
     pub async fn explain(&self, view: &View, reference: &Reference) -> Result<Explanation, ProxyError> {
-        let (contents, repository) = (self.contents(view)?, &view.repository.name);
+        let (contents, repository) = (self.contents(view).await?, &view.repository.name);
         let (manifest, separator) = match reference {
             Reference::Tag(tag) => (self.original(&contents, tag, Demand::Believed).await?.0, ':'),
             Reference::Digest(digest) => (contents.manifest(digest).await?.0, '@'),

@@ -15,6 +15,7 @@ mod error;
 mod explain;
 mod flights;
 mod outcome;
+mod reader;
 mod relocation;
 mod tag;
 mod tasks;
@@ -23,6 +24,7 @@ mod view;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -32,6 +34,8 @@ use counted::Counted;
 pub use error::{ProxyError, Side, Subject};
 pub use explain::{ExplainedImage, Explanation, Relocated};
 pub use outcome::{CacheStatus, Forward, Outcome};
+pub use reader::Reader;
+use reader::{Probe, Readers};
 pub use relocation::RelocationLimits;
 use relocation::{Answer, Relocation, RelocationKey, Relocator};
 pub use tag::TagPolicy;
@@ -40,7 +44,7 @@ pub use tasks::{
     Amount, Bound, Disk, Event, Events, ListedContent, Progress, ReadReference, Stats, Task, Tasks, Wanted, Warmed,
 };
 pub use undecided::Undecided;
-pub use view::View;
+pub use view::{Payer, View};
 
 use crate::body::Clock;
 use crate::cache::Cache;
@@ -56,6 +60,8 @@ pub struct ProxyParts {
     pub cache: Cache,
     /// The time.
     pub clock: Arc<dyn Clock>,
+    /// How long the upstream's word is believed that a client may read a repository.
+    pub verdict_ttl: Duration,
     /// Limits of relocation.
     pub relocation: RelocationLimits,
     /// How tags are believed.
@@ -71,6 +77,7 @@ pub struct Proxy(Arc<Inner>);
 struct Inner {
     upstreams: HashMap<RegistryName, Arc<dyn Upstream>>,
     cache: Cache,
+    readers: Readers,
     tags: Arc<Tags>,
     relocator: Arc<Relocator>,
 }
@@ -93,15 +100,16 @@ impl ServedManifest {
 impl Proxy {
     /// A proxy of these parts. Nothing is asked of the upstream before the first request.
     pub fn new(parts: ProxyParts) -> Self {
-        let ProxyParts { upstreams, cache, clock, relocation, tags, metrics } = parts;
+        let ProxyParts { upstreams, cache, clock, verdict_ttl, relocation, tags, metrics } = parts;
         let counted = |(name, upstream)| {
             let upstream: Arc<dyn Upstream> = Arc::new(Counted { upstream, metrics: metrics.clone() });
             (name, upstream)
         };
         let upstreams = upstreams.into_iter().map(counted).collect();
+        let readers = Readers::new(Arc::clone(&clock), verdict_ttl);
         let tags = Arc::new(Tags::new(cache.clone(), Arc::clone(&clock), tags));
         let relocator = Arc::new(Relocator::new(cache.clone(), clock, relocation, metrics.clone()));
-        Self(Arc::new(Inner { upstreams, cache, tags, relocator }))
+        Self(Arc::new(Inner { upstreams, cache, readers, tags, relocator }))
     }
 
     /// A manifest: by tag, relocated if it is a bundle and this view relocates; by digest, exactly that one.
@@ -109,7 +117,8 @@ impl Proxy {
     /// # Errors
     /// When it is not there, or it cannot be said now what to answer.
     pub async fn manifest(&self, view: &View, reference: &Reference) -> Result<ServedManifest, ProxyError> {
-        let contents = self.contents(view)?;
+        let contents = self.contents(view).await?;
+        self.admit(&contents, view, self.probe_manifest(view, reference)).await?;
         match reference {
             Reference::Tag(tag) => self.manifest_by_tag(&contents, view, tag).await,
             Reference::Digest(digest) => self.manifest_by_digest(&contents, view, digest).await,
@@ -121,7 +130,8 @@ impl Proxy {
     /// # Errors
     /// When it is not there, or the upstream fails.
     pub async fn blob(&self, view: &View, digest: &Digest) -> Result<ServedBlob, ProxyError> {
-        let (contents, relocator, repository) = (self.contents(view)?, &self.0.relocator, &view.repository);
+        let (contents, relocator, repository) = (self.contents(view).await?, &self.0.relocator, &view.repository);
+        self.admit(&contents, view, self.probe_blob(view, digest)).await?;
         // Nearly all that is asked for is an original, and which digests were made here is on the disk.
         if let Some(reader) = contents.cached_blob(digest).await {
             return Ok(ServedBlob::stored(*digest, reader, Outcome::Hit));
@@ -146,7 +156,8 @@ impl Proxy {
     /// # Errors
     /// As [`blob`](Self::blob).
     pub async fn blob_head(&self, view: &View, digest: &Digest) -> Result<ServedBlob, ProxyError> {
-        let (contents, relocator, repository) = (self.contents(view)?, &self.0.relocator, &view.repository);
+        let (contents, relocator, repository) = (self.contents(view).await?, &self.0.relocator, &view.repository);
+        self.admit(&contents, view, self.probe_blob(view, digest)).await?;
         if let Ok(Some(relocation)) = relocator.by_part(repository, digest).await {
             return Ok(part_head(digest, &relocation));
         }
@@ -165,17 +176,71 @@ impl Proxy {
     /// # Errors
     /// When the repository is not there, or the upstream fails.
     pub async fn tags(&self, view: &View, page: &TagPage) -> Result<TagList, ProxyError> {
-        let (contents, repository) = (self.contents(view)?, &view.repository.name);
+        let (contents, repository) = (self.contents(view).await?, &view.repository.name);
         let tags = contents.upstream.tags(repository, page).await;
         tags.map_err(|error| ProxyError::upstream(error, Subject::Repository, repository))
     }
 
+    /// Whether a registry lets a client in at all: what it says to the API's root.
+    ///
+    /// # Errors
+    /// What it says instead, or why it cannot be asked.
+    pub async fn ping(&self, registry: &RegistryName, reader: &Reader) -> Result<(), ProxyError> {
+        Ok(self.upstream(registry, Some(reader)).await?.ping().await?)
+    }
+
     /// The originals of a view's repository.
-    fn contents(&self, view: &View) -> Result<Arc<Contents>, ProxyError> {
-        let repository = &view.repository;
-        let absent = || ProxyError::NotFound { subject: Subject::Repository, repository: repository.name.clone() };
-        let upstream = Arc::clone(self.0.upstreams.get(&repository.registry).ok_or_else(absent)?);
-        Ok(Arc::new(Contents { repository: repository.clone(), upstream, cache: self.0.cache.clone() }))
+    async fn contents(&self, view: &View) -> Result<Arc<Contents>, ProxyError> {
+        let View { repository, reader, payer, .. } = view;
+        Ok(Arc::new(Contents {
+            upstream: self.upstream(&repository.registry, reader.as_ref()).await?,
+            repository: repository.clone(),
+            reader: reader.as_ref().map(Reader::key),
+            payer: payer.clone(),
+            cache: self.0.cache.clone(),
+        }))
+    }
+
+    /// A registry, as a client asks it.
+    async fn upstream(
+        &self,
+        registry: &RegistryName,
+        reader: Option<&Reader>,
+    ) -> Result<Arc<dyn Upstream>, ProxyError> {
+        let upstream = self.0.upstreams.get(registry).ok_or(ProxyError::NoRegistry)?;
+        match reader {
+            None => Ok(Arc::clone(upstream)),
+            Some(reader) => self.0.readers.face(reader, registry, upstream).await.ok_or(ProxyError::NoRegistry),
+        }
+    }
+
+    /// Whether the client may read the repository, where the upstream judges that.
+    async fn admit(
+        &self,
+        contents: &Contents,
+        view: &View,
+        probe: impl Future<Output = Probe>,
+    ) -> Result<(), ProxyError> {
+        match &view.reader {
+            None => Ok(()),
+            Some(reader) => self.0.readers.admit(contents, reader, probe).await,
+        }
+    }
+
+    /// What a client that may read this manifest can see upstream: what was made here, only as its original.
+    async fn probe_manifest(&self, view: &View, reference: &Reference) -> Probe {
+        let relocated = match reference {
+            Reference::Tag(_) => None,
+            Reference::Digest(digest) => self.0.relocator.by_manifest(&view.repository, digest).await.ok().flatten(),
+        };
+        let original = relocated.map(|relocation| Reference::Digest(relocation.original));
+        Probe::Manifest(original.unwrap_or_else(|| reference.clone()))
+    }
+
+    /// The same for a blob.
+    async fn probe_blob(&self, view: &View, digest: &Digest) -> Probe {
+        let relocated = self.0.relocator.by_part(&view.repository, digest).await.ok().flatten();
+        relocated.map_or(Probe::Blob(*digest), |relocation| Probe::Manifest(Reference::Digest(relocation.original)))
     }
 
     async fn manifest_by_tag(

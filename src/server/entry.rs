@@ -54,6 +54,7 @@ pub(super) struct Entry {
     secure: bool,
     /// Of the peer, which may be a proxy in front.
     certificate: Option<Arc<CertificateNames>>,
+    identity: Option<String>,
     method: Method,
     path: String,
     version: Version,
@@ -84,6 +85,7 @@ impl Entry {
             client: client.address,
             secure: client.secure,
             certificate: peer.certificate.clone(),
+            identity: None,
             method: request.method().clone(),
             path,
             version: request.version(),
@@ -96,6 +98,11 @@ impl Entry {
             _in_flight: metrics.in_flight(),
             _busy: busy,
         }
+    }
+
+    /// Who asks, once that is known.
+    pub(super) fn identity(&mut self, identity: Option<String>) {
+        self.identity = identity;
     }
 
     /// What is asked for, once it is known.
@@ -129,6 +136,7 @@ impl Drop for Entry {
             client = %self.client,
             secure = self.secure,
             certificate = self.certificate.as_deref().map(CertificateNames::label),
+            identity = self.identity.as_deref(),
             method = %self.method,
             path = %self.path,
             version = ?self.version,

@@ -3,9 +3,10 @@
 use std::error::Error;
 use std::time::Duration;
 
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, Response, StatusCode};
 
+use super::access::Refusal;
 use super::directory::NoSuchName;
 use super::host::AmbiguousHost;
 use super::route::{Route, RouteError};
@@ -29,6 +30,10 @@ pub(super) enum RequestError {
     #[error("this proxy only serves pulls, so the method is not allowed here; push to the registry behind it")]
     Method { allow: &'static str },
     #[error(transparent)]
+    Refused(#[from] Refusal),
+    #[error("the registry behind this proxy does not let this client in; log in to this host, or with another name")]
+    Unauthorized { challenges: Vec<HeaderValue> },
+    #[error(transparent)]
     Proxy(#[from] ProxyError),
 }
 
@@ -41,9 +46,13 @@ impl RequestError {
     pub(super) fn cache_status(&self) -> CacheStatus {
         match self {
             Self::Proxy(error) => error.cache_status(),
-            Self::Route(_) | Self::Host(_) | Self::Name(_) | Self::Page(_) | Self::Method { .. } => {
-                Outcome::Refused.into()
-            }
+            Self::Route(_)
+            | Self::Host(_)
+            | Self::Name(_)
+            | Self::Page(_)
+            | Self::Method { .. }
+            | Self::Refused(_)
+            | Self::Unauthorized { .. } => Outcome::Refused.into(),
         }
     }
 
@@ -59,6 +68,10 @@ impl RequestError {
             Self::Method { .. } => {
                 (StatusCode::METHOD_NOT_ALLOWED, ErrorDocument::new(&ErrorCode::Unsupported, self.to_string()))
             }
+            Self::Refused(refusal) => refusal.answer(),
+            Self::Unauthorized { .. } => {
+                (StatusCode::UNAUTHORIZED, ErrorDocument::new(&ErrorCode::Unauthorized, self.to_string()))
+            }
             Self::Proxy(error) => error.answer(),
         };
         let json = document.to_json();
@@ -72,6 +85,17 @@ impl RequestError {
         match &self {
             Self::Method { allow } => {
                 headers.insert(ALLOW, HeaderValue::from_static(allow));
+            }
+            Self::Refused(refusal) => {
+                headers.extend(refusal.challenge().map(|challenge| (WWW_AUTHENTICATE, challenge)));
+                if let Some(wait) = refusal.retry_after() {
+                    headers.insert(RETRY_AFTER, seconds(wait).into());
+                }
+            }
+            Self::Unauthorized { challenges } => {
+                for challenge in challenges {
+                    headers.append(WWW_AUTHENTICATE, challenge.clone());
+                }
             }
             Self::Proxy(error) => {
                 if let Some(wait) = error.retry_after() {

@@ -11,6 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
+use super::admission::Access;
 use super::bind::{ListenError, Listeners, Stream};
 use super::connection::Connections;
 use super::directory::Directory;
@@ -45,6 +46,8 @@ pub struct ServerParts {
     pub metrics: Metrics,
     /// What clients mean by names.
     pub directory: Directory,
+    /// Who may do what.
+    pub access: Access,
     /// Limits on connections.
     pub limits: ServerLimits,
     /// Speaks TLS with clients from a network; plain HTTP when `None`. By a Unix socket it is always plain HTTP: who
@@ -80,6 +83,7 @@ impl Server {
         let service = Service {
             proxy: parts.proxy,
             metrics: parts.metrics.clone(),
+            access: parts.access,
             directory: parts.directory.or_called(ListenAddress::endpoint(&addresses)),
             idle_body_timeout: parts.limits.idle_body_timeout,
             trusted_proxies: parts.trusted_proxies,

@@ -14,6 +14,7 @@
 
 mod access;
 mod activity;
+mod admission;
 mod bind;
 mod blob;
 mod cache_status;
@@ -39,6 +40,7 @@ pub use access::{
     AccessRules, Basic, CertificateNames, Credential, Fingerprint, Gate, Htpasswd, HtpasswdError, Identity, LineFault,
     LineProblem, MalformedCredential, Password, Refusal, Verified, WithoutRules,
 };
+pub use admission::{Access, Mode};
 pub use bind::ListenError;
 pub use client::{Client, ClientAddress};
 pub use directory::{Directory, NoSuchName, Passage, Place};

@@ -9,17 +9,18 @@ use http_body::Body as _;
 use url::form_urlencoded;
 
 use super::activity::Busy;
+use super::admission::Access;
 use super::cache_status::{self, CACHE_STATUS};
 use super::client::Client;
 use super::conditional::{client_has, text_value};
-use super::directory::{Directory, Place};
+use super::directory::Directory;
 use super::entry::{Entry, Logged};
 use super::error::RequestError;
 use super::peer::Peer;
 use super::route::Route;
 use super::{blob, manifest, stall, tags};
 use crate::body::{self, Body};
-use crate::config::TrustedProxy;
+use crate::config::{Action, TrustedProxy};
 use crate::proxy::{CacheStatus, Outcome, Proxy};
 use crate::telemetry::Metrics;
 
@@ -34,6 +35,7 @@ pub(super) struct Service {
     pub(super) proxy: Proxy,
     pub(super) metrics: Metrics,
     pub(super) directory: Directory,
+    pub(super) access: Access,
     pub(super) idle_body_timeout: Duration,
     pub(super) trusted_proxies: Vec<TrustedProxy>,
 }
@@ -44,7 +46,7 @@ impl Service {
         let activity = busy.activity();
         let client = Client::of(peer, &request, &self.trusted_proxies);
         let mut entry = Entry::new(&self.metrics, peer, &client, &request, busy);
-        let (mut response, status) = match self.route(&mut entry, &client, &request).await {
+        let (mut response, status) = match self.route(&mut entry, peer, &client, &request).await {
             Ok(answered) => answered,
             Err(error) => {
                 let status = error.cache_status();
@@ -76,6 +78,7 @@ impl Service {
     async fn route<B>(
         &self,
         entry: &mut Entry,
+        peer: &Peer,
         client: &Client<'_>,
         request: &Request<B>,
     ) -> Result<(Response<Body>, CacheStatus), RequestError> {
@@ -86,33 +89,45 @@ impl Service {
             return Err(RequestError::method(&route));
         }
         let (host, ns) = (client.host()?, namespace(request.uri().query()));
-        let find = |name| self.directory.find(host, ns.as_deref(), name);
+        let visitor = self.access.identify(headers, peer, client.address).await?;
+        entry.identity(visitor.name());
+        let admit = |name| {
+            let place = self.directory.find(host, ns.as_deref(), name)?;
+            Ok::<_, RequestError>(self.access.admit(&visitor, place, Action::Pull)?)
+        };
         let (mut response, status) = match &route {
             Route::Manifest { repository, reference } => {
-                let Place { view, .. } = find(repository)?;
-                let served = self.proxy.manifest(&view, reference).await?;
+                let admitted = admit(repository)?;
+                let served = self.proxy.manifest(&admitted.view, reference).await;
+                let served = served.map_err(|error| admitted.told(error))?;
                 (manifest::respond(&served.manifest, reference, method, headers), served.status)
             }
             Route::Blob { repository, digest } => {
-                let Place { view, .. } = find(repository)?;
+                let admitted = admit(repository)?;
                 // A client that wants no bytes is no reason to fetch any.
                 let served = if *method == Method::HEAD || client_has(headers, digest) {
-                    self.proxy.blob_head(&view, digest).await?
+                    self.proxy.blob_head(&admitted.view, digest).await
                 } else {
-                    self.proxy.blob(&view, digest).await?
+                    self.proxy.blob(&admitted.view, digest).await
                 };
+                let served = served.map_err(|error| admitted.told(error))?;
                 (blob::respond(&served, method, headers), served.status())
             }
             Route::Tags { repository } => {
-                let Place { view, .. } = find(repository)?;
+                let admitted = admit(repository)?;
                 let page = tags::page(request.uri().query())?;
-                let list = self.proxy.tags(&view, &page).await?;
+                let list = self.proxy.tags(&admitted.view, &page).await;
+                let list = list.map_err(|error| admitted.told(error))?;
                 // What a repository holds is always asked: a list that is kept would hide what was just pushed.
                 let status = CacheStatus::from(Outcome::Bypass);
                 (tags::respond(&list, &page, repository, ns.as_deref(), method), status)
             }
-            // 200 tells go-containerregistry that no credentials are needed here, which is so.
-            Route::Base | Route::Uploads => (base(), CacheStatus::from(Outcome::Local)),
+            // A 200 tells go-containerregistry that no credentials are wanted here, a 401 tells all clients which are.
+            Route::Base | Route::Uploads => {
+                let at = self.directory.passage_at(host, ns.as_deref());
+                self.access.enter(&visitor, &self.proxy, at).await?;
+                (base(), CacheStatus::from(Outcome::Local))
+            }
         };
         if let Some(ns) = ns {
             response.headers_mut().insert(OCI_NAMESPACE, text_value(&ns));

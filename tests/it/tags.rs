@@ -94,6 +94,7 @@ fn proxy_of(upstream: &str, store: Arc<dyn Store>, clock: Arc<TestClock>, tags: 
             Metrics::new(),
         ),
         clock,
+        verdict_ttl: Duration::from_secs(60),
         relocation: RelocationLimits {
             deadline: second,
             undecided_original: false,
@@ -101,6 +102,7 @@ fn proxy_of(upstream: &str, store: Arc<dyn Store>, clock: Arc<TestClock>, tags: 
             max_layer_bytes: 1 << 20,
             concurrency: 1,
             max_passes: 1,
+            max_passes_per_client: 1,
             max_targets: 1,
         },
         tags,

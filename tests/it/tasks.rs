@@ -88,12 +88,14 @@ impl Bench {
             max_layer_bytes: 1 << 30,
             concurrency: 4,
             max_passes: 2,
+            max_passes_per_client: 2,
             max_targets: 8,
         };
         let proxy = Proxy::new(ProxyParts {
             upstreams: only(Arc::new(RegistryUpstream::new(config).unwrap())),
             cache: cache.clone(),
             clock,
+            verdict_ttl: Duration::from_secs(60),
             relocation,
             tags: TagPolicy { ttl: Duration::from_secs(3600), ..TagPolicy::default() },
             metrics: Metrics::new(),

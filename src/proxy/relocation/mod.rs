@@ -12,6 +12,7 @@ mod answer;
 mod locations;
 mod memory;
 mod pass;
+mod passes;
 mod record;
 mod search;
 mod verdict;
@@ -22,10 +23,9 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
-
 pub(super) use answer::{Answer, Why};
 use memory::{Memory, Remembered};
+use passes::Passes;
 pub(super) use record::{Relocation, RelocationKey};
 pub(super) use verdict::{Extent, Found, Verdict, verdict};
 use work::{Stopped, work};
@@ -63,6 +63,8 @@ pub struct RelocationLimits {
     pub concurrency: usize,
     /// Rewriting passes at one time.
     pub max_passes: usize,
+    /// Of these, for one client.
+    pub max_passes_per_client: usize,
     /// Targets one bundle is relocated for.
     pub max_targets: usize,
 }
@@ -73,7 +75,7 @@ pub(super) struct Relocator {
     limits: RelocationLimits,
     metrics: Metrics,
     memory: Memory,
-    passes: Semaphore,
+    passes: Passes,
     flights: Flights<RelocationKey, Settled>,
     searches: search::Searches,
 }
@@ -84,7 +86,7 @@ impl Relocator {
     pub(super) fn new(cache: Cache, clock: Arc<dyn Clock>, limits: RelocationLimits, metrics: Metrics) -> Self {
         Self {
             memory: Memory::new(cache, Arc::clone(&clock)),
-            passes: Semaphore::new(limits.max_passes.max(1)),
+            passes: Passes::new(limits.max_passes, limits.max_passes_per_client),
             clock,
             limits,
             metrics,

@@ -3,10 +3,11 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::oneshot;
 
 use super::answer::{Answer, Why};
 use super::pass::{self, unreadable};
+use super::passes::Passes;
 use super::record::{Document, Relocation, RelocationKey};
 use super::verdict::{Extent, Verdict, verdict};
 use crate::imgpkg::{ImagesLock, has_bundle_label};
@@ -98,14 +99,15 @@ pub(in crate::proxy) async fn work(
     contents: &Arc<Contents>,
     key: &RelocationKey,
     bundle: &Bundle,
-    passes: &Semaphore,
+    passes: &Passes,
     concurrency: usize,
 ) -> Result<Worked, Stopped> {
     let (found, lock) = oneshot::channel::<ImagesLock>();
     let (decide, decision) = oneshot::channel::<Verdict>();
     let pass = async {
         // Held by the pass alone: looking for images costs no processor, and may wait for the upstream.
-        let _permit = passes.acquire().await.map_err(|error| Undecided::Internal(error.to_string()))?;
+        let _turn =
+            passes.turn(contents.payer.as_ref()).await.map_err(|error| Undecided::Internal(error.to_string()))?;
         rewrite_layer(contents, bundle, change(key, found, decision)).await
     };
     let looking = async {

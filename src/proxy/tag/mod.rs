@@ -26,6 +26,7 @@ use super::contents::Contents;
 use super::error::{ProxyError, Subject};
 use super::flights::Flights;
 use super::outcome::{CacheStatus, Forward, Outcome};
+use super::reader::ReaderKey;
 use crate::body::Clock;
 use crate::cache::Cache;
 use crate::config::AbsentTag;
@@ -69,7 +70,8 @@ pub(super) struct Tags {
     cache: Cache,
     clock: Arc<dyn Clock>,
     policy: TagPolicy,
-    flights: Flights<TagKey, Result<Checked, ProxyError>>,
+    /// Each client that the upstream judges asks for itself: what it is refused is not refused to others.
+    flights: Flights<(TagKey, Option<ReaderKey>), Result<Checked, ProxyError>>,
     troubles: Troubles,
 }
 
@@ -102,7 +104,9 @@ impl Tags {
         }
         let this = Arc::clone(self);
         let (own_key, own_contents) = (key.clone(), Arc::clone(contents));
-        let mut flight = self.flights.join(&key, now, async move { this.ask(&own_contents, &own_key, demand).await });
+        let mut flight = self
+            .flights
+            .join(&(key.clone(), contents.reader), now, async move { this.ask(&own_contents, &own_key, demand).await });
         let joined = flight.joined;
         let landed = match &stand_in {
             None => flight.landed().await,
@@ -167,7 +171,8 @@ impl Tags {
                     tracing::warn!(%repository, %tag, cause, "the upstream does not say what a tag stands for now");
                 }
             }
-            Err(ProxyError::Upstream(error)) if error.is_refusal() => {
+            // Refused to the proxy, that is; where it asks for a client, the refusal is that client's.
+            Err(ProxyError::Upstream(error)) if error.is_refusal() && contents.reader.is_none() => {
                 if let Some(record) = known {
                     self.write(key, &record.refused()).await;
                 }

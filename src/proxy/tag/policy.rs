@@ -61,7 +61,7 @@ impl TagPolicy {
             // A storage that refuses may only have been sent a bad signature; it may also be who decides.
             ProxyError::Upstream(error) => error.is_transient() && !error.is_refusal(),
             ProxyError::NotFound { .. } => self.absent == AbsentTag::Stale,
-            ProxyError::Undecided(_) | ProxyError::Cache(_) => false,
+            ProxyError::NoRegistry | ProxyError::Undecided(_) | ProxyError::Cache(_) => false,
         }
     }
 }

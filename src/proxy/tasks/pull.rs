@@ -71,8 +71,8 @@ pub(super) struct Fate {
 impl Puller {
     /// # Errors
     /// When there is no such registry.
-    pub(super) fn new(proxy: &Proxy, view: &View, teller: Arc<Teller>) -> Result<Self, ProxyError> {
-        Ok(Self { contents: proxy.contents(view)?, teller, proxy: proxy.clone() })
+    pub(super) async fn new(proxy: &Proxy, view: &View, teller: Arc<Teller>) -> Result<Self, ProxyError> {
+        Ok(Self { contents: proxy.contents(view).await?, teller, proxy: proxy.clone() })
     }
 
     /// The original that a reference stands for, and how it is to be relocated for a tag's clients.

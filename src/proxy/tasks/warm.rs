@@ -24,7 +24,7 @@ const MAX_DEPTH: u32 = 8;
 
 /// Pulls what is wanted, and pins it where that is asked for.
 pub(super) async fn warm(proxy: &Proxy, wanted: &Wanted, platforms: &[Platform], pin: bool, teller: &Arc<Teller>) {
-    let puller = match Puller::new(proxy, &wanted.view, Arc::clone(teller)) {
+    let puller = match Puller::new(proxy, &wanted.view, Arc::clone(teller)).await {
         Ok(puller) => puller,
         Err(error) => return teller.failed(wanted.name(), &error).await,
     };

@@ -19,6 +19,11 @@ static KEY: LazyLock<hmac::Key> = LazyLock::new(|| {
 });
 
 impl Fingerprint {
+    /// As bytes, to be kept.
+    pub fn bytes(self) -> [u8; 32] {
+        self.0
+    }
+
     /// Of these parts in this order. Each goes in with its length, so what is cut differently is something else.
     pub(super) fn of(parts: &[&[u8]]) -> Self {
         let mut context = hmac::Context::with_key(&KEY);

@@ -43,19 +43,11 @@ impl Gate {
         }
     }
 
-    /// Who a request for `/v2/` is by, which asks whether one may come in at all.
-    ///
-    /// With passwords this challenges who sent none, even where others may read something without: it is from here
-    /// that clients learn how to log in. One that has no password then goes on without and is judged by the rules.
-    /// (A 200 would tell go-containerregistry that no credentials are wanted anywhere.)
-    ///
-    /// # Errors
-    /// When the client has not shown who it is, or cannot be told.
-    pub async fn enter(&self, credential: &Credential, certificate: Option<&[String]>) -> Result<Identity, Refusal> {
-        match self.identify(credential, certificate).await? {
-            Identity::Anonymous if self.knows_passwords() => Err(Refusal::CredentialsNeeded),
-            identity => Ok(identity),
-        }
+    /// Whether those who give no name are to be asked for one at `/v2/`, even where others may read something without:
+    /// it is from there that clients learn how to log in. One that has no password then goes on without and is judged
+    /// by the rules. (A 200 would tell go-containerregistry that no credentials are wanted anywhere.)
+    pub fn wants_names(&self) -> bool {
+        matches!(self, Self::Htpasswd(_))
     }
 
     /// Whether `rules` allow it. To be asked before anything is looked up, so that a refusal is the same whether
@@ -74,14 +66,10 @@ impl Gate {
         if rules.allows(identity, registry, repository, action) {
             return Ok(());
         }
-        if *identity == Identity::Anonymous && self.knows_passwords() {
+        if *identity == Identity::Anonymous && self.wants_names() {
             return Err(Refusal::CredentialsNeeded);
         }
         Err(Refusal::Denied { identity: identity.to_string(), action })
-    }
-
-    fn knows_passwords(&self) -> bool {
-        matches!(self, Self::Htpasswd(_))
     }
 }
 

@@ -53,6 +53,7 @@ impl World {
             max_layer_bytes: 1 << 30,
             concurrency: 4,
             max_passes: 2,
+            max_passes_per_client: 2,
             max_targets: 8,
         };
         change(&mut limits);
@@ -132,6 +133,7 @@ pub(super) fn proxy(
         upstreams: only(Arc::new(RegistryUpstream::new(config).expect("a registry"))),
         cache: Cache::new(store, clock.clone(), CacheLimits::default(), Metrics::new()),
         clock,
+        verdict_ttl: Duration::from_secs(60),
         relocation,
         tags: TagPolicy { ttl: Duration::ZERO, ..TagPolicy::default() },
         metrics: Metrics::new(),

@@ -9,7 +9,9 @@ use colocate::body::SystemClock;
 use colocate::cache::{Cache, CacheLimits, MemoryStore};
 use colocate::config::{Config, ListenAddress};
 use colocate::proxy::{Proxy, ProxyParts, RelocationLimits, TagPolicy};
-use colocate::server::{Directory, Drained, ListenError, Server, ServerLimits, ServerParts};
+use colocate::server::{
+    Access, AccessRules, Directory, Drained, Gate, ListenError, Mode, Server, ServerLimits, ServerParts,
+};
 use colocate::telemetry::Metrics;
 use colocate::upstream::LayoutUpstream;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
@@ -35,6 +37,7 @@ pub(super) fn parts() -> ServerParts {
         upstreams: only(Arc::new(LayoutUpstream::open(&sample()).unwrap())),
         cache,
         clock,
+        verdict_ttl: Duration::from_secs(60),
         relocation: RelocationLimits {
             deadline: PATIENCE,
             undecided_original: false,
@@ -42,6 +45,7 @@ pub(super) fn parts() -> ServerParts {
             max_layer_bytes: 1 << 30,
             concurrency: 4,
             max_passes: 2,
+            max_passes_per_client: 2,
             max_targets: 8,
         },
         tags: TagPolicy::default(),
@@ -53,6 +57,7 @@ pub(super) fn parts() -> ServerParts {
         proxy,
         metrics,
         directory: Directory::new(&config),
+        access: Access { mode: Mode::Own(Gate::Open), rules: AccessRules::new(Vec::new(), Gate::Open.without_rules()) },
         limits: ServerLimits {
             header_read_timeout: PATIENCE,
             max_connections: 64,

@@ -70,6 +70,7 @@ pub(super) fn proxy(
         upstreams: only(Arc::clone(upstream) as _),
         cache: cache.clone(),
         clock,
+        verdict_ttl: Duration::from_secs(60),
         relocation: RelocationLimits {
             deadline: Duration::from_secs(20),
             undecided_original: chance.once_in(4),
@@ -77,6 +78,7 @@ pub(super) fn proxy(
             max_layer_bytes: 1 << 30,
             concurrency: 2,
             max_passes: 2,
+            max_passes_per_client: 2,
             max_targets: 4,
         },
         tags: TagPolicy {

@@ -1,0 +1,100 @@
+//! Turns for rewriting passes: so many at one time, and of these so many for one client.
+//!
+//! A pass takes a processor for as long as the layer lasts, and one cheap request starts it. Those of one client wait
+//! among themselves first, so that a client that asks for a thousand bundles leaves the others their turns.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
+
+use crate::proxy::view::Payer;
+
+/// How many clients have something running or waiting; over that, those that have nothing more are forgotten.
+const REMEMBERED: usize = 1024;
+
+/// All turns.
+pub(super) struct Passes {
+    all: Arc<Semaphore>,
+    per_client: usize,
+    clients: Mutex<HashMap<Payer, Weak<Semaphore>>>,
+}
+
+/// A turn, until this is dropped.
+pub(super) struct Turn {
+    _shared: OwnedSemaphorePermit,
+    _own: Option<OwnedSemaphorePermit>,
+}
+
+impl Passes {
+    pub(super) fn new(all: usize, per_client: usize) -> Self {
+        Self { all: Arc::new(Semaphore::new(all.max(1))), per_client: per_client.max(1), clients: Mutex::default() }
+    }
+
+    /// Waits for a turn; what nobody's request costs waits for the common ones alone.
+    pub(super) async fn turn(&self, payer: Option<&Payer>) -> Result<Turn, AcquireError> {
+        let own = match payer {
+            Some(payer) => Some(self.share(payer).acquire_owned().await?),
+            None => None,
+        };
+        Ok(Turn { _shared: Arc::clone(&self.all).acquire_owned().await?, _own: own })
+    }
+
+    fn share(&self, payer: &Payer) -> Arc<Semaphore> {
+        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(share) = clients.get(payer).and_then(Weak::upgrade) {
+            return share;
+        }
+        if clients.len() >= REMEMBERED {
+            clients.retain(|_, share| share.strong_count() > 0);
+        }
+        let share = Arc::new(Semaphore::new(self.per_client));
+        clients.insert(payer.clone(), Arc::downgrade(&share));
+        share
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test that fails panics")]
+mod tests {
+    use std::pin::pin;
+    use std::task::{Context, Poll, Waker};
+
+    use super::*;
+
+    /// What a future has come to without waiting.
+    fn now<T>(future: impl Future<Output = T>) -> Option<T> {
+        match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(value) => Some(value),
+            Poll::Pending => None,
+        }
+    }
+
+    fn payer(name: &str) -> Payer {
+        Payer(name.into())
+    }
+
+    #[test]
+    fn one_client_leaves_turns_to_others() {
+        let passes = Passes::new(3, 2);
+        let (greedy, other) = (payer("10.0.0.1"), payer("10.0.0.2"));
+        let first = now(passes.turn(Some(&greedy))).unwrap();
+        let _second = now(passes.turn(Some(&greedy))).unwrap();
+        assert!(now(passes.turn(Some(&greedy))).is_none(), "its share is used up");
+        let third = now(passes.turn(Some(&other))).unwrap();
+        assert!(now(passes.turn(Some(&payer("10.0.0.3")))).is_none() && now(passes.turn(None)).is_none(), "all are");
+        drop(third);
+        assert!(now(passes.turn(None)).is_some());
+        drop(first);
+        assert!(now(passes.turn(Some(&greedy))).is_some());
+    }
+
+    #[test]
+    fn clients_that_are_gone_are_forgotten() {
+        let passes = Passes::new(1, 1);
+        for number in 0..3 * REMEMBERED {
+            assert!(now(passes.turn(Some(&payer(&number.to_string())))).is_some());
+        }
+        assert!(passes.clients.lock().unwrap().len() <= REMEMBERED);
+    }
+}
