@@ -43,6 +43,11 @@ impl Grant {
         Arc::new(Self { header: header.clone(), challenge: None, credential, obtained: Instant::now(), expires: None })
     }
 
+    /// Whether it is the operator's own password or token, and not one that was got for it.
+    pub(super) fn is_as_it_was_given(&self) -> bool {
+        !matches!(self.challenge, Some(Challenge::Bearer { .. }))
+    }
+
     fn is_usable(&self) -> bool {
         self.expires.is_none_or(|expires| Instant::now() < expires)
     }
@@ -62,10 +67,13 @@ pub(super) struct Authenticator {
 enum Who {
     /// Whoever the header says, with no other way to say it.
     PassedOn(Option<Arc<Grant>>),
-    Known {
-        source: Source,
-        grants: Cache<Scope, Outcome>,
-    },
+    Known(Box<Known>),
+}
+
+/// Whoever has these credentials.
+struct Known {
+    source: Source,
+    grants: Cache<Scope, Outcome>,
 }
 
 impl Authenticator {
@@ -79,7 +87,7 @@ impl Authenticator {
             .max_capacity(MAX_GRANTS_KIB)
             .time_to_idle(IDLE)
             .build();
-        Self { who: Who::Known { source, grants } }
+        Self { who: Who::Known(Box::new(Known { source, grants })) }
     }
 
     /// For a client: nothing of any other's is ever used.
@@ -107,7 +115,7 @@ impl Authenticator {
     ) -> Result<Option<Arc<Grant>>, UpstreamError> {
         let (source, grants) = match &self.who {
             Who::PassedOn(grant) => return Ok(grant.clone()),
-            Who::Known { source, grants } => (source, grants),
+            Who::Known(known) => (&known.source, &known.grants),
         };
         let credential = source.current().await?;
         if let Credential::Bearer(header) = &*credential {
@@ -135,7 +143,8 @@ impl Authenticator {
         rejected: Option<&Arc<Grant>>,
         answer: &Answer,
     ) -> Result<Option<Arc<Grant>>, UpstreamError> {
-        let Who::Known { source, .. } = &self.who else { return Ok(None) };
+        let Who::Known(known) = &self.who else { return Ok(None) };
+        let source = &known.source;
         if let (StatusCode::FORBIDDEN, Some(rejected)) = (answer.status(), rejected)
             && rejected.obtained.elapsed() < FRESH
             && rejected.challenge.is_some()
@@ -149,10 +158,8 @@ impl Authenticator {
             None => source.current().await?,
         };
         // What would be sent the same way again must be something else.
-        let resent = rejected.is_some_and(|rejected| match rejected.challenge {
-            None => true,
-            Some(Challenge::Basic) => challenge == Some(Challenge::Basic),
-            Some(Challenge::Bearer { .. }) => false,
+        let resent = rejected.is_some_and(|rejected| {
+            rejected.is_as_it_was_given() && (rejected.challenge.is_none() || challenge == Some(Challenge::Basic))
         });
         if resent {
             let newer = source.renewed(&credential).await?;
@@ -182,13 +189,13 @@ impl Authenticator {
         challenge: Challenge,
         rejected: Option<&Arc<Grant>>,
     ) -> Outcome {
-        let Who::Known { source, grants } = &self.who else { return Err(UpstreamError::unauthorized()) };
+        let Who::Known(known) = &self.who else { return Err(UpstreamError::unauthorized()) };
         let stale = |found: &Outcome| match found {
             Ok(found) => !found.is_usable() || rejected.is_some_and(|rejected| Arc::ptr_eq(found, rejected)),
             Err(_) => true,
         };
-        let fetch = fetch(source, transport, scope, challenge);
-        grants.entry_by_ref(&scope.cloned()).or_insert_with_if(fetch, stale).await.into_value()
+        let fetch = fetch(&known.source, transport, scope, challenge);
+        known.grants.entry_by_ref(&scope.cloned()).or_insert_with_if(fetch, stale).await.into_value()
     }
 }
 

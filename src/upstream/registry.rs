@@ -38,6 +38,9 @@ const TAGS_DEADLINE: Duration = Duration::from_secs(60);
 /// How much of the answer to a ping is read, and for how long: a registry's has two bytes.
 const PING: (usize, Duration) = (64 << 10, Duration::from_secs(10));
 
+/// Without credentials, with the ones that were known, and with newer ones.
+const MAX_ATTEMPTS: usize = 3;
+
 /// Where a registry is, and how it is spoken to.
 #[derive(Clone, Debug)]
 pub struct RegistryConfig {
@@ -162,7 +165,8 @@ impl RegistryUpstream {
         Ok(Self { shared: Arc::new(shared), authenticator: Arc::new(Authenticator::new(source)) })
     }
 
-    /// Sends a request with the repository's token; a 401 or 403 gets one more try with a new one.
+    /// Sends a request with the repository's token; a 401 or 403 gets one more try with a new one. A password gets
+    /// another, as the one that answered the challenge may be out of date itself.
     async fn ask(&self, ask: Ask<'_>) -> Result<Answer, UpstreamError> {
         let Shared { base, transport, blobs, others, .. } = &*self.shared;
         transport.admits(base)?;
@@ -172,11 +176,15 @@ impl RegistryUpstream {
         let url = ask.url(base);
         let headers = ask.headers();
         let mut grant = self.authenticator.current(transport, ask.repository).await?;
-        for last in [false, true] {
+        for attempt in 0..MAX_ATTEMPTS {
             let authorization = grant.as_ref().map(|grant| &grant.header);
             let mut answer = transport.follow(&ask.method, &url, &headers, authorization).await?;
             let refused = matches!(answer.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
-            if refused && !last && !answer.foreign {
+            let again = match attempt {
+                0 => true,
+                _ => attempt + 1 < MAX_ATTEMPTS && grant.as_ref().is_some_and(|grant| grant.is_as_it_was_given()),
+            };
+            if refused && again && !answer.foreign {
                 let renewed = self.authenticator.renew(transport, ask.repository, grant.as_ref(), &answer);
                 if let Some(renewed) = renewed.await? {
                     // Read to its end, the first answer leaves its connection for the second.

@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use colocate::upstream::{
     CredentialSource, DockerConfig, HelperConfig, RegistryConfig, RegistryUpstream, Upstream, UpstreamError,
@@ -128,10 +128,13 @@ async fn a_password_that_is_rejected_is_asked_for_anew_but_not_again_and_again()
     assert_eq!(helper.lines("runs").len(), 2);
     let helper = Helper::new(GIVE_FIRST);
     let upstream = helper.upstream(&server);
-    for _ in 0..5 {
+    let started = Instant::now();
+    for _ in 0..20 {
         assert!(matches!(pull(&upstream).await, Err(UpstreamError::Unauthorized { .. })));
     }
-    assert_eq!(helper.lines("runs").len(), 2);
+    // However slow this machine is: no more than one in five seconds.
+    let allowed = 2 + started.elapsed().as_secs() / 5;
+    assert!((2..=allowed).contains(&(helper.lines("runs").len() as u64)), "{:?}", helper.lines("runs"));
 }
 
 #[tokio::test]
