@@ -23,6 +23,7 @@ use crate::body::{self, Body};
 use crate::config::{Action, TrustedProxy};
 use crate::proxy::{CacheStatus, Outcome, Proxy};
 use crate::telemetry::Metrics;
+use crate::upstream::VIEW;
 
 /// Over HTTP/1.1, hyper takes in bodies up to this length without waiting for the client, so nobody can stall them.
 const UNWATCHED_BYTES: u64 = 64 << 10;
@@ -92,7 +93,11 @@ impl Service {
         let visitor = self.access.identify(headers, peer, client.address).await?;
         entry.identity(visitor.name());
         let admit = |name| {
-            let place = self.directory.find(host, ns.as_deref(), name)?;
+            let mut place = self.directory.find(host, ns.as_deref(), name)?;
+            // A proxy of this kind in front of this one relocates for its own clients.
+            if headers.contains_key(VIEW) {
+                place.view.target = None;
+            }
             Ok::<_, RequestError>(self.access.admit(&visitor, place, Action::Pull)?)
         };
         let (mut response, status) = match &route {
