@@ -97,8 +97,10 @@ impl ProxyError {
             upstream => format!("{self}: {upstream}"),
         };
         match upstream {
-            U::Unauthorized { .. } => (StatusCode::UNAUTHORIZED, ErrorDocument::new(&ErrorCode::Unauthorized, message)),
-            U::Denied => (StatusCode::FORBIDDEN, ErrorDocument::new(&ErrorCode::Denied, message)),
+            // A 401 would have clients ask for passwords that are of no use here.
+            U::Unauthorized { .. } | U::Denied => {
+                (StatusCode::FORBIDDEN, ErrorDocument::new(&ErrorCode::Denied, message))
+            }
             U::RateLimited { .. } => {
                 (StatusCode::TOO_MANY_REQUESTS, ErrorDocument::new(&ErrorCode::TooManyRequests, message))
             }
