@@ -6,7 +6,9 @@
 
 use std::fmt;
 
-use serde::Deserialize;
+use serde::de::value::SeqAccessDeserializer;
+use serde::de::{SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
 use super::CommandLine;
 
@@ -32,11 +34,39 @@ pub(super) struct Raw {
 }
 
 /// One address or several.
-#[derive(Debug, Deserialize)]
-#[serde(untagged)]
+#[derive(Debug)]
 pub(super) enum Listen {
     One(String),
     Several(Vec<String>),
+}
+
+impl<'de> Deserialize<'de> for Listen {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ListenVisitor)
+    }
+}
+
+struct ListenVisitor;
+
+impl<'de> Visitor<'de> for ListenVisitor {
+    type Value = Listen;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an address or a list of addresses")
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Listen, E> {
+        Ok(Listen::One(text.to_owned()))
+    }
+
+    // A port alone; what is wrong with it is for the check to say.
+    fn visit_u64<E>(self, number: u64) -> Result<Listen, E> {
+        Ok(Listen::One(number.to_string()))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, items: A) -> Result<Listen, A::Error> {
+        Vec::deserialize(SeqAccessDeserializer::new(items)).map(Listen::Several)
+    }
 }
 
 #[derive(Debug, Default, Deserialize)]

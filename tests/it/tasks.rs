@@ -26,7 +26,7 @@ use crate::support::bundle::{Bundle, BundleBuilder, lock_of};
 use crate::support::layout::Document;
 use crate::support::scripted::ScriptedUpstream;
 use crate::support::tarball::noise;
-use crate::support::view::{only, relocated};
+use crate::support::view::{REGISTRY, only, relocated, repository_of};
 
 const REPOSITORY: &str = "acme/app";
 const ENDPOINT: &str = "proxy.example:5000";

@@ -111,7 +111,7 @@ mod tests {
         let timeout = ProxyError::Upstream(UpstreamError::Timeout { what: TimeoutStage::Response });
         let absent = ProxyError::NotFound {
             subject: crate::proxy::Subject::Manifest,
-            repository: "acme/app".parse().expect("a name"),
+            repository: "registry.example/acme/app".parse().expect("a name"),
         };
         assert!(gone.excuses(&timeout) && stale.excuses(&timeout));
         assert!(!gone.excuses(&absent) && stale.excuses(&absent));

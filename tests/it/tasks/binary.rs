@@ -41,16 +41,20 @@ async fn commands_do_the_same_beside_a_proxy_that_serves_and_without() {
     let mut served = Colocate::start(settings(&upstream)).await;
     let cache = served.cache().to_string_lossy().into_owned();
     let reference = format!("{ENDPOINT}/acme/app:v1");
+    // As it is listed: by the registry it is from.
+    let name = format!("{}/acme/app:v1", upstream.url().trim_start_matches("http://"));
 
     let pinned = good(colocate(&["pin", "--cache", &cache, &reference]).await);
-    assert!(pinned.contains("pinned acme/app:v1: 10 manifests and blobs") && pinned.contains("relocated  sha256:"));
+    assert!(
+        pinned.contains(&format!("pinned {name}: 10 manifests and blobs")) && pinned.contains("relocated  sha256:")
+    );
     upstream.forget();
     assert_eq!(good(colocate(&["pin", "--cache", &cache, "acme/app:v1"]).await), pinned);
     assert_eq!(upstream.requests().len(), 0);
     bad(colocate(&["warm", "--cache", &cache, "other.example/acme/app:v1"]).await, 1, "by none of that name");
     let listed = good(colocate(&["cache", "ls", "--cache", &cache]).await);
     let layer = images[1].layer_digest().to_string();
-    assert!(listed.contains(&layer) && listed.contains("(pinned: acme/app:v1)"), "{listed}");
+    assert!(listed.contains(&layer) && listed.contains(&format!("(pinned: {name})")), "{listed}");
     // The proxy's own clients get what was made for them.
     assert!(pinned.contains(&served.manifest(REPOSITORY, "v1").await.expect(200).digest().to_string()));
     let (_, after) = listed.split_once('\n').unwrap();
@@ -66,8 +70,8 @@ async fn commands_do_the_same_beside_a_proxy_that_serves_and_without() {
     assert_eq!(good(colocate(&own).await), pinned.rsplit_once("pinned ").unwrap().0);
     assert_eq!(upstream.requests().len(), 0);
     bad(colocate(&["warm", "--cache", &cache, "acme/app:v1"]).await, 2, "give --upstream");
-    bad(colocate(&["cache", "rm", "--cache", &cache, &layer]).await, 1, "is pinned as acme/app:v1");
-    assert!(good(colocate(&["unpin", "--cache", &cache, &reference]).await).contains("unpinned acme/app:v1"));
+    bad(colocate(&["cache", "rm", "--cache", &cache, &layer]).await, 1, &format!("is pinned as {name}"));
+    assert!(good(colocate(&["unpin", "--cache", &cache, &name]).await).contains(&format!("unpinned {name}")));
     assert!(good(colocate(&["cache", "rm", "--cache", &cache, &layer]).await).contains("removed"));
     bad(colocate(&["cache", "rm", "--cache", &cache, &layer]).await, 1, "is not in the cache");
 
@@ -106,7 +110,7 @@ async fn a_pull_that_was_killed_is_gone_on_with_and_nobody_comes_between() {
     drop(process);
     upstream.heal();
     let shown = good(colocate(&arguments).await);
-    assert!(shown.contains("warm: acme/app:v1, 3 manifests and 7 blobs"), "{shown}");
+    assert!(shown.contains("/acme/app:v1, 3 manifests and 7 blobs"), "{shown}");
     assert_eq!(upstream.bytes_sent(&layer), 1_000_000);
     assert_eq!(upstream.count("GET", &blob_path(&images[0].layer_digest())), 1);
 }

@@ -13,7 +13,7 @@ async fn what_is_pinned_survives_a_restart_and_a_cache_that_is_too_small() {
         bench.put(image, Some(&format!("o{number}")));
     }
     let told = bench.pin("acme/app:v1").await.good();
-    let pinned = Event::Pinned { repository: REPOSITORY.parse().unwrap(), reference: "v1".to_owned(), contents: 10 };
+    let pinned = Event::Pinned { repository: repository_of(REPOSITORY), reference: "v1".to_owned(), contents: 10 };
     assert!(told.0.contains(&pinned), "{told:?}");
     for restart in [false, true] {
         if restart {
@@ -79,7 +79,7 @@ async fn digests_and_tags_are_removed() {
     bench.pin("acme/app:one").await.good();
     for refused in ["acme/app:one".to_owned(), layer.to_string()] {
         let problems = bench.remove(&refused, false).await.problems();
-        assert_eq!(problems, [format!("{refused}: is pinned as acme/app:one; unpin it first, or force it")]);
+        assert_eq!(problems, [format!("{refused}: is pinned as {REGISTRY}/acme/app:one; unpin it first, or force it")]);
     }
     assert!(bench.has_image(&one));
     // What is shared with the pin stays, and the tag is asked for again.

@@ -69,7 +69,10 @@ async fn everything_is_listed_and_counted() {
     assert!(listed.is_sorted_by_key(|content| std::cmp::Reverse(content.used)));
     let find = |digest: Digest| listed.iter().find(|content| content.digest == digest).unwrap();
     let layer = find(image.layer_digest());
-    assert_eq!((layer.bytes, layer.kept, layer.pins.as_slice()), (100_000, false, &["acme/copy:v1".to_owned()][..]));
+    assert_eq!(
+        (layer.bytes, layer.kept, layer.pins.as_slice()),
+        (100_000, false, &[format!("{REGISTRY}/acme/copy:v1")][..])
+    );
     let repositories: Vec<&str> = layer.repositories.iter().map(|repository| repository.name.as_str()).collect();
     assert_eq!(repositories, ["acme/app", "acme/copy"]);
     let original = find(bundle.layer_digest());

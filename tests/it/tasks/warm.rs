@@ -75,7 +75,7 @@ async fn only_the_platforms_that_are_asked_for() {
     bench.upstream.tag(REPOSITORY, "only", &only.digest);
     for platforms in [&["plan9/mips"][..], &["linux/amd64", "plan9/mips"]] {
         let problems = bench.warm_for("acme/app:only", platforms).await.problems();
-        assert_eq!(problems, [format!("acme/app@{}: it has no image for plan9/mips", only.digest)]);
+        assert_eq!(problems, [format!("{REGISTRY}/acme/app@{}: it has no image for plan9/mips", only.digest)]);
     }
     bench.warm("acme/app:all").await.good();
     assert!(images.iter().all(|image| bench.has_image(image)));
@@ -116,7 +116,7 @@ async fn nesting_has_an_end() {
     let problems = bench.warm("acme/app:v1").await.problems();
     // The outermost and eight below it.
     let cut = chain[chain.len() - 10].digest();
-    assert_eq!(problems, [format!("acme/app@{cut}: is nested more than 8 deep, and was not pulled")]);
+    assert_eq!(problems, [format!("{REGISTRY}/acme/app@{cut}: is nested more than 8 deep, and was not pulled")]);
     assert!(bench.has_image(&chain[chain.len() - 9]) && !bench.has(&cut));
 }
 
@@ -127,7 +127,7 @@ async fn an_image_that_is_not_there_is_told_and_the_rest_goes_on() {
     bench.put(&there, None);
     let bundle = bench.put_bundle(&[missing.digest(), there.digest()], Some("v1"));
     let told = bench.warm("acme/app:v1").await;
-    let name = format!("acme/app@{}", missing.digest());
+    let name = format!("{REGISTRY}/acme/app@{}", missing.digest());
     assert_eq!(told.problems(), [format!("{name}: this image is not in the repository")]);
     assert!(bench.has_image(&there) && bench.has_image(&bundle));
     let Warmed { relocated, reason, .. } = told.warmed();
@@ -161,7 +161,7 @@ async fn odd_images() {
     let lost = foreign.replace(".foreign", "");
     let digest = bench.upstream.put_manifest(REPOSITORY, &plain.manifest.media_type, lost);
     let problems = bench.warm(&format!("acme/app@{digest}")).await.problems();
-    assert_eq!(problems, [format!("acme/app@{absent}: acme/app has no such blob")]);
+    assert_eq!(problems, [format!("{REGISTRY}/acme/app@{absent}: acme/app has no such blob")]);
 
     // A bundle whose lock cannot be read: what it names cannot be there.
     let broken = BundleBuilder::with_lock("kind: Nonsense\n").build();
