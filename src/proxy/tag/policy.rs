@@ -94,13 +94,15 @@ mod tests {
 
     #[test]
     fn patterns_see_repository_and_tag() {
-        let immutable = ["acme/**:v*", "*:latest"].map(|pattern| Glob::new(pattern).expect("a pattern")).to_vec();
+        let immutable = ["acme/**:v*", "*:latest", "ghcr.io/other/app:edge"].map(|pattern| Glob::new(pattern).expect("a pattern")).to_vec();
         let policy = TagPolicy { immutable, ..TagPolicy::default() };
         let is = |repository: &str, tag: &str| {
-            let (repository, tag) = (repository.parse().expect("a name"), tag.parse().expect("a tag"));
+            let repository = format!("ghcr.io/{repository}").parse().expect("a name");
+            let tag = tag.parse().expect("a tag");
             policy.is_immutable(&TagKey { repository, tag })
         };
         assert!(is("acme/team/app", "v1") && is("app", "latest"));
+        assert!(is("other/app", "edge") && !is("another/app", "edge"), "also behind the registry's name");
         assert!(!is("acme/team/app", "main") && !is("acme/app", "latest") && !is("other/app", "v1"));
     }
 
