@@ -29,12 +29,10 @@ impl Names {
             Some(host) if directory.knows(host) => directory.find(Some(host), None, &name),
             Some(host) => {
                 // The port that every https URL has.
-                let registry = host.strip_suffix(":443").unwrap_or(host).parse::<RegistryName>().ok();
-                match registry.filter(|registry| directory.has_registry(registry)) {
-                    Some(registry) if Some(&registry) == directory.default_registry() => {
-                        directory.find(None, None, &name)
-                    }
-                    Some(registry) => directory.find(None, Some(registry.as_str()), &name),
+                let registry = host.strip_suffix(":443").unwrap_or(host);
+                match directory.registry(registry) {
+                    Some(registry) if directory.is_default(registry) => directory.find(None, None, &name),
+                    Some(registry) => directory.find(None, Some(registry), &name),
                     None => {
                         return Err(format!(
                             "clients reach the proxy by none of that name ({host}), and it is no registry behind it; \

@@ -82,7 +82,7 @@ impl Access {
     ) -> Result<Visitor, Refusal> {
         let credential = Credential::from_headers(headers);
         let identity = match &self.mode {
-            Mode::Own(gate) => gate.identify(&credential, names(peer).as_deref()).await?,
+            Mode::Own(gate) => gate.identify(&credential, peer.certificate.as_ref()).await?,
             Mode::Upstream => {
                 if let Credential::Malformed(problem) = credential {
                     return Err(Refusal::Malformed(problem));
@@ -191,11 +191,4 @@ fn challenged(error: ProxyError, passage: Option<(Passage, bool)>) -> RequestErr
         _ => return error.into(),
     };
     RequestError::Unauthorized { challenges }
-}
-
-/// The names in a client's certificate, the common name first.
-fn names(peer: &Peer) -> Option<Vec<String>> {
-    let certificate = peer.certificate.as_deref()?;
-    let alternative = certificate.dns.iter().chain(&certificate.uris).chain(&certificate.emails);
-    Some(certificate.common_name.iter().chain(alternative).cloned().collect())
 }

@@ -105,11 +105,7 @@ impl Directory {
         let own = host.and_then(|host| self.host_of(host));
         let endpoint = own.map(|(_, endpoint)| endpoint).or_else(|| self.endpoint_for(host));
         let (entry, named) = match (ns, own) {
-            (Some(ns), _) => {
-                let registry = ns.parse::<RegistryName>().ok();
-                let found = registry.and_then(|registry| self.entries.iter().find(|entry| entry.registry == registry));
-                (found.ok_or(NoSuchName::Namespace)?, name.clone())
-            }
+            (Some(ns), _) => (self.named(ns).ok_or(NoSuchName::Namespace)?, name.clone()),
             (None, Some((entry, _))) => (entry, name.clone()),
             (None, None) => self.by_path(name)?,
         };
@@ -137,24 +133,22 @@ impl Directory {
         shared || self.host_of(host).is_some()
     }
 
-    /// The default upstream's name.
-    pub fn default_registry(&self) -> Option<&RegistryName> {
-        Some(&self.entries.get(self.default?)?.registry)
+    /// Whether the default upstream has this name.
+    pub fn is_default(&self, name: &str) -> bool {
+        let default = self.default.and_then(|default| self.entries.get(default));
+        default.zip(self.named(name)).is_some_and(|(default, named)| default.registry == named.registry)
     }
 
-    /// Whether one of the upstreams has this name.
-    pub fn has_registry(&self, registry: &RegistryName) -> bool {
-        self.entries.iter().any(|entry| entry.registry == *registry)
+    /// The upstream of this name, as the client wrote it, if there is one.
+    pub fn registry<'n>(&self, name: &'n str) -> Option<&'n str> {
+        self.named(name).map(|_| name)
     }
 
     /// The upstream that gets to see what clients of `host` say to the API's root, and how; `None` if there is none.
     pub fn passage_at(&self, host: Option<&str>, ns: Option<&str>) -> Option<(&RegistryName, Passage)> {
         let own = host.and_then(|host| self.host_of(host)).map(|(entry, _)| entry);
         let entry = match ns {
-            Some(ns) => {
-                let registry = ns.parse::<RegistryName>().ok()?;
-                self.entries.iter().find(|entry| entry.registry == registry)
-            }
+            Some(ns) => self.named(ns),
             None => own.or_else(|| self.shared_taker()),
         }?;
         Some((&entry.registry, self.passage(entry, own)))
@@ -177,6 +171,11 @@ impl Directory {
     /// configuration has at most one, where it matters.
     fn shared_taker(&self) -> Option<&Entry> {
         self.entries.iter().find(|entry| entry.takes_credentials && entry.hosts.is_empty())
+    }
+
+    fn named(&self, registry: &str) -> Option<&Entry> {
+        let registry = registry.parse::<RegistryName>().ok()?;
+        self.entries.iter().find(|entry| entry.registry == registry)
     }
 
     /// The upstream that `host` stands for, and how it is written.

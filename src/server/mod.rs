@@ -37,8 +37,8 @@ mod tags;
 mod timed_io;
 
 pub use access::{
-    AccessRules, Basic, CertificateNames, Credential, Fingerprint, Gate, Htpasswd, HtpasswdError, Identity, LineFault,
-    LineProblem, MalformedCredential, Password, Refusal, Verified, WithoutRules,
+    AccessRules, Basic, Credential, Fingerprint, Gate, Htpasswd, HtpasswdError, Identity, LineFault, LineProblem,
+    MalformedCredential, Password, Refusal, Verified, WithoutRules,
 };
 pub use admission::{Access, Mode};
 pub use bind::ListenError;

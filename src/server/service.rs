@@ -47,7 +47,8 @@ impl Service {
         let activity = busy.activity();
         let client = Client::of(peer, &request, &self.trusted_proxies);
         let mut entry = Entry::new(&self.metrics, peer, &client, &request, busy);
-        let (mut response, status) = match self.route(&mut entry, peer, &client, &request).await {
+        let ns = namespace(request.uri().query());
+        let (mut response, status) = match self.route(&mut entry, peer, &client, ns.as_deref(), &request).await {
             Ok(answered) => answered,
             Err(error) => {
                 let status = error.cache_status();
@@ -58,6 +59,9 @@ impl Service {
         headers.insert("docker-distribution-api-version", HeaderValue::from_static("registry/2.0"));
         // Content comes from whoever pushed it; a browser must not take it for a page of this host.
         headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        if let Some(registry) = ns.as_deref().and_then(|ns| self.directory.registry(ns)) {
+            headers.insert(OCI_NAMESPACE, text_value(registry));
+        }
         headers.insert(CACHE_STATUS, cache_status::value(&status));
         // That there is one says that the upstream was not asked for this answer (RFC 9111, section 5.1).
         if let Some(age) = status.age {
@@ -81,6 +85,7 @@ impl Service {
         entry: &mut Entry,
         peer: &Peer,
         client: &Client<'_>,
+        ns: Option<&str>,
         request: &Request<B>,
     ) -> Result<(Response<Body>, CacheStatus), RequestError> {
         let route = Route::parse(request.uri().path())?;
@@ -89,18 +94,18 @@ impl Service {
         if !matches!(*method, Method::GET | Method::HEAD) || route == Route::Uploads {
             return Err(RequestError::method(&route));
         }
-        let (host, ns) = (client.host()?, namespace(request.uri().query()));
+        let host = client.host()?;
         let visitor = self.access.identify(headers, peer, client.address).await?;
         entry.identity(visitor.name());
         let admit = |name| {
-            let mut place = self.directory.find(host, ns.as_deref(), name)?;
+            let mut place = self.directory.find(host, ns, name)?;
             // A proxy of this kind in front of this one relocates for its own clients.
             if headers.contains_key(VIEW) {
                 place.view.target = None;
             }
             Ok::<_, RequestError>(self.access.admit(&visitor, place, Action::Pull)?)
         };
-        let (mut response, status) = match &route {
+        Ok(match &route {
             Route::Manifest { repository, reference } => {
                 let admitted = admit(repository)?;
                 let served = self.proxy.manifest(&admitted.view, reference).await;
@@ -125,19 +130,15 @@ impl Service {
                 let list = list.map_err(|error| admitted.told(error))?;
                 // What a repository holds is always asked: a list that is kept would hide what was just pushed.
                 let status = CacheStatus::from(Outcome::Bypass);
-                (tags::respond(&list, &page, repository, ns.as_deref(), method), status)
+                (tags::respond(&list, &page, repository, ns, method), status)
             }
             // A 200 tells go-containerregistry that no credentials are wanted here, a 401 tells all clients which are.
             Route::Base | Route::Uploads => {
-                let at = self.directory.passage_at(host, ns.as_deref());
+                let at = self.directory.passage_at(host, ns);
                 self.access.enter(&visitor, &self.proxy, at).await?;
                 (base(), CacheStatus::from(Outcome::Local))
             }
-        };
-        if let Some(ns) = ns {
-            response.headers_mut().insert(OCI_NAMESPACE, text_value(&ns));
-        }
-        Ok((response, status))
+        })
     }
 }
 

@@ -11,8 +11,7 @@ use x509_parser::prelude::{FromDer as _, X509Certificate};
 const MAX_NAMES: usize = 64;
 const MAX_NAME_BYTES: usize = 2048;
 
-/// The names in a certificate. Names with control characters, too long ones, and those after the first
-/// 64 are left out.
+/// The names in a certificate. Names with control characters, and too long ones, are left out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CertificateNames {
     /// The subject's common name. A subject with several has none: which of them is meant is anybody's guess.
@@ -26,6 +25,12 @@ pub struct CertificateNames {
 }
 
 impl CertificateNames {
+    /// All of them, the common name first.
+    pub fn all(&self) -> impl Iterator<Item = &str> {
+        let alternative = self.dns.iter().chain(&self.uris).chain(&self.emails);
+        self.common_name.iter().chain(alternative).map(String::as_str)
+    }
+
     /// The one name that a log line shows.
     pub fn label(&self) -> &str {
         let alternative = || self.uris.iter().chain(&self.dns).chain(&self.emails).next();
@@ -39,6 +44,9 @@ pub enum ClientCertificateError {
     /// It cannot be read.
     #[error("the client's certificate cannot be read")]
     Unreadable,
+    /// It has more names than are held against rules, and none may be left out: a rule that forbids may be about it.
+    #[error("the client's certificate has more than {MAX_NAMES} names")]
+    TooManyNames,
     /// It is over: a resumed session has the certificate of its first handshake, which nobody looks at again.
     #[error("the client's certificate has expired since the session began")]
     Expired,
@@ -58,12 +66,18 @@ fn checked(der: &[u8], now: SystemTime) -> Result<CertificateNames, ClientCertif
     let summary = Summary::read(der).ok_or(ClientCertificateError::Unreadable)?;
     // Valid up to and with that second (RFC 5280, section 4.1.2.5).
     let end = summary.not_after + Duration::from_secs(1);
-    if end <= now { Err(ClientCertificateError::Expired) } else { Ok(summary.names) }
+    match summary {
+        _ if end <= now => Err(ClientCertificateError::Expired),
+        Summary { has_more: true, .. } => Err(ClientCertificateError::TooManyNames),
+        Summary { names, .. } => Ok(names),
+    }
 }
 
 /// Whose a certificate is, and until when.
 pub(super) struct Summary {
     pub(super) names: CertificateNames,
+    /// Whether there are more names than were taken.
+    has_more: bool,
     pub(super) not_after: SystemTime,
 }
 
@@ -73,18 +87,20 @@ impl Summary {
         let (_, certificate) = X509Certificate::from_der(der).ok()?;
         let seconds = u64::try_from(certificate.validity().not_after.timestamp()).unwrap_or(0);
         let not_after = UNIX_EPOCH.checked_add(Duration::from_secs(seconds))?;
-        Some(Self { names: names(&certificate), not_after })
+        let (names, has_more) = names(&certificate);
+        Some(Self { names, has_more, not_after })
     }
 }
 
-fn names(certificate: &X509Certificate<'_>) -> CertificateNames {
+/// The names, and whether there are more.
+fn names(certificate: &X509Certificate<'_>) -> (CertificateNames, bool) {
     let mut names = CertificateNames::default();
     let mut common = certificate.subject().iter_common_name();
     if let (Some(only), None) = (common.next(), common.next()) {
         names.common_name = only.as_str().ok().filter(|name| is_usable(name)).map(str::to_owned);
     }
     // An error is an extension that stands there twice, of which neither counts.
-    let Ok(Some(alternative)) = certificate.subject_alternative_name() else { return names };
+    let Ok(Some(alternative)) = certificate.subject_alternative_name() else { return (names, false) };
     for name in alternative.value.general_names.iter().take(MAX_NAMES) {
         match name {
             GeneralName::DNSName(name) if is_plain(name) => names.dns.push(name.to_ascii_lowercase()),
@@ -93,7 +109,7 @@ fn names(certificate: &X509Certificate<'_>) -> CertificateNames {
             _ => {}
         }
     }
-    names
+    (names, alternative.value.general_names.len() > MAX_NAMES)
 }
 
 fn is_usable(name: &str) -> bool {
@@ -158,7 +174,9 @@ mod tests {
         assert_eq!(of(&["two\nlines"], vec![dns("a\0.example"), dns("")]), CertificateNames::default());
         assert_eq!(of(&[&"x".repeat(MAX_NAME_BYTES + 1)], Vec::new()).common_name, None);
         let many = (0..MAX_NAMES + 9).map(|number| dns(&format!("h{number}.example"))).collect();
-        assert_eq!(of(&[], many).dns.len(), MAX_NAMES);
+        let many = certificate(&[], many);
+        assert_eq!(Summary::read(&many).unwrap().names.dns.len(), MAX_NAMES);
+        assert_eq!(checked(&many, UNIX_EPOCH), Err(ClientCertificateError::TooManyNames));
         assert_eq!(of(&[], Vec::new()).label(), "unnamed");
         assert_eq!(of(&[], vec![dns("a.example")]).label(), "a.example");
     }

@@ -94,7 +94,9 @@ mod tests {
 
     #[test]
     fn patterns_see_repository_and_tag() {
-        let immutable = ["acme/**:v*", "*:latest", "ghcr.io/other/app:edge"].map(|pattern| Glob::new(pattern).expect("a pattern")).to_vec();
+        let immutable = ["acme/**:v*", "*:latest", "ghcr.io/other/app:edge"]
+            .map(|pattern| Glob::new(pattern).expect("a pattern"))
+            .to_vec();
         let policy = TagPolicy { immutable, ..TagPolicy::default() };
         let is = |repository: &str, tag: &str| {
             let repository = format!("ghcr.io/{repository}").parse().expect("a name");

@@ -1,11 +1,14 @@
 //! How clients are told apart, by mode.
 
+use std::sync::Arc;
+
 use super::credential::Credential;
 use super::htpasswd::{Htpasswd, Verified};
-use super::identity::{CertificateNames, Identity};
+use super::identity::Identity;
 use super::refusal::Refusal;
 use super::rules::{AccessRules, WithoutRules};
 use crate::config::Action;
+use crate::tls::CertificateNames;
 
 /// How clients are told apart.
 #[derive(Clone, Debug)]
@@ -27,18 +30,21 @@ impl Gate {
         }
     }
 
-    /// Who a request is by. `certificate` holds the names of the client's certificate, which TLS has verified: the
-    /// common name first, by which it is shown, then the alternative names.
+    /// Who a request is by. `certificate` is the client's, which TLS has verified.
     ///
     /// # Errors
     /// When the client has not shown who it is, or cannot be told.
-    pub async fn identify(&self, credential: &Credential, certificate: Option<&[String]>) -> Result<Identity, Refusal> {
+    pub async fn identify(
+        &self,
+        credential: &Credential,
+        certificate: Option<&Arc<CertificateNames>>,
+    ) -> Result<Identity, Refusal> {
         match self {
             Self::Open => Ok(Identity::Anonymous),
             Self::Htpasswd(users) => by_password(users, credential).await,
             Self::Certificate => {
                 let names = certificate.ok_or(Refusal::CertificateNeeded)?;
-                CertificateNames::new(names).map(Identity::Certificate).ok_or(Refusal::TooManyNames)
+                Ok(Identity::Certificate(Arc::clone(names)))
             }
         }
     }

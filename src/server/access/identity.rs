@@ -2,8 +2,10 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::Arc;
 
 use crate::config::{ANONYMOUS, CERTIFICATE, USER};
+use crate::tls::CertificateNames;
 
 /// Names with more characters are cut where they are shown: clients choose them.
 const MAX_SHOWN: usize = 64;
@@ -19,22 +21,7 @@ pub enum Identity {
     /// A user whose password was right.
     User(String),
     /// The holder of a client certificate's key.
-    Certificate(CertificateNames),
-}
-
-/// The names in a client certificate.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CertificateNames(Vec<String>);
-
-impl CertificateNames {
-    /// How many names one certificate may have. Every one is held against every rule; and names cannot be left out,
-    /// as a rule that forbids may be about the last.
-    pub(super) const MAX: usize = 128;
-
-    /// Common name and subject alternative names, the one to be shown first; `None` when there are too many.
-    pub fn new(names: &[String]) -> Option<Self> {
-        (names.len() <= Self::MAX).then(|| Self(names.to_vec()))
-    }
+    Certificate(Arc<CertificateNames>),
 }
 
 impl Identity {
@@ -43,10 +30,10 @@ impl Identity {
         match self {
             Self::Anonymous => vec![Cow::Borrowed(ANONYMOUS)],
             Self::User(name) => vec![Cow::Owned(format!("{USER}{name}"))],
-            // One without names still is somebody, for rules about everyone.
-            Self::Certificate(CertificateNames(names)) if names.is_empty() => vec![Cow::Borrowed(CERTIFICATE)],
-            Self::Certificate(CertificateNames(names)) => {
-                names.iter().map(|name| Cow::Owned(format!("{CERTIFICATE}{name}"))).collect()
+            Self::Certificate(names) => {
+                let subjects: Vec<_> = names.all().map(|name| Cow::Owned(format!("{CERTIFICATE}{name}"))).collect();
+                // One without names still is somebody, for rules about everyone.
+                if subjects.is_empty() { vec![Cow::Borrowed(CERTIFICATE)] } else { subjects }
             }
         }
     }
@@ -57,9 +44,7 @@ impl fmt::Display for Identity {
         match self {
             Self::Anonymous => f.write_str(ANONYMOUS),
             Self::User(name) => write!(f, "{USER}{}", Shown(name)),
-            Self::Certificate(CertificateNames(names)) => {
-                write!(f, "{CERTIFICATE}{}", Shown(names.first().map_or("", String::as_str)))
-            }
+            Self::Certificate(names) => write!(f, "{CERTIFICATE}{}", Shown(names.all().next().unwrap_or_default())),
         }
     }
 }
@@ -81,8 +66,8 @@ mod tests {
     use super::*;
 
     fn certificate(names: &[&str]) -> Identity {
-        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-        Identity::Certificate(CertificateNames::new(&names).unwrap())
+        let dns = names.iter().map(|name| (*name).to_owned()).collect();
+        Identity::Certificate(Arc::new(CertificateNames { dns, ..CertificateNames::default() }))
     }
 
     #[test]
@@ -106,12 +91,5 @@ mod tests {
         let shown = Identity::User("\0".repeat(10_000)).to_string();
         assert_eq!(shown, format!("user:{}…", r"\0".repeat(MAX_SHOWN)));
         assert_eq!(Shown(&"x".repeat(MAX_SHOWN)).to_string(), "x".repeat(MAX_SHOWN));
-    }
-
-    #[test]
-    fn a_certificate_has_so_many_names() {
-        let names = vec!["n".to_owned(); CertificateNames::MAX + 1];
-        assert_eq!(CertificateNames::new(&names), None);
-        assert!(CertificateNames::new(&names[1..]).is_some());
     }
 }

@@ -29,7 +29,7 @@ pub use credential::{Basic, Credential, MalformedCredential, Password};
 pub use fingerprint::Fingerprint;
 pub use gate::Gate;
 pub use htpasswd::{Htpasswd, Verified};
-pub use identity::{CertificateNames, Identity};
+pub use identity::Identity;
 pub use password_file::HtpasswdError;
 pub use password_lines::{LineFault, LineProblem};
 pub use refusal::Refusal;

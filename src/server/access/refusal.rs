@@ -6,7 +6,6 @@ use http::StatusCode;
 use http::header::HeaderValue;
 
 use super::credential::MalformedCredential;
-use super::identity::CertificateNames;
 use crate::config::Action;
 use crate::oci::{ErrorCode, ErrorDocument};
 
@@ -36,9 +35,6 @@ pub enum Refusal {
     /// Not challenged: clients would ask their users for passwords that are of no use.
     #[error("this takes a client certificate from an authority that this proxy trusts; none was presented")]
     CertificateNeeded,
-    /// More names than are held against the rules.
-    #[error("the client certificate has more than {} names", CertificateNames::MAX)]
-    TooManyNames,
     /// The rules do not allow it.
     #[error("{identity} may not {} here, by this proxy's access rules", .action.as_str())]
     Denied {
@@ -60,7 +56,7 @@ impl Refusal {
             Self::CredentialsNeeded | Self::Wrong | Self::Bearer | Self::Malformed(_) => {
                 (StatusCode::UNAUTHORIZED, ErrorDocument::new(&ErrorCode::Unauthorized, message))
             }
-            Self::CertificateNeeded | Self::TooManyNames | Self::Denied { .. } => {
+            Self::CertificateNeeded | Self::Denied { .. } => {
                 (StatusCode::FORBIDDEN, ErrorDocument::new(&ErrorCode::Denied, message))
             }
             Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, ErrorDocument::new(&ErrorCode::TooManyRequests, message)),
@@ -91,7 +87,6 @@ mod tests {
             (Refusal::Bearer, 401, "UNAUTHORIZED"),
             (Refusal::Malformed(MalformedCredential::Colon), 401, "UNAUTHORIZED"),
             (Refusal::CertificateNeeded, 403, "DENIED"),
-            (Refusal::TooManyNames, 403, "DENIED"),
             (denied, 403, "DENIED"),
             (Refusal::Busy, 503, "TOOMANYREQUESTS"),
         ] {

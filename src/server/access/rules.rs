@@ -44,9 +44,11 @@ impl AccessRules {
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a test that fails panics")]
 mod tests {
-    use super::super::identity::CertificateNames;
+    use std::sync::Arc;
+
     use super::*;
     use crate::config::Glob;
+    use crate::tls::CertificateNames;
 
     const PULL: &[Action] = &[Action::Pull];
 
@@ -65,8 +67,8 @@ mod tests {
     }
 
     fn certificate(names: &[&str]) -> Identity {
-        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-        Identity::Certificate(CertificateNames::new(&names).unwrap())
+        let dns = names.iter().map(|name| (*name).to_owned()).collect();
+        Identity::Certificate(Arc::new(CertificateNames { dns, ..CertificateNames::default() }))
     }
 
     fn pulls(rules: &AccessRules, identity: &Identity) -> bool {
