@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::check::{Checker, MAX_FILE_BYTES, glob};
-use super::upstream::{UpstreamConfig, UpstreamPlace};
+use super::upstream::registry_glob;
+use super::upstream::{UpstreamConfig, UpstreamPlace, is_in_the_clear};
 use super::values;
 use super::{ANONYMOUS, Action, Glob, IdentityPattern, raw};
 
@@ -76,12 +77,12 @@ impl Checker {
             .unwrap_or_default()
             .into_iter()
             .enumerate()
-            .map(|(index, raw)| self.access_rule(index, raw))
+            .map(|(index, raw)| self.access_rule(index, raw, upstreams))
             .collect();
         match mode {
             AccessMode::Open if !public => self.open(upstreams),
             AccessMode::Htpasswd(_) if !public => self.nameless(upstreams, &rules),
-            AccessMode::Upstream => self.judged_upstream(upstreams, &rules),
+            AccessMode::Upstream => self.judged_upstream(upstreams, &rules, public),
             _ => {}
         }
         AccessConfig {
@@ -124,7 +125,7 @@ impl Checker {
     }
 
     /// Where clients' own credentials are what counts, they must have somewhere to go, and only one place.
-    fn judged_upstream(&mut self, upstreams: &[(String, &UpstreamConfig)], rules: &[AccessRule]) {
+    fn judged_upstream(&mut self, upstreams: &[(String, &UpstreamConfig)], rules: &[AccessRule], public: bool) {
         for (path, upstream) in upstreams {
             if matches!(upstream.place, UpstreamPlace::Layout(_)) {
                 let reason = "is a directory, which cannot tell who may read; choose another `access.mode`";
@@ -133,6 +134,16 @@ impl Checker {
             if upstream.credentials.is_some() {
                 let reason = "are never used with `access.mode: upstream`, where clients' own are; remove them";
                 self.problem(format!("{path}.credentials"), reason);
+            }
+            if upstream.identity.is_some() && !public {
+                let reason = "is shown to the registry whoever asks, so that everyone may read what the certificate may; \
+                              say so by `access.allow_public: true`, or remove it";
+                self.problem(format!("{path}.tls"), reason);
+            }
+            if upstream.client_credentials && !upstream.insecure && is_in_the_clear(&upstream.place) {
+                let reason = "is http, by which everyone on the way could read clients' credentials; use https, say \
+                              `insecure: true`, or set `client_credentials: false`";
+                self.problem(format!("{path}.url"), reason);
             }
         }
         let shared: Vec<&str> = upstreams
@@ -160,7 +171,12 @@ impl Checker {
         }
     }
 
-    fn access_rule(&mut self, index: usize, raw: raw::AccessRule) -> AccessRule {
+    fn access_rule(
+        &mut self,
+        index: usize,
+        raw: raw::AccessRule,
+        upstreams: &[(String, &UpstreamConfig)],
+    ) -> AccessRule {
         let path = format!("access.rules[{index}]");
         if raw.allow.is_none() {
             self.problem(&path, "says nothing; add `allow: [pull]`, or `allow: []` for nothing at all");
@@ -169,7 +185,8 @@ impl Checker {
             identity: self.setting(&format!("{path}.identity"), raw.identity, "**", |text| {
                 text.parse().map_err(|err| format!("{err}"))
             }),
-            registry: self.setting(&format!("{path}.registry"), raw.registry, "**", glob),
+            registry: self
+                .setting(&format!("{path}.registry"), raw.registry, "**", |text| registry_glob(text, upstreams)),
             repository: self.setting(&format!("{path}.repository"), raw.repository, "**", glob),
             allow: self.list(&format!("{path}.allow"), raw.allow, |text| match text {
                 "pull" => Ok(Action::Pull),

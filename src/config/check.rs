@@ -11,7 +11,7 @@ use tracing_subscriber::EnvFilter;
 use super::error::Problem;
 use super::glob::Glob;
 use super::raw::{self, Raw};
-use super::upstream::all;
+use super::upstream::{UpstreamConfig, all, registry_glob};
 use super::values;
 use super::{
     AbsentTag, CacheConfig, Config, Endpoint, ListenAddress, LogConfig, LogFormat, RelocationConfig, Rule, Rules,
@@ -61,7 +61,8 @@ impl Checker {
         let raw_relocation = raw.relocation.unwrap_or_default();
         let default = self.setting("relocation.when", raw_relocation.when.clone(), "all", when);
         let relocation = self.relocation(raw_relocation);
-        let rules = Rules { rules: self.rules(raw.rules.unwrap_or_default()), default };
+        let rules =
+            Rules { rules: self.rules(raw.rules.unwrap_or_default(), &all(upstream.as_ref(), &upstreams)), default };
         let hosts: Vec<&Endpoint> = upstream.iter().chain(&upstreams).flat_map(|upstream| &upstream.hosts).collect();
         if ListenAddress::endpoint(&listen).is_none() && names.is_empty() && hosts.is_empty() && !rules.never_relocate()
         {
@@ -148,7 +149,7 @@ impl Checker {
         }
     }
 
-    fn rules(&mut self, raw: Vec<raw::Rule>) -> Vec<Rule> {
+    fn rules(&mut self, raw: Vec<raw::Rule>, upstreams: &[(String, &UpstreamConfig)]) -> Vec<Rule> {
         let mut rules = Vec::new();
         for (index, rule) in raw.into_iter().enumerate() {
             let path = format!("rules[{index}]");
@@ -158,7 +159,8 @@ impl Checker {
             };
             rules.push(Rule {
                 endpoint: self.setting(&format!("{path}.endpoint"), rule.endpoint, "**", endpoint_glob),
-                registry: self.setting(&format!("{path}.registry"), rule.registry, "**", glob),
+                registry: self
+                    .setting(&format!("{path}.registry"), rule.registry, "**", |text| registry_glob(text, upstreams)),
                 repository: self.setting(&format!("{path}.repository"), rule.repository, "**", glob),
                 when: self.setting(&format!("{path}.relocation.when"), Some(said), "all", when),
             });

@@ -8,9 +8,9 @@ use std::time::Duration;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use url::Url;
 
-use super::check::{Checker, MAX_FILE_BYTES, certificates, directory, endpoint, positive, private_key};
+use super::check::{Checker, MAX_FILE_BYTES, certificates, directory, endpoint, glob, positive, private_key};
 use super::values::{self, Secret};
-use super::{Endpoint, raw};
+use super::{Endpoint, Glob, raw};
 use crate::oci::{RegistryName, RepositoryName};
 
 /// Where Docker Hub has its tokens, on a host of another name than its own.
@@ -298,11 +298,23 @@ fn authority(url: &Url) -> String {
 }
 
 /// Whether what is sent there can be read on the way.
-fn is_in_the_clear(place: &UpstreamPlace) -> bool {
+pub(super) fn is_in_the_clear(place: &UpstreamPlace) -> bool {
     let UpstreamPlace::Registry(url) = place else { return false };
     let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
     let loopback = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
     url.scheme() == "http" && !loopback
+}
+
+/// A pattern over registries' names, of which it has to match one: a rule that forbids would otherwise not hold, and
+/// nobody would know. Names are as they are known here, whatever Docker Hub is called.
+pub(super) fn registry_glob(text: &str, upstreams: &[(String, &UpstreamConfig)]) -> Result<Glob, String> {
+    let name = text.parse::<RegistryName>().map_or_else(|_| text.to_ascii_lowercase(), |name| name.to_string());
+    let pattern = glob(&name)?;
+    if upstreams.iter().any(|(_, upstream)| pattern.matches(upstream.registry.as_str())) {
+        return Ok(pattern);
+    }
+    let known: Vec<&str> = upstreams.iter().map(|(_, upstream)| upstream.registry.as_str()).collect();
+    Err(format!("`{text}` matches none of the registries behind, which are {}", known.join(", ")))
 }
 
 fn environment(name: &str) -> Result<Secret, String> {

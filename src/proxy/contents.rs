@@ -82,7 +82,7 @@ impl Contents {
     pub(super) async fn blob(&self, digest: &Digest) -> Result<(Reader, Outcome), ProxyError> {
         let is_member = self.member(digest).await.is_some();
         let absent = |error| ProxyError::upstream(error, Subject::Blob, &self.repository.name);
-        let source = Arc::new(BlobSource::new(Arc::clone(&self.upstream), self.repository.clone(), *digest));
+        let source = Arc::new(BlobSource::new(self, *digest));
         let reader = self.cache.fill(digest, None, source).await.map_err(|error| match fill_cause(error) {
             Ok(error) => absent(error),
             Err(error) => error,
@@ -211,9 +211,14 @@ struct BlobSource {
 }
 
 impl BlobSource {
-    fn new(upstream: Arc<dyn Upstream>, repository: Repository, digest: Digest) -> Self {
-        let origin = repository.to_string();
-        Self { upstream, repository, digest, origin }
+    fn new(contents: &Contents, digest: Digest) -> Self {
+        let Contents { repository, upstream, reader, .. } = contents;
+        // What one client is refused on the way is not refused to another.
+        let origin = match reader {
+            None => repository.to_string(),
+            Some(reader) => format!("{repository} for {reader}"),
+        };
+        Self { upstream: Arc::clone(upstream), repository: repository.clone(), digest, origin }
     }
 }
 

@@ -331,7 +331,7 @@ impl Proxy {
             }
             undecided
         };
-        relocator.search(repository, target, search).await.map(ProxyError::from)
+        relocator.search(contents, target, search).await.map(ProxyError::from)
     }
 
     /// Relocates what a search found; gives what kept it from doing so.

@@ -41,11 +41,24 @@ pub struct Reader {
 }
 
 /// What tells readers apart: the credential, and whether it is passed on as it is.
-pub(super) type ReaderKey = ([u8; 32], bool);
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct ReaderKey {
+    id: [u8; 32],
+    passed_on: bool,
+}
+
+impl fmt::Display for ReaderKey {
+    /// A few bytes, to tell one from another.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let way = if self.passed_on { "as it is" } else { "exchanged" };
+        self.id.iter().take(8).try_for_each(|byte| write!(f, "{byte:02x}"))?;
+        write!(f, ", {way}")
+    }
+}
 
 impl Reader {
     pub(super) fn key(&self) -> ReaderKey {
-        (self.id, matches!(self.credential, ClientCredential::PassedOn(_)))
+        ReaderKey { id: self.id, passed_on: matches!(self.credential, ClientCredential::PassedOn(_)) }
     }
 }
 
@@ -135,11 +148,11 @@ impl Readers {
         let mut asked = false;
         let ask = async {
             asked = true;
-            let said = ask_upstream(contents, &probe).await;
+            let Answer { said, about_all } = ask_upstream(contents, &probe).await;
             let holds = match &said {
                 Ok(()) => self.allowed_for,
-                Err(ProxyError::Upstream(error)) if error.is_forbidden() => DENIED_FOR,
-                // No verdict: that this is not there, or that nobody answers, says nothing of the repository.
+                Err(_) if about_all => DENIED_FOR,
+                // No verdict: that this is not to be had, or that nobody answers, says nothing of the repository.
                 Err(_) => Duration::ZERO,
             };
             Verdict { said, since: self.clock.now(), holds }
@@ -148,29 +161,49 @@ impl Readers {
         let verdict = self.verdicts.entry(key).or_insert_with_if(ask, stale).await.into_value();
         match verdict.said {
             // Which is about what another request asked for.
-            Err(ProxyError::NotFound { .. }) if !asked => ask_upstream(contents, &probe).await,
+            Err(_) if !asked && verdict.holds.is_zero() => ask_upstream(contents, &probe).await.said,
             said => said,
         }
     }
 }
 
-/// Asks for what the client wants. That it is not there does not say whether the client may read the repository; that
-/// its tags may be listed does.
-async fn ask_upstream(contents: &Contents, probe: &Probe) -> Result<(), ProxyError> {
+/// What came of asking.
+struct Answer {
+    said: Result<(), ProxyError>,
+    /// Whether a refusal is about the repository and not about what was asked for alone.
+    about_all: bool,
+}
+
+/// Asks for what the client wants. That it is not there, or that this one thing is refused, does not say whether the
+/// client may read the repository; that its tags may be listed does.
+async fn ask_upstream(contents: &Contents, probe: &Probe) -> Answer {
     let (upstream, name) = (&contents.upstream, &contents.repository.name);
     let (subject, answer) = match probe {
         Probe::Manifest(reference) => (Subject::Manifest, upstream.manifest_head(name, reference).await.map(|_| ())),
         Probe::Blob(digest) => (Subject::Blob, upstream.blob_head(name, digest).await.map(|_| ())),
     };
-    let absent = match answer {
-        Err(error @ UpstreamError::NotFound) => error,
-        Err(error) => return Err(error.into()),
-        Ok(()) => return Ok(()),
+    let error = match answer {
+        Ok(()) => return Answer { said: Ok(()), about_all: true },
+        // Whoever this is, it is nobody.
+        Err(error @ UpstreamError::Unauthorized { .. }) => {
+            return Answer { said: Err(error.into()), about_all: true };
+        }
+        Err(error @ (UpstreamError::NotFound | UpstreamError::Denied)) => error,
+        Err(error) => return Answer { said: Err(error.into()), about_all: false },
     };
     let page = TagPage { n: Some(1), last: None };
-    match upstream.tags(name, &page).await {
-        Ok(_) => Ok(()),
-        Err(error) if error.is_transient() => Err(error.into()),
-        Err(_) => Err(ProxyError::upstream(absent, subject, name)),
+    let listed = upstream.tags(name, &page).await;
+    match (error, listed) {
+        (UpstreamError::NotFound, Ok(_)) => Answer { said: Ok(()), about_all: true },
+        (UpstreamError::NotFound, Err(trouble)) if trouble.is_transient() => {
+            Answer { said: Err(trouble.into()), about_all: false }
+        }
+        (error, listed) => {
+            let about_all = listed.is_err_and(|error| error.is_forbidden());
+            Answer {
+                about_all: about_all && error.is_forbidden(),
+                said: Err(ProxyError::upstream(error, subject, name)),
+            }
+        }
     }
 }

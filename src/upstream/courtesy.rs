@@ -78,6 +78,12 @@ impl Courtesy {
         Self { name, own: authority(base), hosts: Mutex::default(), metrics }
     }
 
+    /// The same for somebody else, of whom the hosts have not said anything yet.
+    pub(super) fn apart(&self) -> Self {
+        let Self { name, own, metrics, .. } = self;
+        Self { name: name.clone(), own: own.clone(), hosts: Mutex::default(), metrics: metrics.clone() }
+    }
+
     /// Leave to send a request to `url`.
     ///
     /// # Errors

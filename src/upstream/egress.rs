@@ -64,7 +64,8 @@ impl ProxyVariables {
             http_proxy: read(&["http_proxy"]),
             https_proxy: read(&["https_proxy", "HTTPS_PROXY"]),
             all_proxy: read(&["all_proxy", "ALL_PROXY"]),
-            no_proxy: read(&["no_proxy", "NO_PROXY"]),
+            // What is on this machine is not to be found by way of another, which would get to see what is sent.
+            no_proxy: format!("localhost,127.0.0.0/8,::1,{}", read(&["no_proxy", "NO_PROXY"])),
         }
     }
 }

@@ -127,6 +127,19 @@ impl fmt::Debug for RegistryUpstream {
     }
 }
 
+impl Shared {
+    /// The same, as somebody else speaks to it.
+    fn apart(&self) -> Self {
+        Self {
+            name: self.name.clone(),
+            base: self.base.clone(),
+            transport: self.transport.apart(),
+            blobs: Arc::clone(&self.blobs),
+            others: Arc::clone(&self.others),
+        }
+    }
+}
+
 impl RegistryUpstream {
     /// Prepares to speak to a registry; nothing is sent yet.
     ///
@@ -324,7 +337,8 @@ impl Upstream for RegistryUpstream {
 
     fn for_client(&self, credential: &ClientCredential) -> Option<Arc<dyn Upstream>> {
         let authenticator = Arc::new(Authenticator::of_client(credential));
-        Some(Arc::new(Self { shared: Arc::clone(&self.shared), authenticator }))
+        let shared = Arc::new(self.shared.apart());
+        Some(Arc::new(Self { shared, authenticator }))
     }
 
     fn name(&self) -> &str {

@@ -74,6 +74,7 @@ pub(super) struct TlsConfigs {
 type HttpClient = Client<HttpsConnector<Dialer>, Full<Bytes>>;
 
 /// The HTTP client: the connections of one upstream and what it redirects to.
+#[derive(Clone)]
 pub(super) struct Transport {
     // Apart, as a connection once made is anyone's who asks the same client for the host.
     own: HttpClient,
@@ -112,6 +113,11 @@ pub(super) struct Answer {
 }
 
 impl Transport {
+    /// The same connections for somebody else: that one client is asked to wait says nothing to others.
+    pub(super) fn apart(&self) -> Self {
+        Self { courtesy: Arc::new(self.courtesy.apart()), ..self.clone() }
+    }
+
     pub(super) fn new(tls: TlsConfigs, egress: Egress, timeouts: Timeouts, courtesy: Courtesy, realms: Realms) -> Self {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);

@@ -152,11 +152,13 @@ impl Relocator {
 
     /// Runs `search` for digests that are not known, unless that was done a moment ago. Gives what kept it from
     /// finding all there is; then a digest that is still unknown may exist all the same.
-    pub(super) async fn search<F>(&self, repository: &Repository, target: &Target, search: F) -> Option<Undecided>
+    pub(super) async fn search<F>(&self, contents: &Contents, target: &Target, search: F) -> Option<Undecided>
     where
         F: Future<Output = Option<Undecided>>,
     {
-        let Some(turn) = self.searches.turn((repository.clone(), target.clone()), self.clock.now()) else {
+        let Some(turn) =
+            self.searches.turn((contents.repository.clone(), target.clone(), contents.reader), self.clock.now())
+        else {
             return Some(Undecided::Internal("too many repositories are being searched".to_owned()));
         };
         let mut last = turn.lock().await;

@@ -13,6 +13,7 @@ use tokio::sync::Mutex as AsyncMutex;
 use crate::imgpkg::Target;
 use crate::oci::{Repository, Tag};
 use crate::proxy::contents::Contents;
+use crate::proxy::reader::ReaderKey;
 use crate::proxy::undecided::Undecided;
 use crate::upstream::{TagPage, UpstreamError};
 
@@ -27,7 +28,8 @@ const QUIET_AFTER_TROUBLE: Duration = Duration::from_secs(5);
 /// How many searches are remembered; over that, all that may be repeated are forgotten.
 const MAX_SEARCHES: usize = 4096;
 
-type SearchKey = (Repository, Target);
+/// Each client that the upstream judges searches for itself.
+type SearchKey = (Repository, Target, Option<ReaderKey>);
 type Turn = Arc<AsyncMutex<Option<Searched>>>;
 
 /// A search that was made.

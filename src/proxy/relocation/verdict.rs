@@ -124,10 +124,11 @@ async fn look(contents: &Contents, original: &Digest, digest: &Digest) -> Found 
         async |digest| contents.upstream.manifest_head(&contents.repository.name, &Reference::Digest(digest)).await;
     match head(*digest).await {
         Ok(_) => Found::Repository,
-        Err(UpstreamError::NotFound) => Found::Missing,
-        Err(UpstreamError::Denied) => match head(*original).await {
+        Err(UpstreamError::NotFound) if contents.reader.is_none() => Found::Missing,
+        // The client that is asked for may no longer be let in, and some registries say 404 for that, too.
+        Err(error @ (UpstreamError::Denied | UpstreamError::NotFound)) => match head(*original).await {
             Ok(_) => Found::Missing,
-            Err(_) => Found::Undecided(UpstreamError::Denied),
+            Err(_) => Found::Undecided(error),
         },
         Err(error) => Found::Undecided(error),
     }

@@ -165,7 +165,11 @@ impl Tags {
         match &checked {
             Ok(_) => self.troubles.forget(key).await,
             Err(error) if self.policy.excuses(error) => {
-                self.troubles.remember(key, error, self.clock.now()).await;
+                // What one client is asked to wait for is no trouble of others.
+                let own = contents.reader.is_some() && error.upstream_status() == Some(StatusCode::TOO_MANY_REQUESTS);
+                if !own {
+                    self.troubles.remember(key, error, self.clock.now()).await;
+                }
                 if known.is_some() {
                     let (repository, tag, cause) = (&key.repository, &key.tag, error.label());
                     tracing::warn!(%repository, %tag, cause, "the upstream does not say what a tag stands for now");

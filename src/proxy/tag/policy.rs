@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 use super::record::{TagKey, TagRecord};
 use crate::config::{AbsentTag, Glob};
 use crate::proxy::error::ProxyError;
+use crate::upstream::UpstreamError;
 
 /// How tags are believed; the configuration's `tags`.
 #[derive(Clone, Debug)]
@@ -59,6 +60,8 @@ impl TagPolicy {
     pub(super) fn excuses(&self, error: &ProxyError) -> bool {
         match error {
             // A storage that refuses may only have been sent a bad signature; it may also be who decides.
+            // Nor has anybody refused anything where the proxy does not know who it is.
+            ProxyError::Upstream(UpstreamError::Credentials { .. }) => true,
             ProxyError::Upstream(error) => error.is_transient() && !error.is_refusal(),
             ProxyError::NotFound { .. } => self.absent == AbsentTag::Stale,
             ProxyError::NoRegistry | ProxyError::Undecided(_) | ProxyError::Cache(_) => false,
@@ -72,7 +75,7 @@ mod tests {
 
     use super::*;
     use crate::oci::Digest;
-    use crate::upstream::{Challenges, TimeoutStage, UpstreamError};
+    use crate::upstream::{Challenges, TimeoutStage};
 
     #[test]
     fn a_record_is_fresh_then_stale_then_nothing() {
