@@ -22,24 +22,26 @@ impl Names {
     /// name that (the default one's, as all do); any other is a mistake that would otherwise be answered about the
     /// wrong registry.
     pub(super) fn read(&self, text: &str) -> Result<Wanted, String> {
-        let (host, name, reference) = split(text)?;
         let directory = &self.0;
+        let (host, name, reference) = split(text, |first| directory.has_registry(first))?;
         let place = match host {
             None => directory.find(None, None, &name),
             Some(host) if directory.knows(host) => directory.find(Some(host), None, &name),
             Some(host) => {
                 // The port that every https URL has.
                 let registry = host.strip_suffix(":443").unwrap_or(host);
-                match directory.registry(registry) {
-                    Some(registry) if directory.is_default(registry) => directory.find(None, None, &name),
-                    Some(registry) => directory.find(None, Some(registry), &name),
-                    None => {
-                        return Err(format!(
-                            "clients reach the proxy by none of that name ({host}), and it is no registry behind it; \
-                             leave the host out, or list it in `endpoints` or `upstreams`"
-                        ));
-                    }
+                if !directory.has_registry(registry) {
+                    return Err(format!(
+                        "clients reach the proxy by none of that name ({host}), and it is no registry behind it; \
+                         leave the host out, or list it in `endpoints` or `upstreams`"
+                    ));
                 }
+                let by_name = directory.find(None, Some(registry), &name);
+                let as_all_do = directory.find(None, None, &name).ok();
+                // A prefix may lead elsewhere by that name.
+                let same =
+                    |place: &Place| by_name.as_ref().is_ok_and(|own| own.view.repository == place.view.repository);
+                as_all_do.filter(|place| directory.is_default(registry) && same(place)).map_or(by_name, Ok)
             }
         };
         let Place { view, .. } = place.map_err(|err| err.to_string())?;
@@ -64,9 +66,10 @@ pub(super) fn nameless() -> ReadReference {
     })
 }
 
-fn split(text: &str) -> Result<(Option<&str>, RepositoryName, Reference), String> {
+/// `known` says which first parts are hosts though they do not look so.
+fn split(text: &str, known: impl Fn(&str) -> bool) -> Result<(Option<&str>, RepositoryName, Reference), String> {
     // Docker's rule for telling a host from the first part of a name.
-    let is_host = |first: &str| first == "localhost" || first.contains(['.', ':']);
+    let is_host = |first: &str| first == "localhost" || first.contains(['.', ':']) || known(first);
     let (host, rest) = match text.split_once('/').filter(|(first, _)| is_host(first)) {
         Some((host, rest)) => (Some(host), rest),
         None => (None, text),

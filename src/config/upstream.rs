@@ -129,7 +129,9 @@ impl Checker {
                     self.problem(format!("{path}.registry"), message);
                 }
                 if upstream.prefix.is_some() && upstream.prefix == earlier.prefix {
-                    self.problem(format!("{path}.prefix"), format!("is also that of `{earlier_path}`"));
+                    let message =
+                        format!("is also that of `{earlier_path}`; names would lead to one of both, so change one");
+                    self.problem(format!("{path}.prefix"), message);
                 }
             }
             for host in &upstream.hosts {
@@ -153,8 +155,10 @@ impl Checker {
         let at = |key: &str| format!("{path}.{key}");
         let registry = self.optional(&at("registry"), raw.registry, registry_name);
         let place = match (raw.url, &registry) {
-            (None, Some(registry)) if registry.is_docker_hub() => place(DOCKER_HUB_URL).ok(),
-            (None, Some(registry)) => place(&format!("https://{registry}")).ok(),
+            (None, Some(registry)) => {
+                let own = if registry.is_docker_hub() { DOCKER_HUB_URL } else { &format!("https://{registry}") };
+                self.optional(&at("registry"), Some(own.to_owned()), place)
+            }
             (None, None) => {
                 let needed = match kind {
                     Kind::Default => "is needed; write https://HOST[:PORT] or layout:DIRECTORY",

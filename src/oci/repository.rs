@@ -1,6 +1,7 @@
 //! Registries by name, and repositories with the registry they are in.
 
 use std::fmt;
+use std::net::Ipv6Addr;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -45,8 +46,17 @@ impl FromStr for RegistryName {
     type Err = NameError;
 
     fn from_str(text: &str) -> Result<Self, NameError> {
-        let valid = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte);
-        if text.is_empty() || text.len() > MAX_REGISTRY_BYTES || !text.bytes().all(valid) {
+        let (host, port) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+            Some((address, rest)) => {
+                address.parse::<Ipv6Addr>().map_err(|_| NameError::Registry)?;
+                ("ipv6", if rest.is_empty() { None } else { Some(rest.strip_prefix(':').unwrap_or_default()) })
+            }
+            None => text.split_once(':').map_or((text, None), |(host, port)| (host, Some(port))),
+        };
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
+        let number = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok();
+        let valid = !host.is_empty() && host.bytes().all(plain) && port.is_none_or(number);
+        if !valid || text.len() > MAX_REGISTRY_BYTES {
             return Err(NameError::Registry);
         }
         let name = text.to_ascii_lowercase();
@@ -140,7 +150,24 @@ mod tests {
         for good in ["ghcr.io", "localhost:5000", "layout", "[::1]:5000", "10.0.0.1", "a_b"] {
             assert!(good.parse::<RegistryName>().is_ok(), "{good}");
         }
-        for bad in ["", "a/b", "a b", "https://a", "a@b", "a?b", "é", &"a".repeat(262)] {
+        for bad in [
+            "",
+            "a/b",
+            "a b",
+            "https://a",
+            "a:",
+            "a:b",
+            "a:99999",
+            "a:1:2",
+            ":1",
+            "[x]",
+            "[::1]x",
+            "[::1]:",
+            "a@b",
+            "a?b",
+            "é",
+            &"a".repeat(262),
+        ] {
             assert_eq!(bad.parse::<RegistryName>(), Err(NameError::Registry), "{bad}");
         }
         let repository: Repository = "ghcr.io/acme/app".parse().unwrap();

@@ -1,5 +1,6 @@
 //! How one client sees a repository.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::reader::Reader;
@@ -19,13 +20,20 @@ pub struct View {
     pub each: bool,
     /// The client, where the upstream judges what it may read; `None` where that was judged before.
     pub reader: Option<Reader>,
-    /// Who has to share what one client may cost; `None` for what nobody's request costs.
+    /// Who has to share what one client may cost; `None` for what the operator has done.
     pub payer: Option<Payer>,
 }
 
-/// A client, as costs are reckoned: by its address, or by whatever else tells clients apart.
+/// A client, as costs are reckoned.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Payer(pub Arc<str>);
+pub enum Payer {
+    /// By its name.
+    Named(Arc<str>),
+    /// By its address, or its network's.
+    Address(IpAddr),
+    /// All that come by a Unix socket.
+    Local,
+}
 
 impl View {
     /// Everything as it stands upstream.

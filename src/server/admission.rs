@@ -5,13 +5,13 @@
 //! upstream's answer is what the client gets: its own challenges, where names and host are as the upstream would have
 //! them, else a challenge of the proxy's for user and password.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use http::{HeaderMap, HeaderValue};
 
 use super::access::{AccessRules, Credential, Gate, Identity, Refusal};
 use super::client::ClientAddress;
-use super::directory::{Passage, Place};
+use super::directory::{NoSuchName, Passage, Place};
 use super::error::RequestError;
 use super::peer::Peer;
 use crate::config::Action;
@@ -57,15 +57,16 @@ impl Visitor {
     }
 
     /// What the client may cost is reckoned by: its name, else the address; of IPv6, the network that one customer has.
-    fn payer(&self) -> Option<Payer> {
-        let address = || match self.address.ip()? {
-            IpAddr::V4(address) => Some(address.to_string()),
-            IpAddr::V6(address) => {
+    fn payer(&self) -> Payer {
+        match (&self.identity, self.address.ip()) {
+            (Identity::Anonymous, None) => Payer::Local,
+            (Identity::Anonymous, Some(IpAddr::V6(address))) => {
                 let [a, b, c, d, ..] = address.segments();
-                Some(format!("{a:x}:{b:x}:{c:x}:{d:x}::/64"))
+                Payer::Address(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into())
             }
-        };
-        self.name().or_else(address).map(|name| Payer(name.into()))
+            (Identity::Anonymous, Some(address)) => Payer::Address(address),
+            (identity, _) => Payer::Named(identity.to_string().into()),
+        }
     }
 }
 
@@ -93,6 +94,16 @@ impl Access {
         Ok(Visitor { identity, credential, address })
     }
 
+    /// What a visitor is told of a name that leads nowhere: one who has yet to say who it is, only that.
+    pub(super) fn told_nowhere(&self, visitor: &Visitor, nowhere: NoSuchName) -> RequestError {
+        match &self.mode {
+            Mode::Own(gate) if gate.wants_names() && visitor.identity == Identity::Anonymous => {
+                Refusal::CredentialsNeeded.into()
+            }
+            _ => nowhere.into(),
+        }
+    }
+
     /// Lets a visitor do something with the repository of a place, or not.
     ///
     /// # Errors
@@ -114,7 +125,7 @@ impl Access {
                 Some((credentials, named))
             }
         };
-        view.payer = visitor.payer();
+        view.payer = Some(visitor.payer());
         Ok(Admitted { view, passage })
     }
 
@@ -177,7 +188,8 @@ fn reader(credential: &Credential, passage: Passage) -> Result<Reader, Refusal> 
 
 /// `passage` says how the client's credential went upstream, if it did, and whether there was one to be exchanged.
 fn challenged(error: ProxyError, passage: Option<(Passage, bool)>) -> RequestError {
-    let ProxyError::Upstream(upstream) = &error else { return error.into() };
+    // Also where it stopped the work on a bundle: a credential that has run out is the client's to renew.
+    let Some(upstream) = error.upstream_error() else { return error.into() };
     let challenges: Vec<HeaderValue> = match (passage, upstream) {
         (Some((Passage::Open, _)), UpstreamError::Unauthorized { challenges }) => match challenges.for_clients() {
             Ok(challenges) => challenges.to_vec(),
@@ -188,7 +200,8 @@ fn challenged(error: ProxyError, passage: Option<(Passage, bool)>) -> RequestErr
         | (Some((Passage::Exchange, false)), UpstreamError::Denied) => {
             Refusal::CredentialsNeeded.challenge().into_iter().collect()
         }
-        _ => return error.into(),
+        _ => Vec::new(),
     };
-    RequestError::Unauthorized { challenges }
+    // Every 401 has a challenge (RFC 9110, section 15.5.2); without one, it is a 403.
+    if challenges.is_empty() { error.into() } else { RequestError::Unauthorized { challenges } }
 }

@@ -139,9 +139,9 @@ impl Directory {
         default.zip(self.named(name)).is_some_and(|(default, named)| default.registry == named.registry)
     }
 
-    /// The upstream of this name, as the client wrote it, if there is one.
-    pub fn registry<'n>(&self, name: &'n str) -> Option<&'n str> {
-        self.named(name).map(|_| name)
+    /// Whether one of the upstreams has this name.
+    pub fn has_registry(&self, name: &str) -> bool {
+        self.named(name).is_some()
     }
 
     /// The upstream that gets to see what clients of `host` say to the API's root, and how; `None` if there is none.

@@ -19,6 +19,7 @@ use super::client::{Client, ClientAddress};
 use super::error::causes;
 use super::peer::Peer;
 use crate::body::{Body, BoxError};
+use crate::oci::Repository;
 use crate::proxy::Outcome;
 use crate::telemetry::{Gauged, Metrics, RequestEnd};
 use crate::tls::CertificateNames;
@@ -55,6 +56,7 @@ pub(super) struct Entry {
     /// Of the peer, which may be a proxy in front.
     certificate: Option<Arc<CertificateNames>>,
     identity: Option<String>,
+    repository: Option<String>,
     method: Method,
     path: String,
     version: Version,
@@ -86,6 +88,7 @@ impl Entry {
             secure: client.secure,
             certificate: peer.certificate.clone(),
             identity: None,
+            repository: None,
             method: request.method().clone(),
             path,
             version: request.version(),
@@ -103,6 +106,16 @@ impl Entry {
     /// Who asks, once that is known.
     pub(super) fn identity(&mut self, identity: Option<String>) {
         self.identity = identity;
+    }
+
+    /// What it was let in to, which the path alone does not say.
+    pub(super) fn admitted(&mut self, repository: &Repository) {
+        self.repository = Some(repository.to_string());
+    }
+
+    /// Whether it was let in to something.
+    pub(super) fn is_admitted(&self) -> bool {
+        self.repository.is_some()
     }
 
     /// What is asked for, once it is known.
@@ -137,6 +150,7 @@ impl Drop for Entry {
             secure = self.secure,
             certificate = self.certificate.as_deref().map(CertificateNames::label),
             identity = self.identity.as_deref(),
+            repository = self.repository.as_deref(),
             method = %self.method,
             path = %self.path,
             version = ?self.version,

@@ -13,7 +13,7 @@ use super::admission::Access;
 use super::cache_status::{self, CACHE_STATUS};
 use super::client::Client;
 use super::conditional::{client_has, text_value};
-use super::directory::Directory;
+use super::directory::{Directory, NoSuchName};
 use super::entry::{Entry, Logged};
 use super::error::RequestError;
 use super::peer::Peer;
@@ -21,7 +21,7 @@ use super::route::Route;
 use super::{blob, manifest, stall, tags};
 use crate::body::{self, Body};
 use crate::config::{Action, TrustedProxy};
-use crate::proxy::{CacheStatus, Outcome, Proxy};
+use crate::proxy::{CacheStatus, Outcome, Proxy, View};
 use crate::telemetry::Metrics;
 use crate::upstream::VIEW;
 
@@ -59,8 +59,10 @@ impl Service {
         headers.insert("docker-distribution-api-version", HeaderValue::from_static("registry/2.0"));
         // Content comes from whoever pushed it; a browser must not take it for a page of this host.
         headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-        if let Some(registry) = ns.as_deref().and_then(|ns| self.directory.registry(ns)) {
-            headers.insert(OCI_NAMESPACE, text_value(registry));
+        // Only to who was let in: which registries there are is nobody else's affair.
+        let namespace = ns.filter(|ns| entry.is_admitted() && self.directory.has_registry(ns));
+        if let Some(namespace) = namespace {
+            headers.insert(OCI_NAMESPACE, text_value(&namespace));
         }
         headers.insert(CACHE_STATUS, cache_status::value(&status));
         // That there is one says that the upstream was not asked for this answer (RFC 9111, section 5.1).
@@ -97,13 +99,16 @@ impl Service {
         let host = client.host()?;
         let visitor = self.access.identify(headers, peer, client.address).await?;
         entry.identity(visitor.name());
-        let admit = |name| {
-            let mut place = self.directory.find(host, ns, name)?;
+        let mut admit = |name| {
+            let place = self.directory.find(host, ns, name);
+            let mut place = place.map_err(|nowhere| self.access.told_nowhere(&visitor, nowhere))?;
             // A proxy of this kind in front of this one relocates for its own clients.
-            if headers.contains_key(VIEW) {
-                place.view.target = None;
+            if headers.get(VIEW).is_some_and(|view| view == "exact") {
+                place.view = View::exact(place.view.repository);
             }
-            Ok::<_, RequestError>(self.access.admit(&visitor, place, Action::Pull)?)
+            let admitted = self.access.admit(&visitor, place, Action::Pull)?;
+            entry.admitted(&admitted.view.repository);
+            Ok::<_, RequestError>(admitted)
         };
         Ok(match &route {
             Route::Manifest { repository, reference } => {
@@ -136,6 +141,9 @@ impl Service {
             Route::Base | Route::Uploads => {
                 let at = self.directory.passage_at(host, ns);
                 self.access.enter(&visitor, &self.proxy, at).await?;
+                if ns.is_some_and(|ns| !self.directory.has_registry(ns)) {
+                    return Err(NoSuchName::Namespace.into());
+                }
                 (base(), CacheStatus::from(Outcome::Local))
             }
         })

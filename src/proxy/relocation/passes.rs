@@ -71,7 +71,7 @@ mod tests {
     }
 
     fn payer(name: &str) -> Payer {
-        Payer(name.into())
+        Payer::Named(name.into())
     }
 
     #[test]
