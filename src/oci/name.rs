@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -34,7 +35,7 @@ pub enum NameError {
 
 /// A valid repository name, such as `acme/app`.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct RepositoryName(String);
+pub struct RepositoryName(Arc<str>);
 
 impl RepositoryName {
     /// The name as text.
@@ -50,7 +51,7 @@ impl FromStr for RepositoryName {
         if text.len() > MAX_NAME_BYTES || !text.split('/').all(is_path_component) {
             return Err(NameError::Repository);
         }
-        Ok(Self(text.to_owned()))
+        Ok(Self(text.into()))
     }
 }
 

@@ -32,7 +32,7 @@ use work::{Stopped, work};
 pub(super) use work::{Worked, assemble, inspect, read_lock, rewrite_layer};
 
 use super::contents::Contents;
-use super::flights::{Flight, Flights};
+use super::flights::{Crowd, Flight, Flights};
 use super::undecided::Undecided;
 use crate::body::Clock;
 use crate::cache::Cache;
@@ -122,14 +122,37 @@ impl Relocator {
             // What cannot be remembered can be found out again.
             Err(error) => tracing::warn!(%error, "a record of relocation could not be read"),
         }
-        let this = Arc::clone(self);
-        let (contents, own_key, manifest) = (Arc::clone(contents), key.clone(), manifest.clone());
-        let now = self.clock.now();
-        let flight = self.flights.join(key, now, async move { this.settle(&contents, own_key, manifest).await });
+        let settled = async {
+            let flight = self.work_on(contents, key, manifest);
+            let joined = flight.joined;
+            match landed(flight).await {
+                // Refused to the client that it was asked for first, which need not hold for this one.
+                Err(Undecided::Upstream { error, .. })
+                    if joined && contents.reader.is_some() && error.is_forbidden() =>
+                {
+                    landed(self.work_on(contents, key, manifest)).await
+                }
+                settled => settled,
+            }
+        };
         tokio::select! {
-            settled = landed(flight) => settled,
+            settled = settled => settled,
             () = self.clock.sleep(self.limits.deadline) => Err(Undecided::Deadline),
         }
+    }
+
+    /// Has it settled what becomes of a bundle, once for everybody who wants to know.
+    fn work_on(
+        self: &Arc<Self>,
+        contents: &Arc<Contents>,
+        key: &RelocationKey,
+        manifest: &Manifest,
+    ) -> Flight<Settled> {
+        let this = Arc::clone(self);
+        let (own_contents, own_key, manifest) = (Arc::clone(contents), key.clone(), manifest.clone());
+        self.flights.join(key, self.clock.now(), contents.payer.as_ref(), |crowd| async move {
+            this.settle(&own_contents, own_key, manifest, &crowd).await
+        })
     }
 
     /// The relocated bundle that `digest` is the manifest of.
@@ -184,14 +207,14 @@ impl Relocator {
         self.memory.originals(repository, search::MAX_TAGS).await.unwrap_or_default()
     }
 
-    async fn settle(&self, contents: &Arc<Contents>, key: RelocationKey, manifest: Manifest) -> Settled {
+    async fn settle(&self, contents: &Arc<Contents>, key: RelocationKey, manifest: Manifest, crowd: &Crowd) -> Settled {
         // Whoever started this looked before it was on the board: another may have landed in between.
         match self.memory.answer(&key).await {
             Ok(Some(Remembered::Relocated { relocation, .. })) => return Ok(Answer::Relocated(relocation)),
             Ok(Some(Remembered::Original(why))) => return Ok(Answer::Original(why)),
             Ok(None) | Err(_) => {}
         }
-        let settled = match self.decide(contents, &key, &manifest).await {
+        let settled = match self.decide(contents, &key, &manifest, crowd).await {
             Ok(answer) => Ok(answer),
             Err(Stopped::Answer(why)) => Ok(Answer::Original(why)),
             Err(Stopped::Undecided(cause)) => Err(cause),
@@ -221,13 +244,15 @@ impl Relocator {
         contents: &Arc<Contents>,
         key: &RelocationKey,
         manifest: &Manifest,
+        crowd: &Crowd,
     ) -> Result<Answer, Stopped> {
         let limits = &self.limits;
         let bundle = inspect(contents, manifest, limits.max_layer_bytes).await??;
         if self.memory.other_targets(key).await.is_ok_and(|targets| targets >= limits.max_targets) {
             return Err(Stopped::Answer(Why::TooManyTargets(limits.max_targets)));
         }
-        let worked = work(contents, key, &bundle, &self.passes, limits.concurrency).await?;
+        let worked =
+            work(contents, key, &bundle, self.passes.turn(contents.payer.as_ref(), crowd), limits.concurrency).await?;
         Ok(assemble(manifest, &bundle, worked)?)
     }
 
@@ -267,7 +292,7 @@ impl Relocator {
         let this = Arc::clone(self);
         let (contents, relocation) = (Arc::clone(contents), Arc::clone(relocation));
         let (own_key, original) = (key.clone(), manifest.digest);
-        self.flights.join(key, self.clock.now(), async move {
+        self.flights.join(key, self.clock.now(), None, |_| async move {
             let gone = this.gone(&contents, original, &relocation).await;
             let recorded = match &gone {
                 Ok(Some(why)) => {

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 
+use crate::proxy::flights::Crowd;
 use crate::proxy::view::Payer;
 
 /// How many clients have something running or waiting; over that, those that have nothing more are forgotten.
@@ -31,10 +32,15 @@ impl Passes {
         Self { all: Arc::new(Semaphore::new(all.max(1))), per_client: per_client.max(1), clients: Mutex::default() }
     }
 
-    /// Waits for a turn; what nobody's request costs waits for the common ones alone.
-    pub(super) async fn turn(&self, payer: Option<&Payer>) -> Result<Turn, AcquireError> {
+    /// Waits for a turn. What the operator has done waits for the common ones alone, and so does what others wait for,
+    /// too, who have nothing to do with the share of who came first.
+    pub(super) async fn turn(&self, payer: Option<&Payer>, crowd: &Crowd) -> Result<Turn, AcquireError> {
         let own = match payer {
-            Some(payer) => Some(self.share(payer).acquire_owned().await?),
+            Some(payer) => tokio::select! {
+                biased;
+                own = self.share(payer).acquire_owned() => Some(own?),
+                () = crowd.gathers() => None,
+            },
             None => None,
         };
         Ok(Turn { _shared: Arc::clone(&self.all).acquire_owned().await?, _own: own })
@@ -76,24 +82,27 @@ mod tests {
 
     #[test]
     fn one_client_leaves_turns_to_others() {
-        let passes = Passes::new(3, 2);
+        let (passes, alone) = (Passes::new(3, 2), Crowd::default());
         let (greedy, other) = (payer("10.0.0.1"), payer("10.0.0.2"));
-        let first = now(passes.turn(Some(&greedy))).unwrap();
-        let _second = now(passes.turn(Some(&greedy))).unwrap();
-        assert!(now(passes.turn(Some(&greedy))).is_none(), "its share is used up");
-        let third = now(passes.turn(Some(&other))).unwrap();
-        assert!(now(passes.turn(Some(&payer("10.0.0.3")))).is_none() && now(passes.turn(None)).is_none(), "all are");
+        let first = now(passes.turn(Some(&greedy), &alone)).unwrap();
+        let _second = now(passes.turn(Some(&greedy), &alone)).unwrap();
+        assert!(now(passes.turn(Some(&greedy), &alone)).is_none(), "its share is used up");
+        let third = now(passes.turn(Some(&other), &alone)).unwrap();
+        assert!(
+            now(passes.turn(Some(&payer("10.0.0.3")), &alone)).is_none() && now(passes.turn(None, &alone)).is_none(),
+            "all are"
+        );
         drop(third);
-        assert!(now(passes.turn(None)).is_some());
+        assert!(now(passes.turn(None, &alone)).is_some());
         drop(first);
-        assert!(now(passes.turn(Some(&greedy))).is_some());
+        assert!(now(passes.turn(Some(&greedy), &alone)).is_some());
     }
 
     #[test]
     fn clients_that_are_gone_are_forgotten() {
-        let passes = Passes::new(1, 1);
+        let (passes, alone) = (Passes::new(1, 1), Crowd::default());
         for number in 0..3 * REMEMBERED {
-            assert!(now(passes.turn(Some(&payer(&number.to_string())))).is_some());
+            assert!(now(passes.turn(Some(&payer(&number.to_string())), &alone)).is_some());
         }
         assert!(passes.clients.lock().unwrap().len() <= REMEMBERED);
     }

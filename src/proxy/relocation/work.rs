@@ -3,11 +3,11 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use tokio::sync::oneshot;
+use tokio::sync::{AcquireError, oneshot};
 
 use super::answer::{Answer, Why};
 use super::pass::{self, unreadable};
-use super::passes::Passes;
+use super::passes::Turn;
 use super::record::{Document, Relocation, RelocationKey};
 use super::verdict::{Extent, Verdict, verdict};
 use crate::imgpkg::{ImagesLock, has_bundle_label};
@@ -99,15 +99,14 @@ pub(in crate::proxy) async fn work(
     contents: &Arc<Contents>,
     key: &RelocationKey,
     bundle: &Bundle,
-    passes: &Passes,
+    turn: impl Future<Output = Result<Turn, AcquireError>>,
     concurrency: usize,
 ) -> Result<Worked, Stopped> {
     let (found, lock) = oneshot::channel::<ImagesLock>();
     let (decide, decision) = oneshot::channel::<Verdict>();
     let pass = async {
         // Held by the pass alone: looking for images costs no processor, and may wait for the upstream.
-        let _turn =
-            passes.turn(contents.payer.as_ref()).await.map_err(|error| Undecided::Internal(error.to_string()))?;
+        let _turn = turn.await.map_err(|error| Undecided::Internal(error.to_string()))?;
         rewrite_layer(contents, bundle, change(key, found, decision)).await
     };
     let looking = async {

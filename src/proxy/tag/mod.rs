@@ -104,9 +104,9 @@ impl Tags {
         }
         let this = Arc::clone(self);
         let (own_key, own_contents) = (key.clone(), Arc::clone(contents));
-        let mut flight = self
-            .flights
-            .join(&(key.clone(), contents.reader), now, async move { this.ask(&own_contents, &own_key, demand).await });
+        let mut flight = self.flights.join(&(key.clone(), contents.reader), now, None, |_| async move {
+            this.ask(&own_contents, &own_key, demand).await
+        });
         let joined = flight.joined;
         let landed = match &stand_in {
             None => flight.landed().await,
