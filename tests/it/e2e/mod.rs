@@ -10,6 +10,7 @@ mod missing;
 mod offline;
 mod parts;
 mod private;
+mod proxied;
 mod pull_through;
 mod replicas;
 mod warm;

@@ -66,7 +66,8 @@ pub(crate) struct Colocate {
 }
 
 impl Colocate {
-    /// Starts it and waits until it answers. Without a `cache.dir` it gets one of its own.
+    /// Starts it and waits until it answers. Without a `cache.dir` it gets one of its own, and a port besides all that
+    /// `listen` has.
     pub(crate) async fn start(settings: Settings) -> Self {
         let mut colocate = Self::launch(&[], settings);
         colocate.ready().await;
@@ -79,7 +80,9 @@ impl Colocate {
         let address = free_address();
         let own = directory.path().join("cache").to_string_lossy().into_owned();
         let cache = settings.get("cache.dir").and_then(Value::as_str).map_or(own, str::to_owned);
-        let settings = settings.set("listen", address.to_string()).set("cache.dir", cache);
+        let mut listen = settings.get("listen").and_then(Value::as_array).cloned().unwrap_or_default();
+        listen.push(address.to_string().into());
+        let settings = settings.set("listen", listen).set("cache.dir", cache);
         let file = directory.path().join("colocate.yaml");
         fs::write(&file, settings.text()).expect("a configuration file");
         let serve = [BINARY, "serve", "--config", &file.to_string_lossy()];

@@ -14,6 +14,7 @@ pub(crate) mod http;
 pub(crate) mod layout;
 pub(crate) mod mount;
 pub(crate) mod names;
+pub(crate) mod nginx;
 pub(crate) mod pattern;
 pub(crate) mod podman;
 pub(crate) mod process;
@@ -71,6 +72,7 @@ fn package(tool: &str) -> &str {
     match tool {
         "ctr" => "containerd",
         "htpasswd" => "apache2-utils",
+        "nginx" => "nginx-light",
         "setpriv" => "util-linux",
         "umount" => "mount",
         other => other,
