@@ -3,6 +3,7 @@
 //! Each test needs programs from Debian and says which; without them it is skipped, except in CI.
 
 mod certificates;
+mod chains;
 mod clients;
 mod demo;
 mod digests;
