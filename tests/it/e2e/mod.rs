@@ -14,6 +14,7 @@ mod private;
 mod proxied;
 mod pull_through;
 mod replicas;
+mod tokens;
 mod warm;
 
 use crate::support::layout::Golden;
