@@ -15,6 +15,7 @@ mod proxied;
 mod pull_through;
 mod replicas;
 mod tokens;
+mod upstreams;
 mod warm;
 
 use crate::support::layout::Golden;
