@@ -9,7 +9,7 @@ use http::{HeaderValue, StatusCode};
 use moka::future::Cache;
 use tokio::time::Instant;
 
-use super::challenge::Challenge;
+use super::challenge::{self, Challenge};
 use super::credential::{Credential, Source};
 use super::error::UpstreamError;
 use super::face::ClientCredential;
@@ -145,14 +145,16 @@ impl Authenticator {
     ) -> Result<Option<Arc<Grant>>, UpstreamError> {
         let Who::Known(known) = &self.who else { return Ok(None) };
         let source = &known.source;
-        if let (StatusCode::FORBIDDEN, Some(rejected)) = (answer.status(), rejected)
+        let headers = &answer.head.headers;
+        let denied = answer.status() == StatusCode::FORBIDDEN || challenge::is_insufficient_scope(headers);
+        if let Some(rejected) = rejected.filter(|_| denied)
             && rejected.obtained.elapsed() < FRESH
             && rejected.challenge.is_some()
         {
             return Ok(None);
         }
         // A 403 mostly comes without a challenge; the one that led to the token still holds.
-        let challenge = Challenge::choose(&answer.head.headers).or_else(|| rejected?.challenge.clone());
+        let challenge = Challenge::choose(headers).or_else(|| rejected?.challenge.clone());
         let mut credential = match rejected {
             Some(rejected) => Arc::clone(&rejected.credential),
             None => source.current().await?,

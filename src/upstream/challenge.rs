@@ -36,6 +36,13 @@ impl Challenge {
     }
 }
 
+/// Whether a token was understood, and is not for this (RFC 6750, section 3.1). The RFC wants a 403 for it, and
+/// docker-registry says it with a 401.
+pub(super) fn is_insufficient_scope(headers: &HeaderMap) -> bool {
+    let says = |offer: &Offer| offer.is("bearer") && offer.parameter("error").as_deref() == Some("insufficient_scope");
+    offers(headers).iter().any(says)
+}
+
 /// The challenges of an answer, in order.
 pub(super) fn offers(headers: &HeaderMap) -> Vec<Offer> {
     headers

@@ -24,7 +24,7 @@ async fn a_thousand_requests_in_one_scope_cost_one_token() {
         return;
     }
     let (tokens, password) = (TokenServer::start().await, secret("the proxy's password"));
-    tokens.user("proxy", &password, &[("*", "pull")]);
+    tokens.user("proxy", &password, &[("mirror2/*", "pull"), ("another/*", "pull")]);
     let registry = DockerRegistry::setup().tokens_of(&tokens).start().await;
     let golden = Golden::read("wide-app");
     let repositories = [golden.repository.as_str(), "another/app"];
@@ -80,4 +80,12 @@ async fn a_thousand_requests_in_one_scope_cost_one_token() {
     // Another scope is another token.
     colocate.manifest("another/app", Golden::TAG).await.expect(200);
     assert_eq!((tokens.count(Some("proxy"), &scope("another/app")), tokens.requests().len()), (1, 2));
+
+    // What the proxy may not read costs no token each time, either: a young one is taken at its word.
+    let url = format!("{}/v2/secret/app/tags/list", colocate.url());
+    for _ in 0..20 {
+        send(Method::GET, &url, &[], "").await.expect(401);
+    }
+    let asked = tokens.count(Some("proxy"), &scope("secret/app"));
+    assert!(asked < 5, "{asked} tokens for 20 refusals");
 }

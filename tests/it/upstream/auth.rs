@@ -166,18 +166,26 @@ async fn basic_credentials_are_sent_when_asked_for_and_not_before() {
 
 #[tokio::test]
 async fn denied_is_denied_with_a_fresh_token() {
-    let server = Server::start(|seen| match (seen.path.as_str(), seen.header("authorization")) {
-        ("/token", _) => Reply::ok(r#"{"token":"good"}"#),
-        (_, None) => challenge(&own_realm(seen)),
-        _ => Reply::new(403).body(r#"{"errors":[{"code":"DENIED","message":"no"}]}"#),
-    })
-    .await;
-    let upstream = upstream(&server);
-    for _ in 0..3 {
-        let error = upstream.manifest_head(&repository(), &tag("v1")).await.unwrap_err();
-        assert!(matches!(error, UpstreamError::Denied), "{error:?}");
+    // As most say it, and as docker-registry does.
+    let denied = |_: &Seen| Reply::new(403).body(r#"{"errors":[{"code":"DENIED","message":"no"}]}"#);
+    let lacking = |seen: &Seen| {
+        let error = r#","error="insufficient_scope""#;
+        Reply::new(401).with("www-authenticate", format!(r#"Bearer realm="{}"{error}"#, own_realm(seen)))
+    };
+    for refuse in [denied as fn(&Seen) -> Reply, lacking] {
+        let server = Server::start(move |seen| match (seen.path.as_str(), seen.header("authorization")) {
+            ("/token", _) => Reply::ok(r#"{"token":"good"}"#),
+            (_, None) => challenge(&own_realm(seen)),
+            _ => refuse(seen),
+        })
+        .await;
+        let upstream = upstream(&server);
+        for _ in 0..3 {
+            let error = upstream.manifest_head(&repository(), &tag("v1")).await.unwrap_err();
+            assert!(error.is_forbidden() && !error.is_absent(), "{error:?}");
+        }
+        assert_eq!(server.count("/token"), 1, "a young token is taken at its word");
     }
-    assert_eq!(server.count("/token"), 1, "a young token is taken at its word");
 }
 
 #[tokio::test]
