@@ -63,3 +63,44 @@ async fn a_password_at_the_endpoint_is_for_one_registry() {
         assert_eq!(front.login(access, ENDPOINT).await, (401, challenge.clone()));
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_password_at_the_endpoint_buys_tokens() {
+    if !ready(&["skopeo", "podman", "containerd", "ctr"]) {
+        return;
+    }
+    let world = World::new().await;
+    let behind = &world.tokened;
+    let mut section = world.section(behind);
+    section["prefix"] = json!(behind.prefix);
+    section["auth"] = json!({"realms": [world.token_host()]});
+    let front = world.serve(world.settings().set("upstreams", json!([section])).set("access.mode", "upstream")).await;
+    let nobody = front.visitor.clone();
+    let login = |name: &str| nobody.clone().login(name, &world.known[name]);
+    let (alice, bob, wrong) = (login("alice"), login("bob"), nobody.clone().login("alice", "guessed"));
+    let bundle = format!("{}:{}", behind.prefixed(), Golden::TAG);
+    for puller in Puller::all(&alice).await {
+        puller.pull(&bundle).await;
+        let lock = puller.lock();
+        assert_eq!(lock, behind.lock_at(&behind.prefixed()), "{}", puller.name());
+        for image in images(&lock) {
+            puller.pull(&image).await;
+        }
+    }
+    // For the name that the registry knows, and once for all of it.
+    let scope = format!("repository:{}:pull", behind.golden.repository);
+    assert_eq!(world.tokens.count(Some("alice"), &scope), 1);
+    for access in [&bob, &wrong, &nobody] {
+        for puller in Puller::all(access).await {
+            puller.refused(&bundle, &[&UNAUTHORIZED[..], &["denied"]].concat()).await;
+        }
+    }
+    // What everyone may read is read by those who give no name, and by those who are somebody else elsewhere.
+    let public = format!("{ENDPOINT}/{}/public/app:{}", behind.prefix, Golden::TAG);
+    for access in [&alice, &bob] {
+        Puller::skopeo(access).pull(&public).await;
+    }
+    for puller in Puller::all(&nobody).await {
+        puller.pull(&public).await;
+    }
+}

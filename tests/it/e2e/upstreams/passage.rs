@@ -82,7 +82,7 @@ async fn each_digest_and_the_tags_are_for_those_who_may_read_them() {
         return;
     }
     let world = World::new().await;
-    let front = serve(&world).await;
+    let mut front = serve(&world).await;
     let (behind, host) = (&world.tokened, world.tokened.host);
     let repository = &behind.golden.repository;
     let alice = bearing(&world, &front, "alice", repository).await;
@@ -105,6 +105,12 @@ async fn each_digest_and_the_tags_are_for_those_who_may_read_them() {
     for path in &paths {
         front.get(&alice, host, path).await.expect(200);
     }
+    // Made again from nothing but the digest that alice wrote down, by what alice may read.
+    front.colocate.start_empty().await;
+    for access in [&bob, &front.visitor] {
+        front.get(access, host, &paths[1]).await.expect(401);
+    }
+    assert_eq!(front.get(&alice, host, &paths[1]).await.expect(200).body, bundle.body);
     for path in &paths {
         for access in [&bob, &front.visitor] {
             for method in [Method::GET, Method::HEAD] {
@@ -114,6 +120,38 @@ async fn each_digest_and_the_tags_are_for_those_who_may_read_them() {
             }
         }
         front.get(&alice, host, path).await.expect(200);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn passwords_go_through_as_they_are() {
+    if !ready(&["skopeo", "podman", "containerd", "ctr"]) {
+        return;
+    }
+    let world = World::new().await;
+    let behind = &world.passwords;
+    let mut section = world.section(behind);
+    section["hosts"] = json!([behind.host]);
+    let front = world.serve(world.settings().set("upstreams", json!([section])).set("access.mode", "upstream")).await;
+    let nobody = &front.visitor;
+    let alice = nobody.clone().login("alice", &world.known["alice"]);
+    // Whom the registry does not know, with a password that is right elsewhere.
+    let bob = nobody.clone().login("bob", &world.known["bob"]);
+    let wrong = nobody.clone().login("alice", "guessed");
+    let bundle = format!("{}:{}", behind.hosted(), Golden::TAG);
+    for puller in Puller::all(&alice).await {
+        puller.pull(&bundle).await;
+        let lock = puller.lock();
+        assert_eq!(lock, behind.lock_at(&behind.hosted()), "{}", puller.name());
+        puller.pull(&images(&lock)[0]).await;
+    }
+    let challenge = Some(r#"Basic realm="colocate tests""#.to_owned());
+    assert_eq!(front.login(&alice, behind.host).await, (200, None));
+    for access in [nobody, &bob, &wrong] {
+        for puller in Puller::all(access).await {
+            puller.refused(&bundle, &["unauthorized", "401 Unauthorized", "authentication required"]).await;
+        }
+        assert_eq!(front.login(access, behind.host).await, (401, challenge.clone()));
     }
 }
 
