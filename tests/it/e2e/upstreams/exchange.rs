@@ -95,6 +95,12 @@ async fn a_password_at_the_endpoint_buys_tokens() {
             puller.refused(&bundle, &[&UNAUTHORIZED[..], &["denied"]].concat()).await;
         }
     }
+    // Whom the token server knows is let in, for whatever that is good for.
+    let challenge = Some(r#"Basic realm="Colocate""#.to_owned());
+    assert_eq!((front.login(&alice, ENDPOINT).await, front.login(&bob, ENDPOINT).await), ((200, None), (200, None)));
+    for access in [&nobody, &wrong] {
+        assert_eq!(front.login(access, ENDPOINT).await, (401, challenge.clone()));
+    }
     // What everyone may read is read by those who give no name, and by those who are somebody else elsewhere.
     let public = format!("{ENDPOINT}/{}/public/app:{}", behind.prefix, Golden::TAG);
     for access in [&alice, &bob] {

@@ -9,6 +9,7 @@
 //!
 //! Nothing listens by these names: they are only what the registries are called.
 
+mod chained;
 mod exchange;
 mod forms;
 mod gates;
