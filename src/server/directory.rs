@@ -105,7 +105,7 @@ impl Directory {
         let own = host.and_then(|host| self.host_of(host));
         let endpoint = own.map(|(_, endpoint)| endpoint).or_else(|| self.endpoint_for(host));
         let (entry, named) = match (ns, own) {
-            (Some(ns), _) => (self.named(ns).ok_or(NoSuchName::Namespace)?, name.clone()),
+            (Some(ns), _) => (self.named(ns)?, name.clone()),
             (None, Some((entry, _))) => (entry, name.clone()),
             (None, None) => self.by_path(name)?,
         };
@@ -136,22 +136,35 @@ impl Directory {
     /// Whether the default upstream has this name.
     pub fn is_default(&self, name: &str) -> bool {
         let default = self.default.and_then(|default| self.entries.get(default));
-        default.zip(self.named(name)).is_some_and(|(default, named)| default.registry == named.registry)
+        default.zip(self.named(name).ok()).is_some_and(|(default, named)| default.registry == named.registry)
     }
 
     /// Whether one of the upstreams has this name.
     pub fn has_registry(&self, name: &str) -> bool {
-        self.named(name).is_some()
+        self.named(name).is_ok()
     }
 
     /// The upstream that gets to see what clients of `host` say to the API's root, and how; `None` if there is none.
-    pub fn passage_at(&self, host: Option<&str>, ns: Option<&str>) -> Option<(&RegistryName, Passage)> {
+    ///
+    /// # Errors
+    /// When `ns` is no registry here.
+    pub fn passage_at(
+        &self,
+        host: Option<&str>,
+        ns: Option<&str>,
+    ) -> Result<Option<(&RegistryName, Passage)>, NoSuchName> {
         let own = host.and_then(|host| self.host_of(host)).map(|(entry, _)| entry);
         let entry = match ns {
-            Some(ns) => self.named(ns),
+            Some(ns) => Some(self.named(ns)?),
             None => own.or_else(|| self.shared_taker()),
-        }?;
-        Some((&entry.registry, self.passage(entry, own)))
+        };
+        Ok(entry.map(|entry| (&entry.registry, self.passage(entry, own))))
+    }
+
+    /// The upstream that calls itself this.
+    fn named(&self, ns: &str) -> Result<&Entry, NoSuchName> {
+        let registry = ns.parse::<RegistryName>().map_err(|_| NoSuchName::Namespace)?;
+        self.entries.iter().find(|entry| entry.registry == registry).ok_or(NoSuchName::Namespace)
     }
 
     /// `own` is the upstream whose host the request came to, if that leads to one alone.
@@ -171,11 +184,6 @@ impl Directory {
     /// configuration has at most one, where it matters.
     fn shared_taker(&self) -> Option<&Entry> {
         self.entries.iter().find(|entry| entry.takes_credentials && entry.hosts.is_empty())
-    }
-
-    fn named(&self, registry: &str) -> Option<&Entry> {
-        let registry = registry.parse::<RegistryName>().ok()?;
-        self.entries.iter().find(|entry| entry.registry == registry)
     }
 
     /// The upstream that `host` stands for, and how it is written.

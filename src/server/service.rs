@@ -48,7 +48,7 @@ impl Service {
         let client = Client::of(peer, &request, &self.trusted_proxies);
         let mut entry = Entry::new(&self.metrics, peer, &client, &request, busy);
         let ns = namespace(request.uri().query());
-        let (mut response, status) = match self.route(&mut entry, peer, &client, ns.as_deref(), &request).await {
+        let (mut response, status) = match self.route(&mut entry, peer, &client, &ns, &request).await {
             Ok(answered) => answered,
             Err(error) => {
                 let status = error.cache_status();
@@ -60,9 +60,10 @@ impl Service {
         // Content comes from whoever pushed it; a browser must not take it for a page of this host.
         headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         // Only to who was let in: which registries there are is nobody else's affair.
-        let namespace = ns.filter(|ns| entry.is_admitted() && self.directory.has_registry(ns));
-        if let Some(namespace) = namespace {
-            headers.insert(OCI_NAMESPACE, text_value(&namespace));
+        if let Ok(Some(ns)) = &ns
+            && entry.is_admitted()
+        {
+            headers.insert(OCI_NAMESPACE, text_value(ns));
         }
         headers.insert(CACHE_STATUS, cache_status::value(&status));
         // That there is one says that the upstream was not asked for this answer (RFC 9111, section 5.1).
@@ -87,7 +88,7 @@ impl Service {
         entry: &mut Entry,
         peer: &Peer,
         client: &Client<'_>,
-        ns: Option<&str>,
+        ns: &Result<Option<String>, NoSuchName>,
         request: &Request<B>,
     ) -> Result<(Response<Body>, CacheStatus), RequestError> {
         let route = Route::parse(request.uri().path())?;
@@ -96,7 +97,7 @@ impl Service {
         if !matches!(*method, Method::GET | Method::HEAD) || route == Route::Uploads {
             return Err(RequestError::method(&route));
         }
-        let host = client.host()?;
+        let (host, ns) = (client.host()?, ns.as_ref().map_err(Clone::clone)?.as_deref());
         let visitor = self.access.identify(headers, peer, client.address).await?;
         entry.identity(visitor.name());
         let mut admit = |name| {
@@ -140,10 +141,8 @@ impl Service {
             // A 200 tells go-containerregistry that no credentials are wanted here, a 401 tells all clients which are.
             Route::Base | Route::Uploads => {
                 let at = self.directory.passage_at(host, ns);
+                let at = at.map_err(|nowhere| self.access.told_nowhere(&visitor, nowhere))?;
                 self.access.enter(&visitor, &self.proxy, at).await?;
-                if ns.is_some_and(|ns| !self.directory.has_registry(ns)) {
-                    return Err(NoSuchName::Namespace.into());
-                }
                 (base(), CacheStatus::from(Outcome::Local))
             }
         })
@@ -151,9 +150,13 @@ impl Service {
 }
 
 /// The registry that a client means, by its own name (distribution spec, "Registry Proxying").
-fn namespace(query: Option<&str>) -> Option<String> {
-    let mut pairs = form_urlencoded::parse(query?.as_bytes());
-    pairs.find(|(key, _)| key == "ns").map(|(_, value)| value.into_owned())
+///
+/// Two that differ lead nowhere: whoever stands in front and judges by one of them may have read the other.
+fn namespace(query: Option<&str>) -> Result<Option<String>, NoSuchName> {
+    let pairs = form_urlencoded::parse(query.unwrap_or_default().as_bytes());
+    let mut said = pairs.filter(|(key, _)| key == "ns").map(|(_, value)| value);
+    let Some(first) = said.next() else { return Ok(None) };
+    if said.all(|other| other == first) { Ok(Some(first.into_owned())) } else { Err(NoSuchName::Namespace) }
 }
 
 fn base() -> Response<Body> {
