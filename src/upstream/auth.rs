@@ -104,6 +104,12 @@ impl Authenticator {
         }
     }
 
+    /// Whether there is something to show to a token server that may see it.
+    pub(super) async fn is_for_tokens(&self) -> bool {
+        let Who::Known(known) = &self.who else { return false };
+        known.source.current().await.is_ok_and(|credential| credential.is_for_tokens())
+    }
+
     /// What worked before; fetched anew from where it came from, if it has expired or was someone else's.
     ///
     /// # Errors

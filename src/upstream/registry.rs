@@ -193,18 +193,23 @@ impl RegistryUpstream {
             let authorization = grant.as_ref().map(|grant| &grant.header);
             let mut answer = transport.follow(&ask.method, &url, &headers, authorization).await?;
             let refused = matches!(answer.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
+            let withheld = if refused { self.withheld(&answer).await } else { None };
             let again = match attempt {
                 0 => true,
                 _ => attempt + 1 < MAX_ATTEMPTS && grant.as_ref().is_some_and(|grant| grant.is_as_it_was_given()),
             };
             if refused && again && !answer.foreign {
                 let renewed = self.authenticator.renew(transport, ask.repository, grant.as_ref(), &answer);
-                if let Some(renewed) = renewed.await? {
+                let renewed = renewed.await.map_err(|error| withheld.clone().unwrap_or(error))?;
+                if let Some(renewed) = renewed {
                     // Read to its end, the first answer leaves its connection for the second.
                     answer.into_error().await;
                     grant = Some(renewed);
                     continue;
                 }
+            }
+            if let Some(withheld) = withheld {
+                return Err(withheld);
             }
             if let Some(permit) = permit {
                 answer.hold(permit);
@@ -212,6 +217,13 @@ impl RegistryUpstream {
             return Ok(answer);
         }
         Err(UpstreamError::unauthorized())
+    }
+
+    /// Why nothing came of credentials that there are: they would have had to go to a host that must not see them. That
+    /// a token for nobody is no use either, or not to be had there, would say nothing of it.
+    async fn withheld(&self, answer: &Answer) -> Option<UpstreamError> {
+        let foreign = answer.challenges().for_clients().err().filter(|_| !answer.foreign)?;
+        self.authenticator.is_for_tokens().await.then_some(foreign)
     }
 
     async fn say_hello(&self) -> Result<(), UpstreamError> {

@@ -149,7 +149,13 @@ impl<'a> TokenServer<'a> {
         body: Bytes,
     ) -> Result<Answer, UpstreamError> {
         let outgoing = Outgoing { method, url, headers, body, role: Role::Token, standing: self.standing };
-        self.transport.send(outgoing).await.map_err(slow)
+        self.transport.send(outgoing).await.map_err(|error| {
+            if matches!(error, UpstreamError::Connect { .. } | UpstreamError::Interrupted { .. }) {
+                // The client is told of the upstream, to which this belongs; the operator has to know where to look.
+                tracing::warn!(realm = self.host(), %error, "the upstream's token server does not answer");
+            }
+            slow(error)
+        })
     }
 
     async fn read(&self, answer: Answer) -> Result<Token, UpstreamError> {

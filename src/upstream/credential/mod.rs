@@ -104,6 +104,11 @@ pub(super) enum Credential {
 }
 
 impl Credential {
+    /// Whether a token server is where it is to be shown.
+    pub(super) fn is_for_tokens(&self) -> bool {
+        matches!(self, Self::Password(_) | Self::Identity(_))
+    }
+
     /// Nothing if the token holds characters that no header may have.
     fn bearer(token: &str) -> Option<Self> {
         secret(&format!("Bearer {token}")).map(Self::Bearer)
