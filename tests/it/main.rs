@@ -5,6 +5,7 @@ mod config;
 mod e2e;
 mod fuzz;
 mod gzip;
+mod hostile;
 mod locks;
 mod relocation;
 mod rewrite;

@@ -10,7 +10,7 @@ mod egress;
 mod faces;
 mod helpers;
 mod layout;
-mod server;
+pub(crate) mod server;
 mod tls;
 mod tokens;
 mod transfer;

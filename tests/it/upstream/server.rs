@@ -1,6 +1,7 @@
 //! A server that answers as a closure says, and remembers what it was asked.
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -26,25 +27,25 @@ const PAUSE: Duration = Duration::from_millis(50);
 
 /// A request that came.
 #[derive(Clone, Debug)]
-pub(super) struct Seen {
-    pub(super) method: Method,
-    pub(super) path: String,
-    pub(super) query: String,
-    pub(super) headers: HeaderMap,
-    pub(super) version: Version,
-    pub(super) body: Bytes,
+pub(crate) struct Seen {
+    pub(crate) method: Method,
+    pub(crate) path: String,
+    pub(crate) query: String,
+    pub(crate) headers: HeaderMap,
+    pub(crate) version: Version,
+    pub(crate) body: Bytes,
     /// Whether the client showed a certificate.
-    pub(super) certificate: bool,
+    pub(crate) certificate: bool,
 }
 
 impl Seen {
-    pub(super) fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).map(|value| value.to_str().unwrap())
     }
 }
 
 /// An answer to give.
-pub(super) struct Reply {
+pub(crate) struct Reply {
     status: u16,
     headers: Vec<(&'static str, String)>,
     body: Bytes,
@@ -67,57 +68,57 @@ enum End {
 }
 
 impl Reply {
-    pub(super) fn new(status: u16) -> Self {
+    pub(crate) fn new(status: u16) -> Self {
         Self { status, headers: Vec::new(), body: Bytes::new(), delay: Duration::ZERO, end: End::Clean }
     }
 
-    pub(super) fn ok(body: impl Into<Bytes>) -> Self {
+    pub(crate) fn ok(body: impl Into<Bytes>) -> Self {
         Self::new(200).body(body)
     }
 
     /// `Content-Type`.
-    pub(super) fn kind(self, media_type: &str) -> Self {
+    pub(crate) fn kind(self, media_type: &str) -> Self {
         self.with("content-type", media_type)
     }
 
-    pub(super) fn with(mut self, name: &'static str, value: impl ToString) -> Self {
+    pub(crate) fn with(mut self, name: &'static str, value: impl ToString) -> Self {
         self.headers.push((name, value.to_string()));
         self
     }
 
-    pub(super) fn body(mut self, body: impl Into<Bytes>) -> Self {
+    pub(crate) fn body(mut self, body: impl Into<Bytes>) -> Self {
         self.body = body.into();
         self
     }
 
-    pub(super) fn after(mut self, delay: Duration) -> Self {
+    pub(crate) fn after(mut self, delay: Duration) -> Self {
         self.delay = delay;
         self
     }
 
-    pub(super) fn stalling(mut self) -> Self {
+    pub(crate) fn stalling(mut self) -> Self {
         self.end = End::Stall;
         self
     }
 
-    pub(super) fn dripping(mut self) -> Self {
+    pub(crate) fn dripping(mut self) -> Self {
         self.end = End::Drip;
         self
     }
 
-    pub(super) fn endless(mut self) -> Self {
+    pub(crate) fn endless(mut self) -> Self {
         self.end = End::Repeat;
         self
     }
 
-    pub(super) fn breaking(mut self) -> Self {
+    pub(crate) fn breaking(mut self) -> Self {
         self.end = End::Break;
         self
     }
 }
 
-pub(super) struct Server {
-    port: u16,
+pub(crate) struct Server {
+    address: SocketAddr,
     scheme: &'static str,
     seen: Arc<Mutex<Vec<Seen>>>,
     connections: Arc<AtomicUsize>,
@@ -131,16 +132,29 @@ impl Drop for Server {
 }
 
 impl Server {
-    pub(super) async fn start(script: impl Fn(&Seen) -> Reply + Send + Sync + 'static) -> Self {
+    pub(crate) async fn start(script: impl Fn(&Seen) -> Reply + Send + Sync + 'static) -> Self {
         Self::launch(None, script).await
     }
 
-    pub(super) async fn launch(
+    /// On another address of this machine than the usual one.
+    pub(crate) async fn start_at(address: &str, script: impl Fn(&Seen) -> Reply + Send + Sync + 'static) -> Self {
+        Self::listen(address, None, script).await
+    }
+
+    pub(crate) async fn launch(
         tls: Option<TlsAcceptor>,
         script: impl Fn(&Seen) -> Reply + Send + Sync + 'static,
     ) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = listener.local_addr().unwrap().port();
+        Self::listen("127.0.0.1", tls, script).await
+    }
+
+    async fn listen(
+        address: &str,
+        tls: Option<TlsAcceptor>,
+        script: impl Fn(&Seen) -> Reply + Send + Sync + 'static,
+    ) -> Self {
+        let listener = TcpListener::bind((address, 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
         let scheme = if tls.is_some() { "https" } else { "http" };
         let (seen, connections) = (Arc::<Mutex<Vec<Seen>>>::default(), Arc::<AtomicUsize>::default());
         let (log, count, script) = (Arc::clone(&seen), Arc::clone(&connections), Arc::new(script));
@@ -161,27 +175,27 @@ impl Server {
                 });
             }
         });
-        Self { port, scheme, seen, connections, task }
+        Self { address, scheme, seen, connections, task }
     }
 
-    pub(super) fn url(&self, path: &str) -> Url {
-        format!("{}://127.0.0.1:{}{path}", self.scheme, self.port).parse().unwrap()
+    pub(crate) fn url(&self, path: &str) -> Url {
+        format!("{}://{}{path}", self.scheme, self.address).parse().unwrap()
     }
 
     /// The same server by another name for the same address, which to a client is another host.
-    pub(super) fn alias(&self, path: &str) -> Url {
-        format!("{}://localhost:{}{path}", self.scheme, self.port).parse().unwrap()
+    pub(crate) fn alias(&self, path: &str) -> Url {
+        format!("{}://localhost:{}{path}", self.scheme, self.address.port()).parse().unwrap()
     }
 
-    pub(super) fn seen(&self) -> Vec<Seen> {
+    pub(crate) fn seen(&self) -> Vec<Seen> {
         self.seen.lock().unwrap().clone()
     }
 
-    pub(super) fn count(&self, path: &str) -> usize {
+    pub(crate) fn count(&self, path: &str) -> usize {
         self.seen().iter().filter(|seen| seen.path == path).count()
     }
 
-    pub(super) fn connections(&self) -> usize {
+    pub(crate) fn connections(&self) -> usize {
         self.connections.load(Ordering::SeqCst)
     }
 }
