@@ -38,9 +38,14 @@ type Upstreams = HashMap<RegistryName, Arc<dyn Upstream>>;
 /// Why a proxy cannot be started.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The registry behind cannot be spoken to as configured.
-    #[error("upstream.url cannot be used")]
-    Registry(#[from] RegistryConfigError),
+    /// A registry behind cannot be spoken to as configured.
+    #[error("the upstream {registry} cannot be used")]
+    Registry {
+        /// Which.
+        registry: RegistryName,
+        /// What is wrong.
+        source: RegistryConfigError,
+    },
     /// The file with users cannot be used.
     #[error("access.htpasswd cannot be used")]
     Htpasswd(#[from] HtpasswdError),
@@ -48,7 +53,7 @@ pub enum StartError {
     #[error("the environment's proxy cannot be used")]
     Egress(#[from] EgressError),
     /// The layout cannot be read.
-    #[error("the image layout cannot be opened; upstream.url must name a directory with an index.json")]
+    #[error("the image layout cannot be opened; the upstream's url must name a directory with an index.json")]
     Layout(#[from] UpstreamError),
     /// The cache directory cannot be used.
     #[error("cache.dir cannot be used")]
@@ -201,8 +206,8 @@ fn registry(
     config: &UpstreamConfig,
     egress: &Egress,
     metrics: Metrics,
-) -> Result<RegistryUpstream, RegistryConfigError> {
-    RegistryUpstream::new(RegistryConfig {
+) -> Result<RegistryUpstream, StartError> {
+    let made = RegistryUpstream::new(RegistryConfig {
         credentials: config
             .credentials
             .as_ref()
@@ -223,7 +228,8 @@ fn registry(
         concurrency: config.concurrency,
         metrics,
         ..RegistryConfig::new(url.clone())
-    })
+    });
+    made.map_err(|source| StartError::Registry { registry: config.registry.clone(), source })
 }
 
 fn source(credentials: &config::Credentials, registry: &RegistryName) -> CredentialSource {
@@ -268,7 +274,7 @@ async fn access(config: &Config) -> Result<Access, StartError> {
     Ok(Access { rules: AccessRules::new(config.access.rules.clone(), without), mode })
 }
 
-/// Refuses what [`start`] would for the configuration alone: it looks at no layout, cache or address.
+/// Refuses what [`start`] would for the configuration and the files it names: it looks at no layout, cache or address.
 pub(super) fn check(config: &Config) -> Result<(), StartError> {
     server_tls(&config.server)?;
     let egress = Egress::from_environment()?;
@@ -276,6 +282,9 @@ pub(super) fn check(config: &Config) -> Result<(), StartError> {
         if let UpstreamPlace::Registry(url) = &upstream.place {
             registry(url, upstream, &egress, Metrics::new())?;
         }
+    }
+    if let AccessMode::Htpasswd(file) = &config.access.mode {
+        Htpasswd::load(file.clone())?;
     }
     Ok(())
 }
