@@ -7,7 +7,7 @@ use super::check::{Checker, MAX_FILE_BYTES, glob};
 use super::upstream::registry_glob;
 use super::upstream::{UpstreamConfig, UpstreamPlace, is_in_the_clear};
 use super::values;
-use super::{ANONYMOUS, Action, Glob, IdentityPattern, raw};
+use super::{ANONYMOUS, Action, CERTIFICATE, Glob, IdentityPattern, raw};
 
 /// Who may read what.
 #[derive(Clone, Debug)]
@@ -85,6 +85,7 @@ impl Checker {
             AccessMode::Upstream => self.judged_upstream(upstreams, &rules, public),
             _ => {}
         }
+        self.unheard_of(&mode, &rules);
         AccessConfig {
             mode,
             verdict_ttl: self.setting("access.verdict_ttl", raw.verdict_ttl, "60s", values::duration),
@@ -92,10 +93,30 @@ impl Checker {
         }
     }
 
+    /// A rule about somebody whom this mode never sees would never hold, and so neither let in nor keep out.
+    fn unheard_of(&mut self, mode: &AccessMode, rules: &[AccessRule]) {
+        let (word, knows): (_, fn(&IdentityPattern) -> bool) = match mode {
+            AccessMode::Open => ("open", |identity| identity.matches(ANONYMOUS)),
+            AccessMode::Htpasswd(_) => ("htpasswd", |identity| !identity.to_string().starts_with(CERTIFICATE)),
+            AccessMode::Certificate => ("certificate", |identity| {
+                *identity == IdentityPattern::any() || identity.to_string().starts_with(CERTIFICATE)
+            }),
+            AccessMode::Upstream => return,
+        };
+        for (index, rule) in rules.iter().enumerate().filter(|(_, rule)| !knows(&rule.identity)) {
+            let reason = format!(
+                "is `{}`, whom `access.mode: {word}` never sees, so the rule would never hold; choose the mode in which \
+                 clients show that, or remove the rule",
+                rule.identity
+            );
+            self.problem(format!("access.rules[{index}].identity"), reason);
+        }
+    }
+
     fn open(&mut self, upstreams: &[(String, &UpstreamConfig)]) {
         let with: Vec<String> = upstreams
             .iter()
-            .filter(|(_, upstream)| has_credentials(upstream))
+            .filter(|(_, upstream)| upstream.has_credentials())
             .map(|(path, upstream)| match upstream.credentials {
                 Some(_) => format!("`{path}.credentials`"),
                 None => format!("`{path}.tls`"),
@@ -113,7 +134,7 @@ impl Checker {
 
     /// A rule that names nobody is about those, too, who give no name.
     fn nameless(&mut self, upstreams: &[(String, &UpstreamConfig)], rules: &[AccessRule]) {
-        if !upstreams.iter().any(|(_, upstream)| has_credentials(upstream)) {
+        if !upstreams.iter().any(|(_, upstream)| upstream.has_credentials()) {
             return;
         }
         let public = |rule: &&AccessRule| rule.identity.matches(ANONYMOUS) && rule.allow.contains(&Action::Pull);
@@ -196,9 +217,4 @@ impl Checker {
             }),
         }
     }
-}
-
-/// Whether it lets the proxy read what it might not let everyone.
-fn has_credentials(upstream: &UpstreamConfig) -> bool {
-    upstream.credentials.is_some() || upstream.identity.is_some()
 }

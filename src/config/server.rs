@@ -45,7 +45,15 @@ impl Checker {
                 if addresses.is_empty() {
                     self.problem("listen", "is empty; nobody could connect");
                 }
-                self.list("listen", Some(addresses), read)
+                let addresses = self.list("listen", Some(addresses), read);
+                // Port 0 is another one each time.
+                let same = |one: &ListenAddress| one.tcp().is_none_or(|address| address.port() != 0);
+                for (index, address) in addresses.iter().enumerate() {
+                    if same(address) && addresses[..index].contains(address) {
+                        self.problem("listen", format!("has `{address}` twice; it can be listened on once"));
+                    }
+                }
+                addresses
             }
             Some(raw::Listen::One(address)) => vec![self.setting("listen", Some(address), DEFAULT_LISTEN, read)],
             None => vec![self.setting("listen", None, DEFAULT_LISTEN, read)],

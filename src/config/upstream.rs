@@ -86,6 +86,13 @@ pub enum Credentials {
     DockerConfig(PathBuf),
 }
 
+impl UpstreamConfig {
+    /// Whether it lets the proxy read what it might not let everyone.
+    pub fn has_credentials(&self) -> bool {
+        self.credentials.is_some() || self.identity.is_some()
+    }
+}
+
 /// Every upstream with the path of its section.
 pub(super) fn all<'a>(
     default: Option<&'a UpstreamConfig>,
@@ -178,8 +185,12 @@ impl Checker {
             (Some(_), _) => self.optional(&at("prefix"), raw.prefix, repository_prefix),
         };
         let credentials = raw.credentials.and_then(|raw| self.credentials(&at("credentials"), raw));
-        if credentials.is_some() && matches!(place, UpstreamPlace::Layout(_)) {
-            self.problem(at("credentials"), "means nothing to a layout directory; remove it");
+        if matches!(place, UpstreamPlace::Layout(_)) {
+            for (key, is_there) in [("credentials", credentials.is_some()), ("tls", raw.tls.is_some())] {
+                if is_there {
+                    self.problem(at(key), "means nothing to a layout directory; remove it");
+                }
+            }
         }
         let insecure = self.setting(&at("insecure"), raw.insecure, "false", values::boolean);
         if credentials.is_some() && !insecure && is_in_the_clear(&place) {

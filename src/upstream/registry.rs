@@ -169,8 +169,8 @@ impl RegistryUpstream {
         if !config.verify {
             tracing::warn!(
                 upstream = name,
-                "the certificate of this upstream is NOT verified: whoever is on the way can read its credentials and \
-                 change what it sends; name its CA instead"
+                "this upstream is insecure: its certificate is NOT verified, and credentials go to it over http, too; \
+                 whoever is on the way can read them and change what it sends; name its CA instead"
             );
         }
         let lane = || Arc::new(Semaphore::new((*concurrency).max(1)));
