@@ -6,7 +6,6 @@
 
 use std::fmt;
 
-use serde::de::value::SeqAccessDeserializer;
 use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
@@ -41,6 +40,8 @@ pub(super) enum Listen {
 }
 
 impl<'de> Deserialize<'de> for Listen {
+    /// By hand: an untagged enum is read from what YAML takes things for, so that a port alone would be a number, and
+    /// tells no key where it fails.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(ListenVisitor)
     }
@@ -52,20 +53,35 @@ impl<'de> Visitor<'de> for ListenVisitor {
     type Value = Listen;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an address or a list of addresses")
+        f.write_str("an address or a list of them")
     }
 
     fn visit_str<E>(self, text: &str) -> Result<Listen, E> {
         Ok(Listen::One(text.to_owned()))
     }
 
-    // A port alone; what is wrong with it is for the check to say.
+    fn visit_bool<E>(self, word: bool) -> Result<Listen, E> {
+        Ok(Listen::One(word.to_string()))
+    }
+
+    fn visit_i64<E>(self, number: i64) -> Result<Listen, E> {
+        Ok(Listen::One(number.to_string()))
+    }
+
     fn visit_u64<E>(self, number: u64) -> Result<Listen, E> {
         Ok(Listen::One(number.to_string()))
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, items: A) -> Result<Listen, A::Error> {
-        Vec::deserialize(SeqAccessDeserializer::new(items)).map(Listen::Several)
+    fn visit_f64<E>(self, number: f64) -> Result<Listen, E> {
+        Ok(Listen::One(number.to_string()))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Listen, A::Error> {
+        let mut addresses = Vec::new();
+        while let Some(address) = items.next_element()? {
+            addresses.push(address);
+        }
+        Ok(Listen::Several(addresses))
     }
 }
 

@@ -2,6 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that fails panics")]
 
+mod access;
+mod check;
+mod upstreams;
+
 use std::fs;
 
 use colocate::config::{CommandLine, Config, Credentials, UpstreamPlace, When};
@@ -16,6 +20,15 @@ fn problems(text: &str) -> String {
     }
 }
 
+/// Insists that a configuration is refused with all of these words.
+#[track_caller]
+fn expect_problems(text: &str, expected: &[&str]) {
+    let said = problems(text);
+    for expected in expected {
+        assert!(said.contains(expected), "{text}\nsaid\n{said}not\n{expected}");
+    }
+}
+
 fn with(extra: &str) -> String {
     format!("{MINIMAL}\n{extra}")
 }
@@ -25,6 +38,33 @@ fn the_documented_defaults_are_the_defaults() {
     let documented = Config::parse("default.yaml", DEFAULT).unwrap();
     let minimal = Config::parse("minimal.yaml", MINIMAL).unwrap();
     assert_eq!(format!("{documented:#?}"), format!("{minimal:#?}"));
+}
+
+/// The lines of a comment that are an example, from the one that begins it, as they would stand in a file.
+fn example(begins: &str) -> String {
+    let lines = DEFAULT.lines().skip_while(|line| line.trim() != begins).map(str::trim_start);
+    lines.map_while(|line| line.strip_prefix('#')).map(|line| format!("{line}\n")).collect()
+}
+
+#[test]
+fn the_examples_in_comments_are_valid() {
+    let users = tempfile::NamedTempFile::new().unwrap();
+    let htpasswd = format!("access:\n mode: htpasswd\n htpasswd: '{}'\n", users.path().display());
+    let indented = |text: String| text.lines().map(|line| format!(" {line}\n")).collect::<String>();
+    let examples = [
+        example("#upstreams:"),
+        with(&format!("{htpasswd}{}", indented(example("#rules:")))),
+        with(&format!(
+            "endpoint: exact.registry.example\n{}",
+            DEFAULT.split_once("matches everything.\n").unwrap().1.split_once("rules: []").unwrap().0.replace('#', "")
+        )),
+    ];
+    let [upstreams, access, rules] =
+        examples.map(|text| Config::parse("example", &text).unwrap_or_else(|err| panic!("{err}\n{text}")));
+    assert_eq!(upstreams.upstreams.len(), 2);
+    assert_eq!(upstreams.upstreams[1].prefix.as_ref().unwrap().as_str(), "mirror/docker.io");
+    assert_eq!((access.access.rules.len(), access.access.rules[0].allow.len()), (1, 3));
+    assert!(!rules.rules.never_relocate());
 }
 
 #[test]
@@ -54,7 +94,7 @@ fn every_refusal_names_its_key() {
         ("upstream: {url: 'https://a.b/v2/'}", "upstream.url: `https://a.b/v2/` ends in /v2"),
         ("upstream: {url: 'https://a.b/?c=d'}", "upstream.url: `https://a.b/?c=d` has a query"),
         ("upstream: {url: 'layout:'}", "upstream.url: is empty"),
-        (&with("listen: 8080"), "listen: `8080` is not an address and port"),
+        (&with("listen: 8080"), "listen: `8080` is neither ADDRESS:PORT"),
         (&with("listen: '0.0.0.0:8080'"), "endpoint: is needed"),
         (&with("admin: {listen: '127.0.0.1:8080'}"), "admin.listen: is the same address"),
         (&with("endpoint: https://a.b"), "endpoint: `https://a.b` is not host[:port]"),
@@ -75,7 +115,7 @@ fn every_refusal_names_its_key() {
             &with("endpoint: a.b\nrules: [{endpoint: 'x.*', relocation: {when: never}}]"),
             "rules[0].endpoint: `x.*` matches neither",
         ),
-        (&with("access: {mode: closed}"), "access.mode: `closed` is not a mode"),
+        (&with("access: {mode: closed}"), "access.mode: `closed` is none of"),
         (&with("access: {allow_public: 'yes'}"), "access.allow_public: `yes` is neither true nor false"),
         (&with("server: {tls: {cert: a.pem}}"), "server.tls: needs both"),
         (&with("server: {tls: {cert: /nowhere/a, key: /nowhere/b}}"), "server.tls.key: cannot read /nowhere/b"),
