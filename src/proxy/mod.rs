@@ -233,14 +233,19 @@ impl Proxy {
             Reference::Tag(_) => None,
             Reference::Digest(digest) => self.0.relocator.by_manifest(&view.repository, digest).await.ok().flatten(),
         };
-        let original = relocated.map(|relocation| Reference::Digest(relocation.original));
-        Probe::Manifest(original.unwrap_or_else(|| reference.clone()))
+        match relocated {
+            Some(relocation) => Probe::Original { digest: relocation.original, asked: Subject::Manifest },
+            None => Probe::Manifest(reference.clone()),
+        }
     }
 
     /// The same for a blob.
     async fn probe_blob(&self, view: &View, digest: &Digest) -> Probe {
         let relocated = self.0.relocator.by_part(&view.repository, digest).await.ok().flatten();
-        relocated.map_or(Probe::Blob(*digest), |relocation| Probe::Manifest(Reference::Digest(relocation.original)))
+        match relocated {
+            Some(relocation) => Probe::Original { digest: relocation.original, asked: Subject::Blob },
+            None => Probe::Blob(*digest),
+        }
     }
 
     async fn manifest_by_tag(

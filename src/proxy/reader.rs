@@ -81,6 +81,12 @@ impl fmt::Debug for Reader {
 pub(super) enum Probe {
     Manifest(Reference),
     Blob(Digest),
+    /// The original of what was made here. Where it is not there for this client, it is the thing that was asked for
+    /// of which that is said, in the same words as of one that nobody has made.
+    Original {
+        digest: Digest,
+        asked: Subject,
+    },
 }
 
 /// What the upstream lets clients read. See the [module](self).
@@ -181,6 +187,9 @@ async fn ask_upstream(contents: &Contents, probe: &Probe) -> Answer {
     let (subject, answer) = match probe {
         Probe::Manifest(reference) => (Subject::Manifest, upstream.manifest_head(name, reference).await.map(|_| ())),
         Probe::Blob(digest) => (Subject::Blob, upstream.blob_head(name, digest).await.map(|_| ())),
+        Probe::Original { digest, asked } => {
+            (*asked, upstream.manifest_head(name, &Reference::Digest(*digest)).await.map(|_| ()))
+        }
     };
     let error = match answer {
         Ok(()) => return Answer { said: Ok(()), about_all: true },
