@@ -1,5 +1,6 @@
 //! The integration tests: one binary, so that it links once.
 
+mod access;
 mod cache;
 mod config;
 mod e2e;

@@ -9,8 +9,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::Method;
-use hyper_rustls::HttpsConnectorBuilder;
+use http_body_util::Full;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject as _;
@@ -93,15 +95,21 @@ impl Access {
         headers: &[(&str, &str)],
         body: impl Into<Bytes>,
     ) -> Result<Answer, String> {
-        let connector = HttpsConnectorBuilder::new().with_tls_config(self.tls()).https_or_http().enable_http1().build();
-        let client = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector);
+        let client = self.connecting(0);
         let authorization = self.authorization();
         let own = authorization.iter().map(|value| ("authorization", value.as_str()));
         let headers: Vec<_> = own.chain(headers.iter().copied()).collect();
         send_by(&client, method, url, &headers, body).await
     }
 
-    fn authorization(&self) -> Option<String> {
+    /// A client that keeps so many connections to each server.
+    pub(crate) fn connecting(&self, idle: usize) -> Client<HttpsConnector<HttpConnector>, Full<Bytes>> {
+        let connector = HttpsConnectorBuilder::new().with_tls_config(self.tls()).https_or_http().enable_http1().build();
+        Client::builder(TokioExecutor::new()).pool_max_idle_per_host(idle).build(connector)
+    }
+
+    /// The header by which it says who it is.
+    pub(crate) fn authorization(&self) -> Option<String> {
         let basic = |(user, password): &(String, String)| format!("Basic {}", encoded(user, password));
         self.bearer.as_ref().map(|token| format!("Bearer {token}")).or_else(|| self.login.as_ref().map(basic))
     }
