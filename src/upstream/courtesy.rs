@@ -78,10 +78,9 @@ impl Courtesy {
         Self { name, own: authority(base), hosts: Mutex::default(), metrics }
     }
 
-    /// The same for somebody else, of whom the hosts have not said anything yet.
-    pub(super) fn apart(&self) -> Self {
-        let Self { name, own, metrics, .. } = self;
-        Self { name: name.clone(), own: own.clone(), hosts: Mutex::default(), metrics: metrics.clone() }
+    /// For one client of many: hosts count by who asks, and what one client has used up is no other's.
+    pub(super) fn for_client(&self) -> Self {
+        Self { name: self.name.clone(), own: self.own.clone(), hosts: Mutex::default(), metrics: self.metrics.clone() }
     }
 
     /// Leave to send a request to `url`.

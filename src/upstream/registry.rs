@@ -107,6 +107,7 @@ pub enum RegistryConfigError {
 #[derive(Clone)]
 pub struct RegistryUpstream {
     shared: Arc<Shared>,
+    transport: Arc<Transport>,
     authenticator: Arc<Authenticator>,
 }
 
@@ -115,7 +116,6 @@ struct Shared {
     name: String,
     // With the path ending in `/v2/`.
     base: Url,
-    transport: Transport,
     // Two, so that a queue of large blobs never keeps a HEAD waiting.
     blobs: Arc<Semaphore>,
     others: Arc<Semaphore>,
@@ -174,14 +174,15 @@ impl RegistryUpstream {
             );
         }
         let lane = || Arc::new(Semaphore::new((*concurrency).max(1)));
-        let shared = Shared { name, base, transport, blobs: lane(), others: lane() };
-        Ok(Self { shared: Arc::new(shared), authenticator: Arc::new(Authenticator::new(source)) })
+        let shared = Arc::new(Shared { name, base, blobs: lane(), others: lane() });
+        let authenticator = Arc::new(Authenticator::new(source));
+        Ok(Self { shared, transport: Arc::new(transport), authenticator })
     }
 
     /// Sends a request with the repository's token; a 401 or 403 gets one more try with a new one. A password gets
     /// another, as the one that answered the challenge may be out of date itself.
     async fn ask(&self, ask: Ask<'_>) -> Result<Answer, UpstreamError> {
-        let Shared { base, transport, blobs, others, .. } = &*self.shared;
+        let (Shared { base, blobs, others, .. }, transport) = (&*self.shared, &*self.transport);
         transport.admits(base)?;
         let lane = if ask.is_download() { blobs } else { others };
         // Never closed, so never refused.
@@ -349,8 +350,8 @@ impl Upstream for RegistryUpstream {
 
     fn for_client(&self, credential: &ClientCredential) -> Option<Arc<dyn Upstream>> {
         let authenticator = Arc::new(Authenticator::of_client(credential));
-        let shared = Arc::new(self.shared.apart());
-        Some(Arc::new(Self { shared, authenticator }))
+        let transport = Arc::new(self.transport.for_client());
+        Some(Arc::new(Self { shared: Arc::clone(&self.shared), transport, authenticator }))
     }
 
     fn name(&self) -> &str {

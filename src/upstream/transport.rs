@@ -149,6 +149,19 @@ impl Transport {
         }
     }
 
+    /// The same for one client of many: with the same connections, but left alone only by what it was told itself.
+    pub(super) fn for_client(&self) -> Self {
+        Self {
+            own: self.own.clone(),
+            listed: self.listed.clone(),
+            foreign: self.foreign.clone(),
+            egress: self.egress.clone(),
+            timeouts: self.timeouts,
+            courtesy: Arc::new(self.courtesy.for_client()),
+            realms: Arc::clone(&self.realms),
+        }
+    }
+
     pub(super) fn realms(&self) -> &Realms {
         &self.realms
     }

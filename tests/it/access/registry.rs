@@ -33,9 +33,17 @@ pub(super) struct Guarded {
     rights: Rights,
 }
 
-/// Users by name: their passwords, and patterns of the repositories they may read.
+/// Users by name.
 #[derive(Clone, Default)]
-struct Rights(Arc<Mutex<BTreeMap<String, (String, Vec<String>)>>>);
+struct Rights(Arc<Mutex<BTreeMap<String, User>>>);
+
+struct User {
+    password: String,
+    /// Patterns of the repositories that may be read.
+    may: Vec<String>,
+    /// Asked too often.
+    is_spent: bool,
+}
 
 impl Guarded {
     pub(super) async fn start(guard: Guard) -> Self {
@@ -68,12 +76,18 @@ impl Guarded {
 
     /// Lets someone in who has a password already.
     pub(super) fn knows(&self, name: &str, password: &str, may: &[&str]) {
-        self.rights.users().insert(name.to_owned(), (password.to_owned(), owned(may)));
+        let user = User { password: password.to_owned(), may: owned(may), is_spent: false };
+        self.rights.users().insert(name.to_owned(), user);
     }
 
     /// Changes what someone may read, by password.
     pub(super) fn may(&self, name: &str, may: &[&str]) {
-        self.rights.users().get_mut(name).expect("a user").1 = owned(may);
+        self.rights.users().get_mut(name).expect("a user").may = owned(may);
+    }
+
+    /// Has enough of someone for ten minutes.
+    pub(super) fn has_enough_of(&self, name: &str) {
+        self.rights.users().get_mut(name).expect("a user").is_spent = true;
     }
 
     /// It answers nothing any more.
@@ -92,7 +106,7 @@ impl Guarded {
 }
 
 impl Rights {
-    fn users(&self) -> MutexGuard<'_, BTreeMap<String, (String, Vec<String>)>> {
+    fn users(&self) -> MutexGuard<'_, BTreeMap<String, User>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -105,12 +119,17 @@ fn by_password(rights: &Rights, guard: Guard, seen: &Seen) -> Option<Response<By
     let decoded = authorization(seen).and_then(|value| value.strip_prefix("Basic "));
     let decoded = decoded.and_then(|value| STANDARD.decode(value).ok()).and_then(|pair| String::from_utf8(pair).ok());
     let users = rights.users();
-    let may = decoded.as_deref().and_then(|pair| pair.split_once(':')).and_then(|(user, password)| {
-        let (own, may) = users.get(user)?;
-        (own == password).then_some(may)
+    let user = decoded.as_deref().and_then(|pair| pair.split_once(':')).and_then(|(name, password)| {
+        let user = users.get(name)?;
+        (user.password == password).then_some(user)
     });
-    let Some(may) = may else { return Some(refusal(401, "UNAUTHORIZED", Some(r#"Basic realm="behind""#))) };
-    let allowed = repository(seen).is_none_or(|name| may.iter().any(|pattern| matches(pattern, name)));
+    let Some(user) = user else { return Some(refusal(401, "UNAUTHORIZED", Some(r#"Basic realm="behind""#))) };
+    if user.is_spent {
+        let mut response = refusal(429, "TOOMANYREQUESTS", None);
+        response.headers_mut().insert(header::RETRY_AFTER, 600.into());
+        return Some(response);
+    }
+    let allowed = repository(seen).is_none_or(|name| user.may.iter().any(|pattern| matches(pattern, name)));
     match guard {
         _ if allowed => None,
         Guard::Hiding => Some(refusal(404, "NAME_UNKNOWN", None)),
