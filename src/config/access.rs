@@ -167,6 +167,13 @@ impl Checker {
                 self.problem(format!("{path}.url"), reason);
             }
         }
+        for (path, upstream) in upstreams {
+            if upstream.client_credentials && upstream.is_in_the_clear() {
+                let reason = "would have clients' passwords go over http for everyone on the way to read; use https, or \
+                              say `insecure: true`, or `client_credentials: false`";
+                self.problem(format!("{path}.url"), reason);
+            }
+        }
         let shared: Vec<&str> = upstreams
             .iter()
             .filter(|(_, upstream)| upstream.client_credentials && upstream.hosts.is_empty())

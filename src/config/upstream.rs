@@ -52,6 +52,13 @@ pub struct UpstreamConfig {
     pub concurrency: usize,
 }
 
+impl UpstreamConfig {
+    /// Whether what is sent there can be read on the way, and nobody said that it may.
+    pub(super) fn is_in_the_clear(&self) -> bool {
+        !self.insecure && is_in_the_clear(&self.place)
+    }
+}
+
 /// Where images come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum UpstreamPlace {
