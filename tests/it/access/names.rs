@@ -40,8 +40,10 @@ const WAYS: &[(Option<&str>, &str, bool)] = &[
     (Some("evil.example"), "/v2/m/one/NAME", true),
 ];
 
+type Spelling = fn(&str) -> String;
+
 /// The repository's name, as it may be written, and whether that is it.
-const SPELLINGS: &[(fn(&str) -> String, bool)] = &[
+const SPELLINGS: &[(Spelling, bool)] = &[
     (str::to_owned, true),
     (|name| name.replacen('a', "%61", 1), true),
     (|name| name.replace('/', "%2F"), false),

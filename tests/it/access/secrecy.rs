@@ -1,14 +1,17 @@
 //! Where clients' credentials go: to the registry that they are for, and nowhere else.
 
+use std::io;
+use std::sync::{Arc, Mutex};
+
 use http::Method;
 use tempfile::TempDir;
 
 use super::content::{Content, REPOSITORY};
-use super::mode::{LISTEN, Mode};
+use super::mode::{EVERY_MODE, LISTEN, Mode};
 use super::registry::{Guard, Guarded};
-use super::world::{CHALLENGE, Caller, Proxy, Who, World};
+use super::world::{CHALLENGE, Caller, EVERYONE, Proxy, Who, World};
 use crate::support::scripted::{Fault, ScriptedUpstream};
-use crate::support::secrets::secret;
+use crate::support::secrets::{assert_absent, secret};
 
 /// Three registries that know Alice by one and the same password, behind one proxy: the first where several are, the
 /// second likewise but not to be told, the third at a host of its own.
@@ -174,5 +177,49 @@ async fn nobody_is_sent_for_a_token_to_a_host_that_was_not_listed() {
         }
         assert!(evil.requests().iter().all(|seen| !seen.headers.contains_key("authorization")), "{mode:?}");
         assert!(evil.requests().iter().all(|seen| seen.method == "GET"), "{mode:?}: a form would hold the password");
+    }
+}
+
+// One thread, so that the log of this test is its own.
+#[tokio::test]
+async fn no_credential_is_in_the_log_however_much_is_logged() {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::TRACE)
+        .with_ansi(false)
+        .with_writer(move || writer.clone());
+    let _guard = tracing::subscriber::set_default(subscriber.finish());
+    // While there is only one, what a thread of another test's logs first would be taken for unwanted everywhere.
+    let _second = tracing::Dispatch::new(tracing_subscriber::registry());
+    for mode in EVERY_MODE {
+        let world = World::new(mode).await;
+        let cache = tempfile::tempdir().expect("a directory");
+        let proxy = world.proxy(cache.path(), "").await;
+        for who in EVERYONE {
+            for path in ["manifests/v1", "manifests/none", "tags/list"] {
+                let path = format!("/v2/{}/{path}", mode.called(REPOSITORY));
+                let _ = world.ask(&proxy, who, Method::GET, &path, &[]).await;
+            }
+            let _ = world.ask(&proxy, who, Method::GET, "/v2/", &[]).await;
+        }
+    }
+    let text = log.0.lock().expect("nobody panicked").clone();
+    let lines = String::from_utf8_lossy(&text);
+    assert!(lines.contains("upstream answered") && lines.contains("status=403"), "it is the proxy's log");
+    assert_absent("the log", &text);
+}
+
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().expect("nobody panicked").extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
