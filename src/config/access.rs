@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::check::{Checker, MAX_FILE_BYTES, glob};
 use super::upstream::registry_glob;
-use super::upstream::{UpstreamConfig, UpstreamPlace, is_in_the_clear};
+use super::upstream::{UpstreamConfig, UpstreamPlace};
 use super::values;
 use super::{ANONYMOUS, Action, CERTIFICATE, Glob, IdentityPattern, raw};
 
@@ -161,13 +161,6 @@ impl Checker {
                               say so by `access.allow_public: true`, or remove it";
                 self.problem(format!("{path}.tls"), reason);
             }
-            if upstream.client_credentials && !upstream.insecure && is_in_the_clear(&upstream.place) {
-                let reason = "is http, by which everyone on the way could read clients' credentials; use https, say \
-                              `insecure: true`, or set `client_credentials: false`";
-                self.problem(format!("{path}.url"), reason);
-            }
-        }
-        for (path, upstream) in upstreams {
             if upstream.client_credentials && upstream.is_in_the_clear() {
                 let reason = "would have clients' passwords go over http for everyone on the way to read; use https, or \
                               say `insecure: true`, or `client_credentials: false`";

@@ -320,7 +320,7 @@ fn authority(url: &Url) -> String {
 }
 
 /// Whether what is sent there can be read on the way.
-pub(super) fn is_in_the_clear(place: &UpstreamPlace) -> bool {
+fn is_in_the_clear(place: &UpstreamPlace) -> bool {
     let UpstreamPlace::Registry(url) = place else { return false };
     let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
     let loopback = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());

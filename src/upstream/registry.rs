@@ -127,19 +127,6 @@ impl fmt::Debug for RegistryUpstream {
     }
 }
 
-impl Shared {
-    /// The same, as somebody else speaks to it.
-    fn apart(&self) -> Self {
-        Self {
-            name: self.name.clone(),
-            base: self.base.clone(),
-            transport: self.transport.apart(),
-            blobs: Arc::clone(&self.blobs),
-            others: Arc::clone(&self.others),
-        }
-    }
-}
-
 impl RegistryUpstream {
     /// Prepares to speak to a registry; nothing is sent yet.
     ///

@@ -113,11 +113,6 @@ pub(super) struct Answer {
 }
 
 impl Transport {
-    /// The same connections for somebody else: that one client is asked to wait says nothing to others.
-    pub(super) fn apart(&self) -> Self {
-        Self { courtesy: Arc::new(self.courtesy.apart()), ..self.clone() }
-    }
-
     pub(super) fn new(tls: TlsConfigs, egress: Egress, timeouts: Timeouts, courtesy: Courtesy, realms: Realms) -> Self {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
@@ -151,15 +146,7 @@ impl Transport {
 
     /// The same for one client of many: with the same connections, but left alone only by what it was told itself.
     pub(super) fn for_client(&self) -> Self {
-        Self {
-            own: self.own.clone(),
-            listed: self.listed.clone(),
-            foreign: self.foreign.clone(),
-            egress: self.egress.clone(),
-            timeouts: self.timeouts,
-            courtesy: Arc::new(self.courtesy.for_client()),
-            realms: Arc::clone(&self.realms),
-        }
+        Self { courtesy: Arc::new(self.courtesy.for_client()), ..self.clone() }
     }
 
     pub(super) fn realms(&self) -> &Realms {
