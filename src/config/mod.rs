@@ -36,7 +36,9 @@ pub use cache::{CacheBounds, CacheConfig, FinishAbandoned};
 pub use endpoint::{Endpoint, EndpointError};
 pub use error::{ConfigError, Problem};
 pub use glob::Glob;
-pub use identity::{ANONYMOUS, Action, CERTIFICATE, IdentityPattern, IdentityPatternError, USER};
+pub use identity::{
+    ANONYMOUS, Action, CERTIFICATE, COMMON_NAME, DNS, EMAIL, IdentityPattern, IdentityPatternError, URI, USER,
+};
 pub use listen::{ListenAddress, ListenAddressError, MAX_SOCKET_PATH_BYTES, TrustedProxy, TrustedProxyError};
 pub use rules::{Rule, Rules, When};
 pub use server::{ServerConfig, TlsConfig};

@@ -89,7 +89,8 @@ impl Connections {
                 let peer = Peer { address: client, tls: true, certificate: names.map(Arc::new) };
                 self.serve_http(stream, peer, drain).await;
             }
-            Err(err) => tracing::debug!(%client, error = %err, "connection refused"),
+            // Told, as whoever has it is somebody the CA vouches for, and nobody else can say why.
+            Err(err) => tracing::info!(%client, error = %err, "connection refused"),
         }
     }
 

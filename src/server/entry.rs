@@ -14,6 +14,7 @@ use bytes::Bytes;
 use http::{Method, Request, Response, Version};
 use http_body::{Body as _, Frame, SizeHint};
 
+use super::access::Identity;
 use super::activity::Busy;
 use super::client::{Client, ClientAddress};
 use super::error::causes;
@@ -144,11 +145,13 @@ impl Drop for Entry {
         let duration = self.begun.elapsed();
         let (route, outcome, status, bytes) = (self.route, self.outcome.as_str(), self.status, self.bytes);
         self.metrics.request(&RequestEnd { route, method: self.method(), status, outcome, bytes, duration });
+        // By the name that rules, and `identity`, have for it.
+        let certificate = self.certificate.take().map(|names| Identity::Certificate(names).to_string());
         tracing::info!(
             target: "colocate::access",
             client = %self.client,
             secure = self.secure,
-            certificate = self.certificate.as_deref().map(CertificateNames::label),
+            certificate = certificate.as_deref(),
             identity = self.identity.as_deref(),
             repository = self.repository.as_deref(),
             method = %self.method,

@@ -16,5 +16,5 @@ mod server;
 
 pub use client::{ClientIdentity, TlsError, Verification, client_config, read_certificates};
 pub use files::{ClientFiles, ServerTlsError, TlsFiles};
-pub use names::{CertificateNames, ClientCertificateError, client_names};
+pub use names::{CertificateName, CertificateNames, ClientCertificateError, client_names};
 pub use server::{Reload, ServerTls};

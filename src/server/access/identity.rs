@@ -4,16 +4,17 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::config::{ANONYMOUS, CERTIFICATE, USER};
-use crate::tls::CertificateNames;
+use crate::config::{ANONYMOUS, CERTIFICATE, COMMON_NAME, DNS, EMAIL, URI, USER};
+use crate::tls::{CertificateName, CertificateNames};
 
 /// Names with more characters are cut where they are shown: clients choose them.
-const MAX_SHOWN: usize = 64;
+const MAX_SHOWN: usize = 128;
 
 /// Who a request is by.
 ///
-/// Shown, in the log and to the client, as the rules name it: `anonymous`, `user:alice`, `cert:node-1.example`. The
-/// prefixes keep a user called `anonymous`, and a certificate with a user's name, apart from what they sound like.
+/// Shown, in the log and to the client, as the rules name it: `anonymous`, `user:alice`, `dns:node-1.example`. The
+/// prefixes keep a user called `anonymous`, and a certificate with a user's name, apart from what they sound like. Of
+/// a certificate's names the first is shown; one without any is a `certificate`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Identity {
     /// Whoever did not say.
@@ -31,7 +32,8 @@ impl Identity {
             Self::Anonymous => vec![Cow::Borrowed(ANONYMOUS)],
             Self::User(name) => vec![Cow::Owned(format!("{USER}{name}"))],
             Self::Certificate(names) => {
-                let subjects: Vec<_> = names.all().map(|name| Cow::Owned(format!("{CERTIFICATE}{name}"))).collect();
+                let subject = |(prefix, name)| Cow::Owned(format!("{prefix}{name}"));
+                let subjects: Vec<_> = names.all().map(prefixed).map(subject).collect();
                 // One without names still is somebody, for rules about everyone.
                 if subjects.is_empty() { vec![Cow::Borrowed(CERTIFICATE)] } else { subjects }
             }
@@ -44,8 +46,21 @@ impl fmt::Display for Identity {
         match self {
             Self::Anonymous => f.write_str(ANONYMOUS),
             Self::User(name) => write!(f, "{USER}{}", Shown(name)),
-            Self::Certificate(names) => write!(f, "{CERTIFICATE}{}", Shown(names.all().next().unwrap_or_default())),
+            Self::Certificate(names) => match names.all().next().map(prefixed) {
+                Some((prefix, name)) => write!(f, "{prefix}{}", Shown(name)),
+                None => f.write_str(CERTIFICATE),
+            },
         }
+    }
+}
+
+/// A certificate's name, behind what rules call its kind.
+fn prefixed(name: CertificateName<'_>) -> (&'static str, &str) {
+    match name {
+        CertificateName::Common(name) => (COMMON_NAME, name),
+        CertificateName::Dns(name) => (DNS, name),
+        CertificateName::Uri(uri) => (URI, uri),
+        CertificateName::Email(address) => (EMAIL, address),
     }
 }
 
@@ -77,8 +92,8 @@ mod tests {
             (Identity::User("alice".to_owned()), "user:alice"),
             (Identity::User("anonymous".to_owned()), "user:anonymous"),
             (Identity::User("jos\u{e9}".to_owned()), "user:jos\u{e9}"),
-            (certificate(&["node-1.example", "10.0.0.1"]), "cert:node-1.example"),
-            (certificate(&[]), "cert:"),
+            (certificate(&["node-1.example", "10.0.0.1"]), "dns:node-1.example"),
+            (certificate(&[]), "certificate"),
         ] {
             assert_eq!(identity.to_string(), shown);
         }

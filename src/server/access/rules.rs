@@ -91,18 +91,36 @@ mod tests {
             ("anonymous", user("anonymous"), false),
             ("anonymous", certificate(&["anonymous"]), false),
             ("user:anonymous", user("anonymous"), true),
-            ("cert:*.nodes.example", certificate(&["a.nodes.example"]), true),
-            ("cert:*.nodes.example", certificate(&["a", "10.0.0.1", "b.nodes.example"]), true),
-            ("cert:*.nodes.example", certificate(&["nodes.example"]), false),
-            ("cert:*.nodes.example", user("a.nodes.example"), false),
-            ("cert:spiffe://nodes/*", certificate(&["spiffe://nodes/a"]), true),
-            ("cert:**", certificate(&[]), true),
-            ("cert:a", certificate(&[]), false),
+            ("dns:*.nodes.example", certificate(&["a.nodes.example"]), true),
+            ("dns:*.Nodes.example", certificate(&["a", "10.0.0.1", "b.nodes.example"]), true),
+            ("dns:*.nodes.example", certificate(&["nodes.example"]), false),
+            ("dns:*.nodes.example", user("a.nodes.example"), false),
+            ("dns:**", certificate(&[]), false),
+            ("dns:a", certificate(&[]), false),
             ("**", Identity::Anonymous, true),
             ("**", user(""), true),
             ("**", certificate(&[]), true),
         ] {
             assert_eq!(pulls(&rules(&[(pattern, "**", "**", PULL)]), &identity), expected, "{pattern} on {identity}");
+        }
+    }
+
+    #[test]
+    fn a_certificate_s_name_of_one_kind_is_none_of_another() {
+        let name = || "a@nodes.example".to_owned();
+        for (kind, names) in [
+            ("cn", CertificateNames { common_name: Some(name()), ..CertificateNames::default() }),
+            ("dns", CertificateNames { dns: vec![name()], ..CertificateNames::default() }),
+            ("uri", CertificateNames { uris: vec![name()], ..CertificateNames::default() }),
+            ("email", CertificateNames { emails: vec![name()], ..CertificateNames::default() }),
+        ] {
+            let identity = Identity::Certificate(Arc::new(names));
+            for pattern in ["user", "cn", "dns", "uri", "email"] {
+                for name in ["**", "*nodes.example", "a@nodes.example"] {
+                    let rules = rules(&[(&format!("{pattern}:{name}"), "**", "**", PULL)]);
+                    assert_eq!(pulls(&rules, &identity), pattern == kind, "{pattern}:{name} on {identity}");
+                }
+            }
         }
     }
 
@@ -134,7 +152,7 @@ mod tests {
 
     #[test]
     fn one_name_of_many_is_enough_to_be_shut_out() {
-        let rules = rules(&[("cert:revoked.example", "**", "**", &[]), ("cert:**", "**", "**", PULL)]);
+        let rules = rules(&[("dns:revoked.example", "**", "**", &[]), ("dns:**", "**", "**", PULL)]);
         assert!(pulls(&rules, &certificate(&["a"])));
         assert!(!pulls(&rules, &certificate(&["a", "revoked.example"])));
     }

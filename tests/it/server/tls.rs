@@ -104,8 +104,8 @@ async fn the_names_of_a_client_are_known_to_its_requests() {
         params.subject_alt_names = vec![SanType::URI("spiffe://example/ns/a".try_into().unwrap())];
     });
     for (identity, line) in [
-        (Some(&named), "secure=true certificate=\"node-7\""),
-        (Some(&workload), "secure=true certificate=\"spiffe://example/ns/a\""),
+        (Some(&named), "secure=true certificate=\"cn:node-7\""),
+        (Some(&workload), "secure=true certificate=\"uri:spiffe://example/ns/a\""),
         (None, "secure=true method"),
     ] {
         assert!(served(&serving, &Arc::new(client(&authority, &[&TLS13], identity))).await);

@@ -107,7 +107,7 @@ async fn rules_judge_who_came_in() {
         (&passwords, &user("alice"), "other/app", Pull, denied("user:alice", Pull)),
         (&passwords, &user("bob"), "acme/app", Pull, denied("user:bob", Pull)),
         (&Gate::Certificate, &node, "public/a", Pull, Ok(())),
-        (&Gate::Certificate, &node, "public/a", Delete, denied("cert:node-1", Delete)),
+        (&Gate::Certificate, &node, "public/a", Delete, denied("dns:node-1", Delete)),
         (&Gate::Open, &Identity::Anonymous, "public/a", Pull, Ok(())),
         (&Gate::Open, &Identity::Anonymous, "acme/app", Pull, denied("anonymous", Pull)),
     ] {
