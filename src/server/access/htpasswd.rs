@@ -18,8 +18,9 @@ use super::password_hash::{self, PasswordHash};
 use super::password_lines;
 use super::workers::{Busy, Workers};
 
-/// How long a right password is known without bcrypt: a pull is hundreds of requests, a node's day thousands.
-const RIGHT_FOR: Duration = Duration::from_secs(300);
+/// How long a right password is known without bcrypt after it was last used: a pull is hundreds of requests, a node's day
+/// thousands. Who works is known all day, and so not shut out when a flood of wrong passwords fills the queue.
+const RIGHT_FOR: Duration = Duration::from_secs(3600);
 /// How long a wrong one is: a client that repeats it costs nothing, and who is added to the file soon gets in.
 const WRONG_FOR: Duration = Duration::from_secs(5);
 /// Verdicts kept for [`WRONG_FOR`]. A flood of different passwords pushes out only others of its kind.
@@ -79,7 +80,7 @@ struct Users {
 
 struct User {
     hash: PasswordHash,
-    /// The right password, since there is but one, and until when it is known.
+    /// The right password, since there is but one, and until when it is known unless it is used.
     right: Mutex<Option<(Fingerprint, Instant)>>,
 }
 
@@ -146,7 +147,7 @@ impl Htpasswd {
                 let right = password_hash::check(user.map(|user| &user.hash), password.expose(), known.cost);
                 // Here, so that it is known even if the client that asked is gone by now.
                 if let Some(user) = user.filter(|_| right) {
-                    user.learn(fingerprint, Instant::now() + RIGHT_FOR);
+                    user.learn(fingerprint);
                 }
                 right
             };
@@ -288,12 +289,16 @@ impl Users {
 }
 
 impl User {
+    /// Whether this is what is known to be right, which it then stays for as long again.
     fn knows(&self, fingerprint: &Fingerprint) -> bool {
-        let right = self.right.lock().unwrap_or_else(PoisonError::into_inner);
-        right.as_ref().is_some_and(|(known, until)| known == fingerprint && Instant::now() < *until)
+        let now = Instant::now();
+        let mut right = self.right.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = right.as_mut().filter(|(known, until)| known == fingerprint && now < *until);
+        known.map(|(_, until)| *until = now + RIGHT_FOR).is_some()
     }
 
-    fn learn(&self, fingerprint: Fingerprint, until: Instant) {
+    fn learn(&self, fingerprint: Fingerprint) {
+        let until = Instant::now() + RIGHT_FOR;
         *self.right.lock().unwrap_or_else(PoisonError::into_inner) = Some((fingerprint, until));
     }
 }
