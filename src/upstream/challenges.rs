@@ -36,18 +36,18 @@ impl Challenges {
         let mut inner = Inner { trusted: Vec::new(), foreign: None };
         let mut bytes = 0;
         for offer in offers(headers) {
-            let passable = match offer.parameter("realm") {
-                _ if offer.is("basic") => true,
+            let written = match offer.parameter("realm") {
+                _ if offer.is("basic") => write("Basic", &offer, None),
                 Some(realm) if offer.is("bearer") => match judge(realms, &realm) {
-                    Ok(()) => true,
+                    Ok(url) => write("Bearer", &offer, Some(&url)),
                     Err(host) => {
                         inner.foreign = Some(host);
-                        false
+                        None
                     }
                 },
-                _ => false,
+                _ => None,
             };
-            if let Some(value) = write(&offer).filter(|value| passable && bytes + value.len() <= MAX_BYTES) {
+            if let Some(value) = written.filter(|value| bytes + value.len() <= MAX_BYTES) {
                 bytes += value.len();
                 inner.trusted.push(value);
             }
@@ -82,11 +82,11 @@ impl fmt::Debug for Challenges {
     }
 }
 
-/// The host in the way, if clients must not be sent to a realm.
-fn judge(realms: &Realms, realm: &str) -> Result<(), String> {
+/// The URL that a realm is, or the host in the way if clients must not be sent there.
+fn judge(realms: &Realms, realm: &str) -> Result<Url, String> {
     let url: Url = realm.parse().map_err(|_| "something that is no URL".to_owned())?;
     match realms.judge(&url) {
-        Ok(Standing::Own | Standing::Listed) => Ok(()),
+        Ok(Standing::Own | Standing::Listed) => Ok(url),
         Ok(Standing::Foreign) | Err(_) => {
             let place = url.host_str().map(|host| match url.port() {
                 None => quoted(host),
@@ -97,9 +97,11 @@ fn judge(realms: &Realms, realm: &str) -> Result<(), String> {
     }
 }
 
-/// RFC 9110 §11.6.1, with every value quoted. Nothing for one that two readers might read differently.
-fn write(offer: &Offer) -> Option<HeaderValue> {
-    let mut text = if offer.is("basic") { "Basic".to_owned() } else { "Bearer".to_owned() };
+/// RFC 9110 §11.6.1, with every value quoted. Nothing for one that two readers might read differently. `realm`, where
+/// there is one, stands in the place of the text it was read from: other readers of URLs find another host in
+/// `https://a\@b/` than was judged here.
+fn write(scheme: &str, offer: &Offer, realm: Option<&Url>) -> Option<HeaderValue> {
+    let mut text = scheme.to_owned();
     for (index, (name, value)) in offer.parameters.iter().enumerate() {
         if offer.parameters[..index].iter().any(|(other, _)| other.eq_ignore_ascii_case(name)) {
             return None;
@@ -107,7 +109,8 @@ fn write(offer: &Offer) -> Option<HeaderValue> {
         text.push_str(if index == 0 { " " } else { "," });
         text.push_str(name);
         text.push_str("=\"");
-        for c in value.chars() {
+        let judged = realm.filter(|_| name.eq_ignore_ascii_case("realm"));
+        for c in judged.map_or(value.as_str(), Url::as_str).chars() {
             if matches!(c, '"' | '\\') {
                 text.push('\\');
             }
@@ -145,6 +148,9 @@ mod tests {
         assert_eq!(passed(&[own]), [own]);
         assert_eq!(passed(&[r#"bearer Realm=https://auth.example/t"#]), [r#"Bearer Realm="https://auth.example/t""#]);
         assert_eq!(passed(&[r#"Basic realm="a \"b\"""#, own]), [r#"Basic realm="a \"b\"""#, own]);
+        let odd = r#"Bearer realm="https://AUTH.example:443/a b",service="https://AUTH.example""#;
+        let read = r#"Bearer realm="https://auth.example/a%20b",service="https://AUTH.example""#;
+        assert_eq!(passed(&[odd]), [read]);
         assert_eq!(passed(&[]), [""; 0]);
         assert_eq!(passed(&["Negotiate", "Bearer", "Digest realm=x"]), [""; 0]);
     }
@@ -163,6 +169,9 @@ mod tests {
             let error = challenges(&[bad]).for_clients().expect_err(bad).to_string();
             assert!(error.contains(host) && error.contains("auth.realms"), "{error}");
         }
+        // Read by RFC 3986, this one's host is the other.
+        let two_hosts = r#"Bearer realm="https://registry.example\\@evil.example/t""#;
+        assert_eq!(passed(&[two_hosts]), [r#"Bearer realm="https://registry.example/@evil.example/t""#]);
         let twice = r#"Bearer realm="https://registry.example/token",realm="https://evil.example/token""#;
         assert_eq!(passed(&[twice]), [""; 0]);
     }
