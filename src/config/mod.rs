@@ -9,13 +9,16 @@
 //! the nearest known key is offered. `config/default.yaml` documents every key, and a test holds it to the
 //! defaults in `check`.
 //!
-//! What is left out: opening anything. Rooms above take the parts they need; none of them sees YAML.
+//! `file` reads small files that operators change while the program runs, for rooms above too.
+//!
+//! What is left out: opening anything else. Rooms above take the parts they need; none of them sees YAML.
 
 mod access;
 mod cache;
 mod check;
 mod endpoint;
 mod error;
+mod file;
 mod glob;
 mod identity;
 mod keys;
@@ -35,6 +38,7 @@ pub use access::{AccessConfig, AccessMode, AccessRule};
 pub use cache::{CacheBounds, CacheConfig, FinishAbandoned};
 pub use endpoint::{Endpoint, EndpointError};
 pub use error::{ConfigError, Problem};
+pub use file::{FileError, SmallFile, Stamp};
 pub use glob::Glob;
 pub use identity::{
     ANONYMOUS, Action, CERTIFICATE, COMMON_NAME, DNS, EMAIL, IdentityPattern, IdentityPatternError, URI, USER,
@@ -175,7 +179,7 @@ impl Config {
     /// All that is wrong with it, or why it cannot be read.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
         let origin = path.display().to_string();
-        match values::read_file(path, yaml::MAX_BYTES) {
+        match values::read_piped(path, yaml::MAX_BYTES) {
             Ok(text) => Self::parse(&origin, &text),
             Err(message) => Err(ConfigError::new(origin, vec![Problem::new("", message)])),
         }

@@ -1,10 +1,12 @@
 //! How single settings read: durations, sizes, counts, secrets, files.
 
 use std::fmt;
-use std::fs::File;
-use std::io::Read as _;
 use std::path::Path;
 use std::time::Duration;
+
+use zeroize::Zeroizing;
+
+use super::file::{self, FileError, SmallFile};
 
 /// The longest duration taken: whoever wants more means "for ever", and deadlines must stay addable to a clock.
 const MAX_DURATION: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
@@ -77,16 +79,21 @@ pub(super) fn boolean(text: &str) -> Result<bool, String> {
 
 /// A small text file, with a reason that helps.
 pub(super) fn read_file(path: &Path, cap: u64) -> Result<String, String> {
-    let open = |path| -> std::io::Result<String> {
-        let mut text = String::new();
-        File::open(path)?.take(cap + 1).read_to_string(&mut text)?;
-        Ok(text)
-    };
-    let text = open(path).map_err(|err| format!("cannot read {}: {err}", path.display()))?;
-    if text.len() as u64 > cap {
-        return Err(format!("{} is larger than {cap} bytes, which no such file needs to be", path.display()));
-    }
-    Ok(text)
+    text(path, SmallFile::read(path, cap).map(|file| file.bytes))
+}
+
+/// One that may be a pipe.
+pub(super) fn read_piped(path: &Path, cap: u64) -> Result<String, String> {
+    text(path, file::read_once(path, cap))
+}
+
+fn text(path: &Path, read: Result<Zeroizing<Vec<u8>>, FileError>) -> Result<String, String> {
+    let bytes = read.map_err(|err| match err {
+        FileError::Read { source, .. } => format!("cannot read {}: {source}", path.display()),
+        err => err.to_string(),
+    })?;
+    let text = std::str::from_utf8(&bytes).map_err(|_| format!("{} is no text in UTF-8", path.display()))?;
+    Ok(text.to_owned())
 }
 
 #[cfg(test)]

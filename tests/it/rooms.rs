@@ -29,10 +29,10 @@ const IMPURE: &[&str] = &["tokio", "hyper", "hyper_util", "rustls", "tracing", "
 /// Where files may be touched: a room, and how its files that do so begin.
 const FILES: &[(&str, &[&str])] = &[
     ("cache", &["disk", "local"]),
-    ("upstream", &["layout", "archive", "file"]),
-    ("config", &[""]),
-    ("tls", &[""]),
-    ("server", &["bind", "password_file"]),
+    ("upstream", &["layout"]),
+    ("config", &["file"]),
+    ("tls", &["files"]),
+    ("server", &["bind"]),
     ("admin", &["socket"]),
     ("cli", &[""]),
 ];

@@ -1,7 +1,6 @@
 //! Users and passwords from a file, checked no more often than needed.
 
 use std::collections::HashMap;
-use std::error::Error as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -13,11 +12,15 @@ use tokio::time::{Instant, timeout};
 use super::attempts::Attempts;
 use super::credential::Password;
 use super::fingerprint::Fingerprint;
-use super::password_file::{HtpasswdError, PasswordFile, Stamp};
+use super::password_file::HtpasswdError;
 use super::password_hash::{self, PasswordHash};
 use super::password_lines;
 use super::workers::{Busy, Workers};
+use crate::body::with_causes;
+use crate::config::{SmallFile, Stamp};
 
+/// Some sixteen thousand users.
+const MAX_BYTES: u64 = 1 << 20;
 /// How long a right password is known without bcrypt after it was last used: a pull is hundreds of requests, a node's day
 /// thousands. Who works is known all day, and so not shut out when a flood of wrong passwords fills the queue.
 const RIGHT_FOR: Duration = Duration::from_secs(3600);
@@ -50,7 +53,7 @@ pub enum Verified {
 pub struct Htpasswd(Arc<Inner>);
 
 struct Inner {
-    file: PasswordFile,
+    path: PathBuf,
     state: Mutex<State>,
     /// Whoever looks at the file, or waits for that.
     looking: Arc<tokio::sync::Mutex<()>>,
@@ -96,17 +99,16 @@ impl Htpasswd {
     /// # Errors
     /// When it cannot be read, has no users, or lines that cannot be used; then all of those.
     pub fn load(path: PathBuf) -> Result<Self, HtpasswdError> {
-        let file = PasswordFile::new(path);
-        let read = file.read()?;
+        let read = SmallFile::read(&path, MAX_BYTES)?;
         let state = State {
-            users: Arc::new(Users::parse(&file, &read.bytes)?),
+            users: Arc::new(Users::parse(&path, &read.bytes)?),
             due: Instant::now() + LOOK_EVERY,
             stamp: read.stamp,
             content: Fingerprint::of(&[&read.bytes]),
             unreadable: None,
         };
         Ok(Self(Arc::new(Inner {
-            file,
+            path,
             state: Mutex::new(state),
             looking: Arc::default(),
             workers: Workers::new(),
@@ -114,22 +116,12 @@ impl Htpasswd {
         })))
     }
 
-    /// The file.
-    pub fn path(&self) -> &Path {
-        self.0.file.path()
-    }
-
-    /// Runs of bcrypt so far, for metrics. One can be several times the work of a single hash.
-    pub fn checks(&self) -> u64 {
-        self.0.workers.begun()
-    }
-
     /// Whether this is the user's password.
     ///
     /// Requests with the same user and password share one run of bcrypt, and what it said is known for a while.
     pub async fn verify(&self, user: &str, password: &Password) -> Verified {
         if self.0.is_due() {
-            self.look(false).await;
+            self.look().await;
         }
         if let Some(reason) = password_hash::unfit(password.expose()) {
             tracing::debug!(reason, "a password matches nobody's");
@@ -164,29 +156,24 @@ impl Htpasswd {
         users.recent.entry(fingerprint).or_insert_with_if(run, over).await.into_value().verdict
     }
 
-    /// Looks at the file now, for whoever was told that it changed.
-    pub async fn reload(&self) {
-        self.look(true).await;
-    }
-
     /// Attempts that failed, for the log.
     pub(super) fn attempts(&self) -> &Attempts {
         &self.0.attempts
     }
 
-    /// Looks at the file, unless somebody else just did and it is not to be looked at `anyway`. Everyone waits for
-    /// that: who was removed from the file an hour ago must not be the one that gets in meanwhile.
-    async fn look(&self, anyway: bool) {
+    /// Looks at the file, unless somebody else just did. Everyone waits for that: who was removed from the file an
+    /// hour ago must not be the one that gets in meanwhile.
+    async fn look(&self) {
         let look = async {
             let turn = Arc::clone(&self.0.looking).lock_owned().await;
-            if anyway || self.0.is_due() {
+            if self.0.is_due() {
                 let inner = Arc::clone(&self.0);
                 // One that fails has said so; the users stay as they are.
                 drop(tokio::task::spawn_blocking(move || inner.look(turn)).await);
             }
         };
         if timeout(LOOK_PATIENCE, look).await.is_err() && self.0.put_off() {
-            let path = self.path().display();
+            let path = self.0.path.display();
             tracing::error!(%path, "the password file takes too long to be read; the users that are known stay");
         }
     }
@@ -194,7 +181,7 @@ impl Htpasswd {
 
 impl std::fmt::Debug for Htpasswd {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Htpasswd").field("path", &self.path()).finish_non_exhaustive()
+        f.debug_struct("Htpasswd").field("path", &self.0.path).finish_non_exhaustive()
     }
 }
 
@@ -226,14 +213,12 @@ impl Inner {
 
     fn refresh(&self) {
         let seen = self.state().stamp;
-        if seen.is_some() && self.file.stamp().ok() == seen {
-            return;
-        }
-        let path = self.file.path().display();
-        let read = match self.file.read() {
-            Ok(read) => read,
+        let path = self.path.display();
+        let read = match SmallFile::read_changed(&self.path, MAX_BYTES, seen) {
+            Ok(None) => return,
+            Ok(Some(read)) => read,
             Err(err) => {
-                let told = with_cause(&err);
+                let told = with_causes(&HtpasswdError::from(err));
                 let mut state = self.state();
                 state.stamp = None;
                 if state.unreadable.as_ref() != Some(&told) {
@@ -257,26 +242,22 @@ impl Inner {
         }
         state.content = content;
         drop(state);
-        match Users::parse(&self.file, &read.bytes) {
+        match Users::parse(&self.path, &read.bytes) {
             Ok(users) => {
                 let count = users.by_name.len();
                 self.state().users = Arc::new(users);
                 tracing::info!(%path, users = count, "the password file changed and was read");
             }
             Err(err) => {
-                tracing::error!(error = %with_cause(&err), "the password file changed; the users that are known stay");
+                tracing::error!(error = with_causes(&err), "the password file changed; the users that are known stay");
             }
         }
     }
 }
 
-fn with_cause(err: &HtpasswdError) -> String {
-    err.source().map_or_else(|| err.to_string(), |cause| format!("{err}: {cause}"))
-}
-
 impl Users {
-    fn parse(file: &PasswordFile, content: &[u8]) -> Result<Self, HtpasswdError> {
-        let path = || file.path().to_owned();
+    fn parse(path: &Path, content: &[u8]) -> Result<Self, HtpasswdError> {
+        let path = || path.to_owned();
         let hashes =
             password_lines::parse(content).map_err(|problems| HtpasswdError::Lines { path: path(), problems })?;
         let cost =

@@ -1,6 +1,7 @@
 //! Bounds on work that keeps a processor busy: how much at one time, and how much waits.
 
 use std::sync::Arc;
+#[cfg(test)]
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -22,6 +23,7 @@ pub(super) struct Busy;
 pub(super) struct Workers {
     places: Arc<Semaphore>,
     turns: Arc<Semaphore>,
+    #[cfg(test)]
     begun: AtomicU64,
 }
 
@@ -30,11 +32,13 @@ impl Workers {
         Self {
             places: Arc::new(Semaphore::new(AT_ONCE + WAITING)),
             turns: Arc::new(Semaphore::new(AT_ONCE)),
+            #[cfg(test)]
             begun: AtomicU64::new(0),
         }
     }
 
     /// Jobs that were begun so far.
+    #[cfg(test)]
     pub(super) fn begun(&self) -> u64 {
         self.begun.load(Ordering::Relaxed)
     }
@@ -45,6 +49,7 @@ impl Workers {
         let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| Busy)?;
         let turn = timeout(PATIENCE, Arc::clone(&self.turns).acquire_owned()).await;
         let Ok(Ok(turn)) = turn else { return Err(Busy) };
+        #[cfg(test)]
         self.begun.fetch_add(1, Ordering::Relaxed);
         let done = tokio::task::spawn_blocking(move || {
             let done = job();

@@ -1,9 +1,6 @@
 //! A small file that is read again when it changes.
 
-use std::fs::{self, File, Metadata};
-use std::io::Read as _;
-use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +9,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout};
 
 use super::error::CredentialError;
+use crate::config::{FileError, SmallFile, Stamp};
 
 /// How often is looked at most.
 const EVERY: Duration = Duration::from_secs(1);
@@ -27,35 +25,17 @@ pub(super) struct WatchedFile<T> {
     cap: u64,
     meaning: Meaning<T>,
     known: Mutex<Option<Known<T>>>,
+    /// Held by the thread that reads.
+    reading: Arc<Mutex<()>>,
 }
 
 struct Known<T> {
     looked: Instant,
-    // None when it could not be read, so that the next look reads it again.
+    /// `None` when it could not be read, or may still change without showing it: the next look reads it again.
     stamp: Option<Stamp>,
+    /// Whether it took too long to be read.
+    given_up: bool,
     outcome: Result<Arc<T>, CredentialError>,
-}
-
-/// What changes with a file's content: also a file put in the place of another, of the same time and length.
-#[derive(Clone, PartialEq, Eq)]
-struct Stamp {
-    device: u64,
-    inode: u64,
-    length: u64,
-    modified: (i64, i64),
-    changed: (i64, i64),
-}
-
-impl Stamp {
-    fn of(metadata: &Metadata) -> Self {
-        Self {
-            device: metadata.dev(),
-            inode: metadata.ino(),
-            length: metadata.len(),
-            modified: (metadata.mtime(), metadata.mtime_nsec()),
-            changed: (metadata.ctime(), metadata.ctime_nsec()),
-        }
-    }
 }
 
 impl<T> WatchedFile<T> {
@@ -64,7 +44,7 @@ impl<T> WatchedFile<T> {
         cap: u64,
         meaning: impl Fn(&[u8]) -> Result<T, String> + Send + Sync + 'static,
     ) -> Self {
-        Self { path, cap, meaning: Box::new(meaning), known: Mutex::new(None) }
+        Self { path, cap, meaning: Box::new(meaning), known: Mutex::new(None), reading: Arc::default() }
     }
 
     /// What it says, as of at most a second ago.
@@ -90,27 +70,44 @@ impl<T> WatchedFile<T> {
         if let Some(known) = known.as_ref().filter(|known| known.looked > asked || known.looked.elapsed() < every) {
             return known.outcome.clone();
         }
-        let (path, cap) = (self.path.clone(), self.cap);
-        let last = known.as_ref().and_then(|known| known.stamp.clone());
-        let read = spawn_blocking(move || read(&path, cap, last.as_ref()));
-        let read = match timeout(PATIENCE, read).await {
-            Ok(Ok(read)) => read,
-            Ok(Err(_)) => Err("could not be read: the program is stopping".to_owned()),
-            Err(_) => Err(format!("could not be read within {PATIENCE:?}")),
-        };
+        // The read that was given up then goes on still.
+        if let Some(known) = known.as_ref().filter(|known| known.given_up && self.reading.try_lock().is_err()) {
+            return known.outcome.clone();
+        }
+        let read = timeout(PATIENCE, self.read(known.as_ref().and_then(|known| known.stamp))).await;
+        let given_up = read.is_err();
         let (stamp, outcome) = match read {
-            Ok(None) => match known.take() {
+            Ok(Ok(None)) => match known.take() {
                 Some(known) => (known.stamp, known.outcome),
                 None => (None, Err(self.error("changed while it was read".to_owned()))),
             },
-            Ok(Some((stamp, bytes))) => match (self.meaning)(&bytes) {
-                Ok(meaning) => (Some(stamp), Ok(Arc::new(meaning))),
+            Ok(Ok(Some(file))) => match (self.meaning)(&file.bytes) {
+                Ok(meaning) => (file.stamp, Ok(Arc::new(meaning))),
                 Err(what) => (None, Err(self.error(what))),
             },
-            Err(what) => (None, Err(self.error(what))),
+            Ok(Err(what)) => (None, Err(self.error(what))),
+            Err(_) => (None, Err(self.error(format!("could not be read within {PATIENCE:?}")))),
         };
-        *known = Some(Known { looked: Instant::now(), stamp, outcome: outcome.clone() });
+        *known = Some(Known { looked: Instant::now(), stamp, given_up, outcome: outcome.clone() });
         outcome
+    }
+
+    /// Reads the file unless it is as it was at `last`. One at a time, which the turn is for: it is kept even if nobody
+    /// waits any more, so that a disk that hangs holds one thread and not one for each look.
+    async fn read(&self, last: Option<Stamp>) -> Result<Option<SmallFile>, String> {
+        let turn = Arc::clone(&self.reading).lock_owned().await;
+        let (path, cap) = (self.path.clone(), self.cap);
+        let read = spawn_blocking(move || {
+            let read = SmallFile::read_changed(&path, cap, last);
+            drop(turn);
+            read
+        });
+        let read = read.await.map_err(|_| "could not be read: the program is stopping".to_owned())?;
+        read.map_err(|error| match error {
+            FileError::Read { source, .. } => format!("cannot be read: {source}"),
+            FileError::Irregular(_) => "is no regular file".to_owned(),
+            FileError::TooLarge { cap, .. } => format!("has more than the {cap} bytes that are read"),
+        })
     }
 
     /// An error about this file.
@@ -119,24 +116,44 @@ impl<T> WatchedFile<T> {
     }
 }
 
-/// The file's bytes, unless it is as it was at `last`.
-fn read(path: &Path, cap: u64, last: Option<&Stamp>) -> Result<Option<(Stamp, Vec<u8>)>, String> {
-    let unreadable = |error: std::io::Error| format!("cannot be read: {error}");
-    // Before it is opened: opening a pipe waits for someone to write.
-    let metadata = fs::metadata(path).map_err(unreadable)?;
-    if !metadata.is_file() {
-        return Err("is no regular file".to_owned());
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_disk_that_hangs_is_waited_for_once_and_holds_one_thread() {
+        let mut content = tempfile::NamedTempFile::new().expect("a file");
+        let file = WatchedFile::new(content.path().to_owned(), 16, |bytes| Ok(bytes.to_vec()));
+        // As a read that does not end.
+        let hanging = Arc::clone(&file.reading).lock_owned().await;
+        for patience in [PATIENCE, Duration::ZERO] {
+            let begun = Instant::now();
+            let error = file.again().await.expect_err("nothing was read").to_string();
+            assert!(error.contains("could not be read within"), "{error}");
+            assert_eq!(begun.elapsed().as_secs(), patience.as_secs());
+        }
+        content.write_all(b"new").expect("written");
+        drop(hanging);
+        assert_eq!(*file.again().await.expect("read"), b"new");
+        // Too young for its times to be believed.
+        content.write_all(b"er").expect("written");
+        assert_eq!(*file.again().await.expect("read"), b"newer");
     }
-    if last == Some(&Stamp::of(&metadata)) {
-        return Ok(None);
+
+    #[tokio::test]
+    async fn a_client_that_leaves_holds_up_nobody() {
+        let content = tempfile::NamedTempFile::new().expect("a file");
+        let file = WatchedFile::new(content.path().to_owned(), 16, |bytes| Ok(bytes.len()));
+        {
+            let mut leaving = std::pin::pin!(file.again());
+            std::future::poll_fn(|context| {
+                assert!(leaving.as_mut().poll(context).is_pending());
+                std::task::Poll::Ready(())
+            })
+            .await;
+        }
+        assert_eq!(*file.again().await.expect("read"), 0);
     }
-    let file = File::open(path).map_err(unreadable)?;
-    // Of what was opened, which may be newer than what was looked at.
-    let stamp = Stamp::of(&file.metadata().map_err(unreadable)?);
-    let mut bytes = Vec::new();
-    file.take(cap + 1).read_to_end(&mut bytes).map_err(unreadable)?;
-    if bytes.len() as u64 > cap {
-        return Err(format!("has more than the {cap} bytes that are read"));
-    }
-    Ok(Some((stamp, bytes)))
 }
