@@ -16,6 +16,7 @@ use super::error::CredentialError;
 use super::file::WatchedFile;
 use super::helper::{self, HelperConfig};
 use super::{Credential, Credentials};
+use crate::oci::RegistryName;
 
 /// Docker's own has some hundred bytes for each registry.
 const MAX_CONFIG_BYTES: u64 = 1 << 20;
@@ -23,8 +24,6 @@ const MAX_CONFIG_BYTES: u64 = 1 << 20;
 const PAUSE: Duration = Duration::from_secs(5);
 /// How Docker calls Docker Hub, in the file and to helpers.
 const DOCKER_HUB: &str = "https://index.docker.io/v1/";
-/// What else it is called.
-const DOCKER_HUB_HOSTS: [&str; 3] = ["docker.io", "index.docker.io", "registry-1.docker.io"];
 
 /// A `config.json` as `docker login` writes it.
 #[derive(Clone, PartialEq, Eq)]
@@ -205,8 +204,8 @@ impl Name {
         let text = text.trim();
         let bare = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")).unwrap_or(text);
         let (host, path) = bare.split_once('/').unwrap_or((bare, ""));
-        let host = host.to_ascii_lowercase();
-        let host = if DOCKER_HUB_HOSTS.contains(&host.as_str()) { DOCKER_HUB.to_owned() } else { host };
+        let is_docker_hub = host.parse::<RegistryName>().is_ok_and(|registry| registry.is_docker_hub());
+        let host = if is_docker_hub { DOCKER_HUB.to_owned() } else { host.to_ascii_lowercase() };
         Self { host, has_path: !matches!(path.trim_end_matches('/'), "" | "v1" | "v2") }
     }
 }
