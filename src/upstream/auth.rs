@@ -222,11 +222,11 @@ async fn fetch(
     challenge: Challenge,
 ) -> Outcome {
     let credential = source.current().await?;
-    match exchange(&credential, transport, scope, &challenge).await {
+    match exchange(source, &credential, transport, scope, &challenge).await {
         // The file may have changed, or the helper's password have expired.
         Err(error) if error.is_forbidden() => {
             let newer = source.renewed(&credential).await?;
-            if newer == credential { Err(error) } else { exchange(&newer, transport, scope, &challenge).await }
+            if newer == credential { Err(error) } else { exchange(source, &newer, transport, scope, &challenge).await }
         }
         outcome => outcome,
     }
@@ -234,6 +234,7 @@ async fn fetch(
 
 /// What answers a challenge.
 async fn exchange(
+    source: &Source,
     credential: &Arc<Credential>,
     transport: &Transport,
     scope: Option<&RepositoryName>,
@@ -246,7 +247,8 @@ async fn exchange(
         }
         Challenge::Bearer { realm, service, scope: wanted } => {
             let scopes = scope.map(|repository| scopes(repository, wanted.as_deref())).unwrap_or_default();
-            let token = TokenServer::new(transport, realm, service.as_deref(), &scopes)?.ask(credential).await?;
+            let server = TokenServer::new(transport, realm, service.as_deref(), &scopes, source.is_client())?;
+            let token = server.ask(credential).await?;
             (token.header, Some(Instant::now() + token.lifetime))
         }
     };

@@ -28,6 +28,8 @@ pub(super) struct TokenServer<'a> {
     standing: Standing,
     service: Option<&'a str>,
     scopes: &'a [String],
+    /// Whether it is asked for a client, with the client's credentials.
+    for_client: bool,
 }
 
 /// How OAuth2 is told who asks.
@@ -37,7 +39,7 @@ enum OAuthGrant<'a> {
 }
 
 impl<'a> TokenServer<'a> {
-    /// The server that a challenge names.
+    /// The server that a challenge names. What it says to a client's own credentials is between the two.
     ///
     /// # Errors
     /// When it must not be asked.
@@ -46,13 +48,14 @@ impl<'a> TokenServer<'a> {
         realm: &str,
         service: Option<&'a str>,
         scopes: &'a [String],
+        for_client: bool,
     ) -> Result<Self, UpstreamError> {
         let mut realm: Url = realm
             .parse()
             .map_err(|_| UpstreamError::malformed("sends clients for tokens to something that is no URL"))?;
         let standing = transport.realms().judge(&realm)?;
         realm.set_fragment(None);
-        Ok(Self { transport, realm, standing, service, scopes })
+        Ok(Self { transport, realm, standing, service, scopes, for_client })
     }
 
     /// A token for whoever `credential` says; for nobody, from a server that must not see it.
@@ -76,11 +79,10 @@ impl<'a> TokenServer<'a> {
             // It is for the upstream alone.
             Credential::Anonymous | Credential::Bearer(_) => self.get(None).await?,
             Credential::Password(_) | Credential::Identity(_) => {
-                tracing::warn!(
-                    realm = self.host(),
-                    upstream = self.transport.realms().upstream.host_str(),
+                self.complain(
                     "the upstream's token server is another host and not on the list that may have the credentials; \
-                     it is asked anonymously"
+                     it is asked anonymously",
+                    None,
                 );
                 self.get(None).await?
             }
@@ -90,6 +92,18 @@ impl<'a> TokenServer<'a> {
 
     fn host(&self) -> &str {
         self.realm.host_str().unwrap_or_default()
+    }
+
+    /// Tells the operator of trouble with the credentials: with a client's only who looks closely, since anyone could
+    /// fill the log with those.
+    fn complain(&self, trouble: &str, status: Option<StatusCode>) {
+        let (realm, upstream) = (self.host(), self.transport.realms().upstream.host_str());
+        let status = status.map(|status| status.as_u16());
+        if self.for_client {
+            tracing::debug!(realm, upstream, status, "{trouble}");
+        } else {
+            tracing::warn!(realm, upstream, status, "{trouble}");
+        }
     }
 
     async fn get(&self, credentials: Option<&Credentials>) -> Result<Answer, UpstreamError> {
@@ -135,7 +149,7 @@ impl<'a> TokenServer<'a> {
         // RFC 6749 §5.2: `invalid_grant` and its like.
         if answer.status() == StatusCode::BAD_REQUEST {
             answer.into_error().await;
-            tracing::warn!(realm = self.host(), "the token server does not take the credentials");
+            self.complain("the token server does not take the credentials", Some(StatusCode::BAD_REQUEST));
             return Err(UpstreamError::unauthorized());
         }
         Ok(answer)
@@ -168,7 +182,7 @@ impl<'a> TokenServer<'a> {
                 }
                 error => {
                     if error.is_forbidden() {
-                        tracing::warn!(realm = host, status = status.as_u16(), "the token server refuses a token");
+                        self.complain("the token server refuses a token", Some(status));
                     }
                     // Its challenges are its own, and nothing for the upstream's clients.
                     if matches!(error, UpstreamError::Unauthorized { .. }) {

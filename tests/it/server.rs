@@ -11,7 +11,7 @@ mod forwarded;
 mod idle;
 mod limits;
 mod renewal;
-mod serving;
+pub(crate) mod serving;
 mod sockets;
 mod tls;
 

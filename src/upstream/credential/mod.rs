@@ -86,12 +86,6 @@ impl fmt::Debug for CredentialSource {
     }
 }
 
-impl From<Option<Credentials>> for CredentialSource {
-    fn from(credentials: Option<Credentials>) -> Self {
-        credentials.map_or(Self::Anonymous, Self::Password)
-    }
-}
-
 /// What a source says.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) enum Credential {
@@ -120,6 +114,7 @@ pub(super) struct Source {
     kind: Kind,
     // So that a file that is gone is told once and not with each request.
     failing: AtomicBool,
+    is_client: bool,
 }
 
 enum Kind {
@@ -141,13 +136,18 @@ impl Source {
             }
             CredentialSource::Docker(config) => Kind::Docker(Docker::new(config)),
         };
-        Some(Self { kind, failing: AtomicBool::new(false) })
+        Some(Self { kind, failing: AtomicBool::new(false), is_client: false })
     }
 
     /// A client's.
     pub(super) fn of_client(credentials: Option<Credentials>) -> Self {
         let credential = credentials.map_or(Credential::Anonymous, Credential::Password);
-        Self { kind: Kind::Fixed(Arc::new(credential)), failing: AtomicBool::new(false) }
+        Self { kind: Kind::Fixed(Arc::new(credential)), failing: AtomicBool::new(false), is_client: true }
+    }
+
+    /// Whether what it says is a client's, and not the operator's.
+    pub(super) fn is_client(&self) -> bool {
+        self.is_client
     }
 
     /// What holds now.

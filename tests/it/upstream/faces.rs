@@ -9,11 +9,18 @@ use http::HeaderValue;
 
 use super::server::{Reply, Seen, Server};
 use super::{IMAGE, OCI, bytes, digest_of, patient, repository, tag};
+use crate::server::serving::Log;
 
 const PASSED: &str = "Bearer client-secret";
 
 fn login(user: &str, password: &str) -> Option<Credentials> {
     Some(Credentials { user: user.to_owned(), password: password.to_owned() })
+}
+
+/// What the operator configured.
+fn configured(server: &Server, user: &str, password: &str) -> RegistryUpstream {
+    let credentials = login(user, password).map(CredentialSource::Password).unwrap();
+    RegistryUpstream::new(RegistryConfig { credentials, ..patient(server) }).unwrap()
 }
 
 fn passed_on(upstream: &RegistryUpstream, header: Option<&'static str>) -> Arc<dyn Upstream> {
@@ -26,8 +33,7 @@ fn exchanged(upstream: &RegistryUpstream, credentials: Option<Credentials>) -> A
 
 /// The configured credentials are `own:own`.
 fn upstream(server: &Server) -> RegistryUpstream {
-    let credentials = login("own", "own").into();
-    RegistryUpstream::new(RegistryConfig { credentials, ..patient(server) }).unwrap()
+    configured(server, "own", "own")
 }
 
 /// Gives each user a token of its own, for a password that is the user's name; everyone reads with any.
@@ -124,6 +130,20 @@ async fn a_header_that_is_passed_on_goes_to_the_upstream_and_nowhere_else() {
     assert_eq!(values, [&format!(r#"Bearer realm="{}",service="s""#, server.url("/token")), r#"Basic realm="second""#]);
     assert_eq!(server.count("/token"), 0);
     assert!(server.seen().iter().all(|seen| seen.header("colocate-view") == Some("exact")));
+}
+
+#[tokio::test]
+async fn the_log_has_the_operator_s_wrong_password_and_no_client_s() {
+    let server = token_registry().await;
+    let (log, _guard) = Log::capture();
+    let client = exchanged(&upstream(&server), login("anna", "wrong"));
+    let refused = client.manifest(&repository(), &tag("v1")).await.unwrap_err();
+    assert!(matches!(refused, UpstreamError::Unauthorized { .. }), "{refused:?}");
+    assert_eq!(log.count("token"), 0, "{}", log.text());
+    let refused = configured(&server, "own", "wrong").manifest(&repository(), &tag("v1")).await.unwrap_err();
+    assert!(matches!(refused, UpstreamError::Unauthorized { .. }), "{refused:?}");
+    assert_eq!(log.count("WARN"), 1, "{}", log.text());
+    assert!(log.text().contains("the token server refuses a token"), "{}", log.text());
 }
 
 #[tokio::test]
