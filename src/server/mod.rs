@@ -1,14 +1,19 @@
 //! The clients' side: listeners, routes, HTTP.
 //!
-//! A connection to one of the sockets (`bind`) is accepted while there is room (`listener`), perhaps speaks TLS, and
-//! is served as HTTP/1.1 or HTTP/2 by hyper (`connection`). Who is at its other end is a [`Peer`]; who a request is
-//! from, a [`Client`], may be what a trusted proxy there says (`forwarded`). A request's path becomes a `Route` of checked names or an error; its host and
-//! the rules choose the [`View`](crate::proxy::View) ([`Views`]); the proxy answers in its own words; and
-//! `manifest`, `blob` and `tags` put that into HTTP with the conditional and range requests of RFC 9110.
-//! `error` is the one place where errors become responses, `access` the one that sees every request end:
-//! its line and its metrics are written when the *body* has ended, however it ended. `cache_status` tells the client
-//! what the same line tells the operator. `activity` knows what runs on a
-//! connection, so that one without requests, or with a response that nobody takes (`stall`), is closed.
+//! The way of a request: a connection to one of the sockets (`bind`) is accepted while there is room (`listener`),
+//! perhaps speaks TLS, and is served as HTTP/1.1 or HTTP/2 by hyper (`connection`) · who is at its other end is a
+//! [`Peer`]; who a request is from, a [`Client`], may be what a trusted proxy there says (`forwarded`) · the path
+//! becomes a `Route` of checked names, or an error · `access` makes a visitor of the client: an identity of its
+//! password or certificate · the [`Directory`] knows the [`Place`] that its names lead to: which repository of which
+//! upstream, and how its locks name it · `admission` lets the visitor do there what it wants, or not: by the access
+//! rules alone where the proxy knows its clients, by what the upstream says to their own credentials where it does not
+//! · the proxy answers in its own words, and `manifest`, `blob` and `tags` put that into HTTP, with the conditional
+//! and range requests of RFC 9110. `service` is where all of this stands in order.
+//!
+//! `error` is the one place where errors become responses. `entry` sees every request end: its line and its metrics are
+//! written when the *body* has ended, however it ended; `cache_status` tells the client what the same line tells the
+//! operator. `activity` knows what runs on a connection, so that one without requests, or with a response that nobody
+//! takes (`stall`, `timed_io`), is closed.
 //!
 //! What is left out: anything about registries behind, the cache or bundles. Nothing here buffers a body.
 
@@ -36,10 +41,7 @@ mod stall;
 mod tags;
 mod timed_io;
 
-pub use access::{
-    AccessRules, Basic, Credential, Fingerprint, Gate, Htpasswd, HtpasswdError, Identity, LineFault, LineProblem,
-    MalformedCredential, Password, Refusal, Verified, WithoutRules,
-};
+pub use access::{AccessRules, Gate, Htpasswd, HtpasswdError, WithoutRules};
 pub use admission::{Access, Mode};
 pub use bind::ListenError;
 pub use client::{Client, ClientAddress};

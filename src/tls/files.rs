@@ -158,7 +158,7 @@ impl Material {
 }
 
 /// Puts the parts together; `paths` are the chain's and the key's, for errors.
-pub(super) fn build(
+fn build(
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
     verifier: Option<Arc<dyn ClientCertVerifier>>,

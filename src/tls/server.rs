@@ -13,10 +13,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
 use rustls::ServerConfig;
-use rustls::crypto::aws_lc_rs;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-use super::files::{self, Checked, Fingerprint, Material, ServerTlsError, TlsFiles};
+use super::files::{Checked, Fingerprint, Material, ServerTlsError, TlsFiles};
 use super::names::Summary;
 
 /// How often the files are looked at.
@@ -29,8 +27,7 @@ const EXPIRES_SOON: Duration = Duration::from_secs(7 * 24 * 3600);
 pub struct ServerTls(Arc<Inner>);
 
 struct Inner {
-    /// `None` where there is nothing to look at.
-    files: Option<TlsFiles>,
+    files: TlsFiles,
     current: RwLock<Arc<ServerConfig>>,
     look: Mutex<Look>,
 }
@@ -76,22 +73,12 @@ impl ServerTls {
         let material = Material::read(&files)?;
         let checked = material.check(&files)?;
         let path = files.certificate.clone();
-        let tls = Self::new(Some(files), material.fingerprint(), checked);
+        let tls = Self::new(files, material.fingerprint(), checked);
         tls.look().tell_expiry(SystemTime::now(), &path);
         Ok(tls)
     }
 
-    /// Serves with what is read already and never changes, and asks clients for nothing.
-    ///
-    /// # Errors
-    /// When the key is not the certificate's, or of a kind the provider does not know.
-    pub fn fixed(chain: Vec<CertificateDer<'static>>, key: PrivateKeyDer<'static>) -> Result<Self, ServerTlsError> {
-        let provider = Arc::new(aws_lc_rs::default_provider());
-        let names = (Path::new("the certificate file"), Path::new("the key file"));
-        Ok(Self::new(None, Fingerprint::default(), files::build(chain, key, None, provider, names)?))
-    }
-
-    fn new(files: Option<TlsFiles>, serving: Fingerprint, checked: Checked) -> Self {
+    fn new(files: TlsFiles, serving: Fingerprint, checked: Checked) -> Self {
         let mut look = Look { serving, ..Look::default() };
         look.certificate(checked.certificate.as_ref());
         Self(Arc::new(Inner { files, current: RwLock::new(checked.config), look: Mutex::new(look) }))
@@ -104,7 +91,7 @@ impl ServerTls {
 
     /// Looks at the files now, and takes them if they have changed and go together. Blocks while it reads them.
     pub fn reload(&self) -> Reload {
-        let Some(files) = &self.0.files else { return Reload::Unchanged };
+        let files = &self.0.files;
         let mut look = self.look();
         let result = look.at(files, &self.0.current);
         look.tell_expiry(SystemTime::now(), &files.certificate);

@@ -5,16 +5,15 @@
 //! claims; its media type is a manifest's; every buffer has a cap. A blob is a stream and so is *not*
 //! verified here: whoever stores it hashes it, and holds back the end until the digest matches.
 //!
-//! The way of a request to a registry: [`RegistryUpstream`] builds the URL and takes a permit ·
-//! `auth` asks `credential` who is asking, and adds the repository's token, if there is one · `courtesy` keeps it from a
-//! host that asked to be left alone (429, `Retry-After`, a `quota` that is used up) · `transport` sends it, through the
-//! HTTP proxy that `egress` knows, if any, retries a stale connection,
-//! follows redirects, and watches every wait with a timeout · a 401 goes back to `auth`, which reads it
-//! (`challenge`), judges where it leads (`realm`) and fetches a new `token` (`token_server`), once · `answer` turns any
-//! other status into an [`UpstreamError`].
+//! The way of a request to a registry: [`RegistryUpstream`] builds the URL and takes a permit · `auth` asks
+//! `credential` who is asking, and adds the repository's token, if there is one · `courtesy` keeps it from a host that
+//! asked to be left alone (429, `Retry-After`, a `quota` that is used up) · `transport` sends it, through the HTTP
+//! proxy that `egress` knows, if any, retries a stale connection, follows redirects, and watches every wait with a
+//! timeout · a 401 goes back to `auth`, which reads it (`challenge`), judges where it leads (`realm`) and fetches a
+//! new `token` (`token_server`), once · `answer` turns any other status into an [`UpstreamError`].
 //!
-//! An upstream may have many *faces* ([`Upstream::for_client`]): it spoken to as one client each, who sees what the
-//! upstream lets that client see.
+//! An upstream may have many *faces* ([`Upstream::for_client`]): through each it is spoken to as one client, and shows
+//! what that client may see.
 //!
 //! [`LayoutUpstream`] reads files in blocking threads; `layout_index` knows which repository may show which
 //! digest.

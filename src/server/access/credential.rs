@@ -22,7 +22,7 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 
 /// What a request says about who sent it.
 #[derive(Clone, Debug)]
-pub enum Credential {
+pub(in crate::server) enum Credential {
     /// Nothing: no header, or a user and a password that are both empty, which is what containers/image (skopeo,
     /// podman) sends when it is challenged and has nothing to say.
     Anonymous,
@@ -36,7 +36,7 @@ pub enum Credential {
 
 /// A user and a password, of which at least one is not empty.
 #[derive(Clone, Debug)]
-pub struct Basic {
+pub(in crate::server) struct Basic {
     user: String,
     password: Password,
     header: HeaderValue,
@@ -44,11 +44,11 @@ pub struct Basic {
 
 /// A password, which neither `Debug` shows nor freed memory keeps.
 #[derive(Clone)]
-pub struct Password(Zeroizing<String>);
+pub(in crate::server) struct Password(Zeroizing<String>);
 
 /// Why an `Authorization` header says nothing. The messages show none of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum MalformedCredential {
+pub(in crate::server) enum MalformedCredential {
     /// More than one, of which a proxy before this one may have meant another.
     #[error("the request has more than one Authorization header")]
     Twice,
@@ -77,7 +77,7 @@ pub enum MalformedCredential {
 
 impl Credential {
     /// Reads a request's headers.
-    pub fn from_headers(headers: &HeaderMap) -> Self {
+    pub(in crate::server) fn from_headers(headers: &HeaderMap) -> Self {
         let mut values = headers.get_all(AUTHORIZATION).iter();
         let Some(value) = values.next() else { return Self::Anonymous };
         if values.next().is_some() {
@@ -116,7 +116,7 @@ impl Credential {
 
     /// What verdicts about this credential can be kept by: the whole header's, as it came. Anonymous ones have one
     /// in common, and malformed ones another.
-    pub fn fingerprint(&self) -> Fingerprint {
+    pub(in crate::server) fn fingerprint(&self) -> Fingerprint {
         match self {
             Self::Anonymous => Fingerprint::of(&[b"anonymous"]),
             Self::Basic(Basic { header, .. }) | Self::Bearer(header) => {
@@ -127,7 +127,7 @@ impl Credential {
     }
 
     /// The header as it came, marked as sensitive, for whoever lets an upstream judge it.
-    pub fn header(&self) -> Option<&HeaderValue> {
+    pub(in crate::server) fn header(&self) -> Option<&HeaderValue> {
         match self {
             Self::Basic(Basic { header, .. }) | Self::Bearer(header) => Some(header),
             Self::Anonymous | Self::Malformed(_) => None,
@@ -137,24 +137,24 @@ impl Credential {
 
 impl Basic {
     /// The user's name, which may be empty and is the client's to choose: escape it before it is shown.
-    pub fn user(&self) -> &str {
+    pub(in crate::server) fn user(&self) -> &str {
         &self.user
     }
 
     /// The password.
-    pub fn password(&self) -> &Password {
+    pub(in crate::server) fn password(&self) -> &Password {
         &self.password
     }
 }
 
 impl Password {
     /// Keeps `text` from being shown and wipes it in the end.
-    pub fn new(text: String) -> Self {
+    pub(in crate::server) fn new(text: String) -> Self {
         Self(Zeroizing::new(text))
     }
 
     /// The text itself, for the one place that checks it.
-    pub fn expose(&self) -> &str {
+    pub(in crate::server) fn expose(&self) -> &str {
         &self.0
     }
 }

@@ -11,7 +11,7 @@ use aws_lc_rs::rand::SystemRandom;
 ///
 /// As nobody outside can compute one, comparing them with `==` tells nothing by its time.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Fingerprint([u8; 32]);
+pub(in crate::server) struct Fingerprint([u8; 32]);
 
 static KEY: LazyLock<hmac::Key> = LazyLock::new(|| {
     // Without random numbers there is no TLS either, and a fixed key must not stand in.
@@ -20,7 +20,7 @@ static KEY: LazyLock<hmac::Key> = LazyLock::new(|| {
 
 impl Fingerprint {
     /// As bytes, to be kept.
-    pub fn bytes(self) -> [u8; 32] {
+    pub(in crate::server) fn bytes(self) -> [u8; 32] {
         self.0
     }
 

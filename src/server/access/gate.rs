@@ -34,7 +34,7 @@ impl Gate {
     ///
     /// # Errors
     /// When the client has not shown who it is, or cannot be told.
-    pub async fn identify(
+    pub(in crate::server) async fn identify(
         &self,
         credential: &Credential,
         certificate: Option<&Arc<CertificateNames>>,
@@ -52,7 +52,7 @@ impl Gate {
     /// Whether those who give no name are to be asked for one at `/v2/`, even where others may read something without:
     /// it is from there that clients learn how to log in. One that has no password then goes on without and is judged
     /// by the rules. (A 200 would tell go-containerregistry that no credentials are wanted anywhere.)
-    pub fn wants_names(&self) -> bool {
+    pub(in crate::server) fn wants_names(&self) -> bool {
         matches!(self, Self::Htpasswd(_))
     }
 
@@ -61,7 +61,7 @@ impl Gate {
     ///
     /// # Errors
     /// A challenge for the anonymous where a password could help, a denial for all others.
-    pub fn authorize(
+    pub(in crate::server) fn authorize(
         &self,
         rules: &AccessRules,
         identity: &Identity,

@@ -36,7 +36,7 @@ const LOOK_LATER: Duration = Duration::from_secs(30);
 
 /// Whether a password is the user's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verified {
+pub(super) enum Verified {
     /// It is.
     Yes,
     /// It is not, or there is no such user: nobody is told which.
@@ -119,7 +119,7 @@ impl Htpasswd {
     /// Whether this is the user's password.
     ///
     /// Requests with the same user and password share one run of bcrypt, and what it said is known for a while.
-    pub async fn verify(&self, user: &str, password: &Password) -> Verified {
+    pub(super) async fn verify(&self, user: &str, password: &Password) -> Verified {
         if self.0.is_due() {
             self.look().await;
         }

@@ -16,7 +16,7 @@ const MAX_SHOWN: usize = 128;
 /// prefixes keep a user called `anonymous`, and a certificate with a user's name, apart from what they sound like. Of
 /// a certificate's names the first is shown; one without any is a `certificate`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Identity {
+pub(in crate::server) enum Identity {
     /// Whoever did not say.
     Anonymous,
     /// A user whose password was right.

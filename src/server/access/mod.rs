@@ -1,13 +1,14 @@
 //! Who may read: identification of clients, and the rules about them.
 //!
-//! The way of a request: its headers become a [`Credential`]; the [`Gate`] of the configured mode makes an
-//! [`Identity`] of that, or of the client certificate's names, or a [`Refusal`]; the [`AccessRules`] say what that
+//! The way of a request: its headers become a `Credential`; the [`Gate`] of the configured mode makes an
+//! `Identity` of that, or of the client certificate's names, or a `Refusal`; the [`AccessRules`] say what that
 //! identity may do with a repository of a registry. All of it is decided from the request and the configuration
 //! alone, before anything is looked up: a refusal cannot tell whether a repository exists.
 //!
-//! With passwords, [`Htpasswd`] knows the users: `password_file` reads their file and `password_lines` its lines,
-//! `password_hash` is where bcrypt is run, by `workers` that bound how much of it there is, and `attempts` keeps a
-//! flood of wrong passwords out of the log. Verdicts are kept by [`Fingerprint`], so that no password is.
+//! With passwords, [`Htpasswd`] knows the users: `password_lines` reads their file's lines, `password_file` says what
+//! can be wrong with it, `password_hash` is where bcrypt is run, by `workers` that bound how much of it there is, and
+//! `attempts` keeps a flood of wrong passwords out of the log. Verdicts are kept by `fingerprint`, so that no password
+//! is.
 //!
 //! Left out: TLS, which says what a client certificate's names are and checked who signed it; sessions and tokens,
 //! of which there are none; HTTP, apart from the status, document and headers that a refusal asks for.
@@ -25,12 +26,11 @@ mod refusal;
 mod rules;
 mod workers;
 
-pub use credential::{Basic, Credential, MalformedCredential, Password};
-pub use fingerprint::Fingerprint;
 pub use gate::Gate;
-pub use htpasswd::{Htpasswd, Verified};
-pub use identity::Identity;
+pub use htpasswd::Htpasswd;
 pub use password_file::HtpasswdError;
-pub use password_lines::{LineFault, LineProblem};
-pub use refusal::Refusal;
 pub use rules::{AccessRules, WithoutRules};
+
+pub(super) use credential::Credential;
+pub(super) use identity::Identity;
+pub(super) use refusal::Refusal;

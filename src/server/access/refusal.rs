@@ -19,7 +19,7 @@ const RETRY_AFTER: Duration = Duration::from_secs(2);
 /// Why a request is not answered. None of it depends on what there is: only on who asks, and on the names they
 /// asked for.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
+pub(in crate::server) enum Refusal {
     /// Nobody said who they are, and that is not enough here.
     #[error("this takes a user name and password; log in to this proxy first")]
     CredentialsNeeded,
@@ -50,7 +50,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// The status and the distribution error document.
-    pub fn answer(&self) -> (StatusCode, ErrorDocument) {
+    pub(in crate::server) fn answer(&self) -> (StatusCode, ErrorDocument) {
         let message = self.to_string();
         match self {
             Self::CredentialsNeeded | Self::Wrong | Self::Bearer | Self::Malformed(_) => {
@@ -64,12 +64,12 @@ impl Refusal {
     }
 
     /// `WWW-Authenticate`, which every 401 has (RFC 9110, section 15.5.2).
-    pub fn challenge(&self) -> Option<HeaderValue> {
+    pub(in crate::server) fn challenge(&self) -> Option<HeaderValue> {
         (self.answer().0 == StatusCode::UNAUTHORIZED).then_some(CHALLENGE)
     }
 
     /// `Retry-After`, where trying again helps.
-    pub fn retry_after(&self) -> Option<Duration> {
+    pub(in crate::server) fn retry_after(&self) -> Option<Duration> {
         (*self == Self::Busy).then_some(RETRY_AFTER)
     }
 }

@@ -26,7 +26,7 @@ impl AccessRules {
     }
 
     /// Whether `identity` may do that with this repository of this registry.
-    pub fn allows(&self, identity: &Identity, registry: &str, repository: &str, action: Action) -> bool {
+    pub(super) fn allows(&self, identity: &Identity, registry: &str, repository: &str, action: Action) -> bool {
         if self.rules.is_empty() {
             let let_in = self.without == WithoutRules::EveryonePulls || *identity != Identity::Anonymous;
             return let_in && action == Action::Pull;
