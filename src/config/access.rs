@@ -7,7 +7,7 @@ use super::check::{Checker, MAX_FILE_BYTES, glob};
 use super::upstream::registry_glob;
 use super::upstream::{UpstreamConfig, UpstreamPlace};
 use super::values;
-use super::{ANONYMOUS, Action, CERTIFICATE, Glob, IdentityPattern, raw};
+use super::{ANONYMOUS, Action, Glob, IdentityPattern, raw};
 
 /// Who may read what.
 #[derive(Clone, Debug)]
@@ -97,10 +97,10 @@ impl Checker {
     fn unheard_of(&mut self, mode: &AccessMode, rules: &[AccessRule]) {
         let (word, knows): (_, fn(&IdentityPattern) -> bool) = match mode {
             AccessMode::Open => ("open", |identity| identity.matches(ANONYMOUS)),
-            AccessMode::Htpasswd(_) => ("htpasswd", |identity| !identity.to_string().starts_with(CERTIFICATE)),
-            AccessMode::Certificate => ("certificate", |identity| {
-                *identity == IdentityPattern::any() || identity.to_string().starts_with(CERTIFICATE)
-            }),
+            AccessMode::Htpasswd(_) => ("htpasswd", |identity| !identity.is_of_certificates()),
+            AccessMode::Certificate => {
+                ("certificate", |identity| *identity == IdentityPattern::any() || identity.is_of_certificates())
+            }
             AccessMode::Upstream => return,
         };
         for (index, rule) in rules.iter().enumerate().filter(|(_, rule)| !knows(&rule.identity)) {

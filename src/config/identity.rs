@@ -46,6 +46,11 @@ impl IdentityPattern {
         Self(Glob::any())
     }
 
+    /// Whether it is about names of client certificates alone.
+    pub fn is_of_certificates(&self) -> bool {
+        [COMMON_NAME, DNS, URI, EMAIL].iter().any(|prefix| self.0.as_str().starts_with(prefix))
+    }
+
     /// Whether it is about `subject`: [`ANONYMOUS`], [`CERTIFICATE`], or a name behind the prefix of its kind.
     pub fn matches(&self, subject: &str) -> bool {
         self.0.matches(subject)

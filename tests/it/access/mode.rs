@@ -141,7 +141,7 @@ pub(super) fn setup(
                 server.key.display(),
                 authority.file().display()
             );
-            let access = format!("mode: certificate, {}", rules("cert:alice", "cert:bob"));
+            let access = format!("mode: certificate, {}", rules("cn:alice", "cn:bob"));
             (format!("upstream: {}", upstream(&format!(", {}", own("proxy")))), access, tls)
         }
         Mode::Passed | Mode::PassedHiding | Mode::PassedTokens => {

@@ -150,10 +150,10 @@ fn rules_about_those_whom_a_mode_never_sees_are_refused() {
     let rules = |identity: &str| format!("rules: [{{identity: '{identity}', allow: [pull]}}]");
     let certificate = format!("{ANONYMOUS}{}", files.tls(&files.client_ca()));
     for (mode, sees, never) in [
-        ("open", &["anonymous", "**"][..], &["user:a", "user:**", "cert:a"][..]),
-        ("htpasswd", &["anonymous", "**", "user:a"], &["cert:a", "cert:**"]),
-        ("certificate", &["**", "cert:a"], &["anonymous", "user:a"]),
-        ("upstream", &["**"], &["anonymous", "user:a", "cert:a"]),
+        ("open", &["anonymous", "**"][..], &["user:a", "user:**", "cn:a"][..]),
+        ("htpasswd", &["anonymous", "**", "user:a"], &["cn:a", "dns:**"]),
+        ("certificate", &["**", "cn:a", "uri:**", "email:a"], &["anonymous", "user:a"]),
+        ("upstream", &["**"], &["anonymous", "user:a", "cn:a"]),
     ] {
         let text = |identity: &str| match mode {
             "htpasswd" => format!("{ANONYMOUS}{}", files.htpasswd(&format!(", {}", rules(identity)))),

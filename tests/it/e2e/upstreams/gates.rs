@@ -85,8 +85,8 @@ async fn certificates_let_in_who_has_one() {
     }
     let world = World::new().await;
     let rules = json!([
-        {"identity": "cert:ben", "registry": "tokens.example", "allow": []},
-        {"identity": "cert:*", "allow": ["pull"]},
+        {"identity": "cn:ben", "registry": "tokens.example", "allow": []},
+        {"identity": "cn:*", "allow": ["pull"]},
     ]);
     let settings = world
         .settings()
