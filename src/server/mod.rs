@@ -41,7 +41,7 @@ mod stall;
 mod tags;
 mod timed_io;
 
-pub use access::{AccessRules, Gate, Htpasswd, HtpasswdError, WithoutRules};
+pub use access::{AccessRules, Gate, Htpasswd, HtpasswdError};
 pub use admission::{Access, Mode};
 pub use bind::ListenError;
 pub use client::{Client, ClientAddress};

@@ -39,7 +39,6 @@ fn named(problems: &[LineProblem]) -> String {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test that fails panics")]
 mod tests {
     use super::super::password_lines::LineFault;
     use super::*;

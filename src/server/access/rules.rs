@@ -57,7 +57,7 @@ mod tests {
             identity: identity.parse().unwrap(),
             registry: Glob::new(registry).unwrap(),
             repository: Glob::new(repository).unwrap(),
-            allow: allow.iter().copied().collect(),
+            allow: allow.to_vec(),
         };
         AccessRules::new(rules.iter().map(rule).collect(), WithoutRules::EveryonePulls)
     }
