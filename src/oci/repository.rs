@@ -1,7 +1,6 @@
 //! Registries by name, and repositories with the registry they are in.
 
 use std::fmt;
-use std::net::Ipv6Addr;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -48,7 +47,10 @@ impl FromStr for RegistryName {
     fn from_str(text: &str) -> Result<Self, NameError> {
         let (host, port) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
             Some((address, rest)) => {
-                address.parse::<Ipv6Addr>().map_err(|_| NameError::Registry)?;
+                let plain = |byte: u8| byte.is_ascii_hexdigit() || b":.".contains(&byte);
+                if !address.contains(':') || !address.bytes().all(plain) {
+                    return Err(NameError::Registry);
+                }
                 ("ipv6", if rest.is_empty() { None } else { Some(rest.strip_prefix(':').unwrap_or_default()) })
             }
             None => text.split_once(':').map_or((text, None), |(host, port)| (host, Some(port))),

@@ -23,8 +23,8 @@ use crate::upstream::{ClientCredential, TagPage, Upstream, UpstreamError};
 /// How long "no" is believed: a right that was just given should show, and a client that asks again and again should
 /// not cost a question each time.
 const DENIED_FOR: Duration = Duration::from_secs(5);
-/// Clients that an upstream is spoken to as, with tokens of their own. Anybody can say that they are somebody, and each
-/// takes some 50 KiB without any token.
+/// Clients that an upstream is spoken to as, with their tokens, and what each was asked to wait for. Anybody can say that
+/// they are somebody, and each takes some 50 KiB without any token.
 const MAX_FACES: u64 = 1_000;
 /// For how long a client's tokens are kept that asks for nothing.
 const FACE_IDLE: Duration = Duration::from_secs(600);
@@ -127,10 +127,6 @@ impl Readers {
         upstream: &Arc<dyn Upstream>,
     ) -> Option<Arc<dyn Upstream>> {
         let made = async { upstream.for_client(&reader.credential) };
-        // What is passed on has no tokens to be kept.
-        if let ClientCredential::PassedOn(_) = reader.credential {
-            return made.await;
-        }
         self.faces.get_with((reader.key(), registry.clone()), made).await
     }
 

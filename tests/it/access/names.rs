@@ -25,7 +25,7 @@ const WAYS: &[(Option<&str>, &str, bool)] = &[
     (Some("two.proxy"), "/v2/NAME?ns=one.example", true),
     (Some("one.proxy"), "/v2/NAME?ns=ONE.example", true),
     (None, "/v2/NAME?ns=ONE.example", true),
-    (None, "/v2/NAME?ns=one.example&ns=two.example", true),
+    (None, "/v2/NAME?ns=one.example&ns=two.example", false),
     (None, "/v2/NAME?ns=two.example&ns=one.example", false),
     (None, "/v2/NAME?n%73=one.example", true),
     (None, "/v2/NAME?x=y&ns=one%2Eexample", true),

@@ -84,7 +84,7 @@ async fn a_thousand_requests_in_one_scope_cost_one_token() {
     // What the proxy may not read costs no token each time, either: a young one is taken at its word.
     let url = format!("{}/v2/secret/app/tags/list", colocate.url());
     for _ in 0..20 {
-        send(Method::GET, &url, &[], "").await.expect(401);
+        send(Method::GET, &url, &[], "").await.expect(403);
     }
     let asked = tokens.count(Some("proxy"), &scope("secret/app"));
     assert!(asked < 5, "{asked} tokens for 20 refusals");

@@ -129,7 +129,7 @@ async fn a_tag_that_is_asked_for_says_how_that_went() {
     assert!(text.contains(r#"method="GET",status="2xx",outcome="stale"} 1"#), "{text}");
 
     for (fault, status, expected) in [
-        (401, 401, "fwd=uri-miss; fwd-status=401; detail=unauthorized"),
+        (401, 403, "fwd=uri-miss; fwd-status=401; detail=unauthorized"),
         (403, 403, "fwd=uri-miss; fwd-status=403; detail=denied"),
         (418, 502, "fwd=uri-miss; fwd-status=418; detail=unexpected_status"),
         (500, 503, "fwd=uri-miss; fwd-status=500; detail=unavailable"),

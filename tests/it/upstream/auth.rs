@@ -169,7 +169,7 @@ async fn denied_is_denied_with_a_fresh_token() {
     // As most say it, and as docker-registry does.
     let denied = |_: &Seen| Reply::new(403).body(r#"{"errors":[{"code":"DENIED","message":"no"}]}"#);
     let lacking = |seen: &Seen| {
-        let error = r#","error="insufficient_scope""#;
+        let error = r#",error="insufficient_scope""#;
         Reply::new(401).with("www-authenticate", format!(r#"Bearer realm="{}"{error}"#, own_realm(seen)))
     };
     for refuse in [denied as fn(&Seen) -> Reply, lacking] {

@@ -51,9 +51,13 @@ impl Setup {
                 let users = self.directory.path().join("users");
                 format!("{with_own}\naccess: {{mode: htpasswd, htpasswd: '{}'}}\n", users.display())
             }
-            Mode::PassThrough => format!("upstream: {{url: '{url}'{more}}}\naccess: {{mode: upstream}}\n"),
+            Mode::PassThrough => {
+                format!("upstream: {{url: '{url}'{more}}}\naccess: {{mode: upstream, allow_public: true}}\n")
+            }
             Mode::Exchange => {
-                format!("upstreams: [{{registry: reg.example, url: '{url}'{more}}}]\naccess: {{mode: upstream}}\n")
+                format!(
+                    "upstreams: [{{registry: reg.example, url: '{url}'{more}}}]\naccess: {{mode: upstream, allow_public: true}}\n"
+                )
             }
         }
     }
