@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use super::content::{Content, REPOSITORY};
 use super::mode::{EVERY_MODE, LISTEN, Mode};
 use super::registry::{Guard, Guarded};
-use super::world::{CHALLENGE, Caller, EVERYONE, Proxy, Who, World};
+use super::world::{Caller, EVERYONE, Proxy, Who, World};
 use crate::support::scripted::{Fault, ScriptedUpstream};
 use crate::support::secrets::{assert_absent, secret};
 

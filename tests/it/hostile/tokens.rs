@@ -10,8 +10,11 @@ const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 /// Short enough for a test to wait for, long enough for a busy machine.
 const TIMEOUTS: &str = ", timeouts: {connect: 5s, response: 2s, progress: 2s}";
 
+/// How a token server answers.
+type Answering = fn() -> Reply;
+
 /// What a token server answers, and the status of what clients get then.
-const TROUBLE: [(&str, fn() -> Reply, u16); 13] = [
+const TROUBLE: [(&str, Answering, u16); 13] = [
     ("circle", || Reply::new(307).with("location", "/token/circle"), 502),
     ("away", || Reply::new(302).with("location", "http://localhost:1/"), 502),
     ("silent", || Reply::ok(TOKEN).after(Duration::from_secs(600)), 504),
