@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::check::{Checker, MAX_FILE_BYTES, glob};
+use super::checker::{Checker, MAX_FILE_BYTES, glob};
 use super::upstream::registry_glob;
 use super::upstream::{UpstreamConfig, UpstreamPlace};
 use super::values;

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::check::{Checker, directory, positive};
+use super::checker::{Checker, directory, positive};
 use super::raw;
 use super::values;
 

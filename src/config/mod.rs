@@ -16,6 +16,7 @@
 mod access;
 mod cache;
 mod check;
+mod checker;
 mod endpoint;
 mod error;
 mod file;

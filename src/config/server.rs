@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::check::{Checker, certificates, positive, private_key};
+use super::checker::{Checker, certificates, positive, private_key};
 use super::values;
 use super::{AccessMode, ListenAddress, TrustedProxy, raw};
 

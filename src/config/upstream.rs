@@ -8,7 +8,7 @@ use std::time::Duration;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use url::Url;
 
-use super::check::{Checker, MAX_FILE_BYTES, certificates, directory, endpoint, glob, positive, private_key};
+use super::checker::{Checker, MAX_FILE_BYTES, certificates, directory, endpoint, glob, positive, private_key};
 use super::values::{self, Secret};
 use super::{Endpoint, Glob, raw};
 use crate::oci::{RegistryName, RepositoryName};

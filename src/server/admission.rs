@@ -193,7 +193,7 @@ fn challenged(error: ProxyError, passage: Option<(Passage, bool)>) -> RequestErr
     let challenges: Vec<HeaderValue> = match (passage, upstream) {
         (Some((Passage::Open, _)), UpstreamError::Unauthorized { challenges }) => match challenges.for_clients() {
             Ok(challenges) => challenges.to_vec(),
-            Err(foreign) => return ProxyError::Upstream(foreign).into(),
+            Err(foreign) => return ProxyError::Upstream(foreign.into()).into(),
         },
         (Some((Passage::Exchange, _)), UpstreamError::Unauthorized { .. })
         // Who has not said who they are may have a name that helps.

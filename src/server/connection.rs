@@ -18,7 +18,6 @@ use tokio_rustls::TlsAcceptor;
 
 use super::activity::Activity;
 use super::bind::Stream;
-use super::listener::ServerLimits;
 use super::peer::{Peer, PeerAddress};
 use super::service::Service;
 use super::timed_io::TimedIo;
@@ -34,6 +33,20 @@ const MAX_STREAMS: u32 = 128;
 const MAX_STREAM_BUFFER_BYTES: usize = 128 << 10;
 /// How often an HTTP/2 client is asked whether it is still there, and how long it may take to say so.
 const PING: Duration = Duration::from_secs(20);
+
+/// Limits on connections.
+#[derive(Clone, Copy, Debug)]
+pub struct ServerLimits {
+    /// How long a request's head, a TLS handshake, and a connection without any request may each take.
+    pub header_read_timeout: Duration,
+    /// Connections at one time.
+    pub max_connections: usize,
+    /// How long running requests may take to end once draining began.
+    pub drain_timeout: Duration,
+    /// How long a client may take nothing of a response, and a connection that is to be closed may last.
+    pub idle_body_timeout: Duration,
+}
+
 /// What all connections share.
 pub(super) struct Connections {
     service: Arc<Service>,

@@ -13,7 +13,7 @@ use tokio::time::{sleep, timeout};
 
 use super::admission::Access;
 use super::bind::{ListenError, Listeners, Stream};
-use super::connection::Connections;
+use super::connection::{Connections, ServerLimits};
 use super::directory::Directory;
 use super::peer::PeerAddress;
 use super::service::Service;
@@ -24,19 +24,6 @@ use crate::tls::ServerTls;
 
 /// How long to wait after accept failed for want of file descriptors or memory.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
-
-/// Limits on connections.
-#[derive(Clone, Copy, Debug)]
-pub struct ServerLimits {
-    /// How long a request's head, a TLS handshake, and a connection without any request may each take.
-    pub header_read_timeout: Duration,
-    /// Connections at one time.
-    pub max_connections: usize,
-    /// How long running requests may take to end once draining began.
-    pub drain_timeout: Duration,
-    /// How long a client may take nothing of a response, and a connection that is to be closed may last.
-    pub idle_body_timeout: Duration,
-}
 
 /// What a server is made of.
 pub struct ServerParts {

@@ -45,6 +45,7 @@ pub use access::{AccessRules, Gate, Htpasswd, HtpasswdError};
 pub use admission::{Access, Mode};
 pub use bind::ListenError;
 pub use client::{Client, ClientAddress};
+pub use connection::ServerLimits;
 pub use directory::{Directory, NoSuchName, Passage, Place};
-pub use listener::{Drained, Server, ServerLimits, ServerParts};
+pub use listener::{Drained, Server, ServerParts};
 pub use peer::{Peer, PeerAddress};

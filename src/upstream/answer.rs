@@ -10,6 +10,7 @@ use tokio::time::timeout;
 
 use super::challenges::Challenges;
 use super::error::{TimeoutStage, UpstreamError};
+use super::quoted::quoted;
 use super::retry_after::retry_after;
 use super::transport::Answer;
 use crate::body::{BoxError, CollectError, collect};
@@ -19,8 +20,6 @@ use crate::oci::{Digest, ErrorCode, ErrorDocument, MediaType};
 const MAX_ERROR_BYTES: usize = 64 << 10;
 /// How long an error's body may take, which says little.
 const ERROR_DEADLINE: Duration = Duration::from_secs(10);
-/// How much of an upstream's header comes back in a message.
-const MAX_QUOTED_CHARS: usize = 80;
 
 const DOCKER_CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
 
@@ -131,11 +130,6 @@ impl Answer {
             || (status.is_server_error() && json())
             || (self.foreign && !status.is_success())
     }
-}
-
-/// What an upstream sent, short enough and safe enough for a message.
-pub(super) fn quoted(text: &str) -> String {
-    text.chars().take(MAX_QUOTED_CHARS).flat_map(char::escape_default).collect()
 }
 
 /// A body's error back from its box.

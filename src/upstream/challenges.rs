@@ -6,9 +6,8 @@ use std::sync::Arc;
 use http::{HeaderMap, HeaderValue};
 use url::Url;
 
-use super::answer::quoted;
 use super::challenge::{Offer, offers};
-use super::error::UpstreamError;
+use super::quoted::quoted;
 use super::realm::{Realms, Standing};
 
 /// What all challenges of one answer may take.
@@ -22,6 +21,13 @@ const MAX_BYTES: usize = 8 << 10;
 #[derive(Clone, Default)]
 pub struct Challenges {
     inner: Option<Arc<Inner>>,
+}
+
+/// An upstream sends clients for tokens where they must not be sent. What it says of the upstream follows on from that.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("sends clients for tokens to {host}, which is not its own host; if that is right, list it in `auth.realms`")]
+pub struct ForeignRealm {
+    host: String,
 }
 
 struct Inner {
@@ -59,15 +65,12 @@ impl Challenges {
     /// The values of `WWW-Authenticate` for a client; none if the upstream gave no challenge that it could answer.
     ///
     /// # Errors
-    /// [`UpstreamError::Malformed`] when all that the upstream gave would send clients to hosts it must not.
-    pub fn for_clients(&self) -> Result<&[HeaderValue], UpstreamError> {
+    /// When all that the upstream gave would send clients to a host it must not.
+    pub fn for_clients(&self) -> Result<&[HeaderValue], ForeignRealm> {
         match self.inner.as_deref() {
             None => Ok(&[]),
             Some(Inner { trusted, foreign: Some(host) }) if trusted.is_empty() => {
-                Err(UpstreamError::malformed(format!(
-                    "sends clients for tokens to {host}, which is not its own host; if that is right, list it in \
-                     `auth.realms`"
-                )))
+                Err(ForeignRealm { host: host.clone() })
             }
             Some(Inner { trusted, .. }) => Ok(trusted),
         }

@@ -16,10 +16,9 @@ use url::Url;
 
 use super::error::UpstreamError;
 use super::quota::Quota;
+use super::retry_after::MAX_WAIT;
 use crate::telemetry::Metrics;
 
-/// A host that asks to be left alone for longer is asked again after this.
-pub(super) const MAX_WAIT: Duration = Duration::from_secs(3600);
 /// After the first 429 that does not say how long.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 /// After many.

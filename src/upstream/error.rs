@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use super::challenges::Challenges;
-use super::credential::CredentialError;
+use super::challenges::{Challenges, ForeignRealm};
+use super::credential::error::CredentialError;
 use super::quota::Quota;
 use crate::oci::Digest;
 
@@ -131,6 +131,12 @@ pub enum RedirectProblem {
     Unsupported,
     /// From `https` to `http`.
     Downgrade,
+}
+
+impl From<ForeignRealm> for UpstreamError {
+    fn from(foreign: ForeignRealm) -> Self {
+        Self::malformed(foreign.to_string())
+    }
 }
 
 impl UpstreamError {

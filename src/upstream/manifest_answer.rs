@@ -3,8 +3,8 @@
 use bytes::Bytes;
 
 use super::ManifestHead;
-use super::answer::quoted;
 use super::error::UpstreamError;
+use super::quoted::quoted;
 use super::transport::Answer;
 use crate::oci::{Algorithm, Digest, Hasher, MAX_MANIFEST_BYTES, Manifest, MediaType, Reference, is_schema1};
 

@@ -35,6 +35,7 @@ mod layout;
 mod layout_index;
 mod manifest_answer;
 mod quota;
+mod quoted;
 mod realm;
 mod registry;
 mod retry_after;
@@ -49,7 +50,7 @@ use std::sync::Arc;
 use crate::body::{Body, BoxFuture};
 use crate::oci::{Digest, Manifest, MediaType, Reference, RepositoryName};
 
-pub use challenges::Challenges;
+pub use challenges::{Challenges, ForeignRealm};
 pub use credential::{CredentialError, CredentialSource, Credentials, DockerConfig, HelperConfig, HelperProblem};
 pub use egress::{Egress, EgressError, ProxyVariables};
 pub use error::{RedirectProblem, TimeoutStage, UpstreamError};

@@ -15,8 +15,6 @@
 
 use url::Url;
 
-use super::error::UpstreamError;
-
 /// Which hosts get what.
 pub(super) struct Realms {
     pub(super) upstream: Url,
@@ -35,10 +33,15 @@ pub(super) enum Standing {
     Foreign,
 }
 
+/// Why a realm must not be asked at all. What it says of the upstream follows on from that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("sends clients for tokens to {0}")]
+pub(super) struct BadRealm(&'static str);
+
 impl Realms {
     /// What the host of `realm` is; an error if it must not be asked at all.
-    pub(super) fn judge(&self, realm: &Url) -> Result<Standing, UpstreamError> {
-        let refused = |why: &str| Err(UpstreamError::malformed(format!("sends clients for tokens to {why}")));
+    pub(super) fn judge(&self, realm: &Url) -> Result<Standing, BadRealm> {
+        let refused = |why| Err(BadRealm(why));
         let Some(host) = realm.host_str().filter(|_| matches!(realm.scheme(), "http" | "https")) else {
             return refused("something that is no http or https URL");
         };

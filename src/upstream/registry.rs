@@ -210,7 +210,7 @@ impl RegistryUpstream {
     /// Why nothing came of credentials that there are: they would have had to go to a host that must not see them. That
     /// a token for nobody is no use either, or not to be had there, would say nothing of it.
     async fn withheld(&self, answer: &Answer) -> Option<UpstreamError> {
-        let foreign = answer.challenges().for_clients().err().filter(|_| !answer.foreign)?;
+        let foreign: UpstreamError = answer.challenges().for_clients().err().filter(|_| !answer.foreign)?.into();
         self.authenticator.is_for_tokens().await.then_some(foreign)
     }
 

@@ -5,7 +5,8 @@ use std::time::{Duration, SystemTime};
 use http::HeaderMap;
 use http::header::RETRY_AFTER;
 
-use super::courtesy::MAX_WAIT;
+/// A host that asks to be left alone for longer is asked again after this.
+pub(super) const MAX_WAIT: Duration = Duration::from_secs(3600);
 
 /// RFC 9110 §10.2.3: seconds, or a date.
 pub(super) fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {

@@ -53,7 +53,7 @@ impl<'a> TokenServer<'a> {
         let mut realm: Url = realm
             .parse()
             .map_err(|_| UpstreamError::malformed("sends clients for tokens to something that is no URL"))?;
-        let standing = transport.realms().judge(&realm)?;
+        let standing = transport.realms().judge(&realm).map_err(|bad| UpstreamError::malformed(bad.to_string()))?;
         realm.set_fragment(None);
         Ok(Self { transport, realm, standing, service, scopes, for_client })
     }

@@ -5,7 +5,7 @@
 //! (`helper`). What cannot be had is an error, [`UpstreamError::Credentials`]: never a request without credentials.
 
 mod docker;
-mod error;
+pub(super) mod error;
 mod file;
 mod helper;
 
