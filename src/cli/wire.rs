@@ -211,7 +211,7 @@ fn registry(
         credentials: config
             .credentials
             .as_ref()
-            .map_or(CredentialSource::Anonymous, |said| source(said, &config.registry)),
+            .map_or(CredentialSource::Anonymous, |said| source(said, &config.registry, url)),
         identity: config
             .identity
             .as_ref()
@@ -232,7 +232,7 @@ fn registry(
     made.map_err(|source| StartError::Registry { registry: config.registry.clone(), source })
 }
 
-fn source(credentials: &config::Credentials, registry: &RegistryName) -> CredentialSource {
+fn source(credentials: &config::Credentials, registry: &RegistryName, url: &Url) -> CredentialSource {
     use config::Credentials as Said;
     match credentials {
         Said::Password { username, password } => {
@@ -243,7 +243,12 @@ fn source(credentials: &config::Credentials, registry: &RegistryName) -> Credent
         }
         Said::Token(token) => CredentialSource::Token(token.expose().to_owned()),
         Said::TokenFile(path) => CredentialSource::File { user: None, path: path.clone() },
-        Said::DockerConfig(path) => CredentialSource::Docker(DockerConfig::new(path, [registry.as_str()])),
+        Said::DockerConfig(path) => {
+            // People log in to the host that they see.
+            let port = url.port().map_or_else(String::new, |port| format!(":{port}"));
+            let host = format!("{}{port}", url.host_str().unwrap_or_default());
+            CredentialSource::Docker(DockerConfig::new(path, [registry.to_string(), host]))
+        }
     }
 }
 

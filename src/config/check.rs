@@ -9,8 +9,8 @@ use super::raw::{self, Raw};
 use super::upstream::{UpstreamConfig, all, registry_glob};
 use super::values;
 use super::{
-    AbsentTag, CacheConfig, Config, Endpoint, ListenAddress, LogConfig, LogFormat, RelocationConfig, Rule, Rules,
-    TagsConfig, Undecided, When,
+    AbsentTag, AccessMode, CacheConfig, Config, Endpoint, ListenAddress, LogConfig, LogFormat, RelocationConfig, Rule,
+    Rules, TagsConfig, Undecided, When,
 };
 
 /// Checks every setting and fills in the defaults.
@@ -70,6 +70,10 @@ impl Checker {
             }
         }
         let server = self.server(raw.server.unwrap_or_default(), &access.mode);
+        if access.mode == AccessMode::Certificate && listen.iter().all(|listen| listen.tcp().is_none()) {
+            let reason = "has sockets alone, by which nobody shows a certificate; add an address and port";
+            self.problem("listen", reason);
+        }
         let log = self.log(raw.log.unwrap_or_default());
         Config {
             listen,

@@ -230,6 +230,7 @@ fn listeners_and_trusted_proxies_are_read_before_anything_is_bound() {
         ("listen: 'unix:run/x'", "listen: `unix:run/x` does not name a socket by a whole path"),
         ("listen: ['unix:/a', '127.0.0.1:1']\nadmin: {listen: '127.0.0.1:1'}", "admin.listen: is the same address"),
         ("listen: 'unix:/run/x'", "endpoint: is needed, because nobody can pull by what is listened on"),
+        ("listen: 'unix:/run/x'\naccess: {mode: certificate}", "listen: has sockets alone, by which nobody shows"),
         ("server: {trusted_proxies: [unix, 10.0.0.0/33]}", "server.trusted_proxies[1]: `10.0.0.0/33` is neither"),
         ("server: {header_read_timeout: 0s}", "server.header_read_timeout: zero"),
         ("server: {idle_body_timeout: 0s}", "server.idle_body_timeout: zero"),
