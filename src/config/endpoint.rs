@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::{Ipv6Addr, SocketAddr};
 use std::str::FromStr;
+use std::sync::Arc;
 
 /// Why a text cannot stand at the front of an image reference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -17,7 +18,7 @@ pub enum EndpointError {
 
 /// A host and perhaps a port that clients reach the proxy by, in lower case.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Endpoint(String);
+pub struct Endpoint(Arc<str>);
 
 impl Endpoint {
     /// The endpoint as text.
@@ -25,9 +26,14 @@ impl Endpoint {
         &self.0
     }
 
+    /// The same, to be kept.
+    pub fn shared(&self) -> Arc<str> {
+        Arc::clone(&self.0)
+    }
+
     /// The endpoint as a client names it that connects to `address`.
     pub fn of(address: SocketAddr) -> Self {
-        Self(address.to_string())
+        Self(address.to_string().into())
     }
 
     /// Whether a request's Host is this endpoint. Hosts are case-insensitive; a port that is left out is not
@@ -62,7 +68,7 @@ impl FromStr for Endpoint {
         if port.is_none() && !host.contains(['.', ':']) && !host.eq_ignore_ascii_case("localhost") {
             return Err(EndpointError::BareWord);
         }
-        Ok(Self(text.to_ascii_lowercase()))
+        Ok(Self(text.to_ascii_lowercase().into()))
     }
 }
 

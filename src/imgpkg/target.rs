@@ -1,6 +1,7 @@
 //! Where a client can pull a bundle's images.
 
 use std::fmt;
+use std::sync::Arc;
 
 use super::reference;
 use crate::oci::RepositoryName;
@@ -12,7 +13,7 @@ use crate::oci::RepositoryName;
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Target {
     /// Host, and port unless it is the scheme's own.
-    pub endpoint: String,
+    pub endpoint: Arc<str>,
     /// The bundle's repository, as this client names it.
     pub repository: RepositoryName,
 }
@@ -36,7 +37,7 @@ mod tests {
             ("docker.io", "ubuntu", "index.docker.io/library/ubuntu"),
             ("ghcr.io", "ubuntu", "ghcr.io/ubuntu"),
         ] {
-            let target = Target { endpoint: endpoint.to_owned(), repository: repository.parse().expect("a name") };
+            let target = Target { endpoint: endpoint.into(), repository: repository.parse().expect("a name") };
             assert_eq!(target.to_string(), shown);
         }
     }

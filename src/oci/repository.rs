@@ -27,6 +27,11 @@ impl RegistryName {
         &self.0
     }
 
+    /// The same, to be kept.
+    pub fn shared(&self) -> Arc<str> {
+        Arc::clone(&self.0)
+    }
+
     /// Whether this is Docker Hub.
     pub fn is_docker_hub(&self) -> bool {
         *self.0 == *DOCKER_HUB

@@ -111,10 +111,10 @@ impl Directory {
         };
         let repository = entry.registry.repository(&named);
         let target = match (ns, own) {
-            (Some(_), _) => Some(Target { endpoint: entry.registry.to_string(), repository: repository.name.clone() }),
-            (None, Some((_, host))) => Some(Target { endpoint: host.to_string(), repository: repository.name.clone() }),
+            (Some(_), _) => Some(Target { endpoint: entry.registry.shared(), repository: repository.name.clone() }),
+            (None, Some((_, host))) => Some(Target { endpoint: host.shared(), repository: repository.name.clone() }),
             (None, None) => endpoint.map(|endpoint| Target {
-                endpoint: endpoint.to_string(),
+                endpoint: endpoint.shared(),
                 repository: self.visible(entry, &repository.name),
             }),
         };

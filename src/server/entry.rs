@@ -57,7 +57,7 @@ pub(super) struct Entry {
     /// Of the peer, which may be a proxy in front.
     certificate: Option<Arc<CertificateNames>>,
     identity: Option<String>,
-    repository: Option<String>,
+    repository: Option<Repository>,
     method: Method,
     path: String,
     version: Version,
@@ -111,7 +111,7 @@ impl Entry {
 
     /// What it was let in to, which the path alone does not say.
     pub(super) fn admitted(&mut self, repository: &Repository) {
-        self.repository = Some(repository.to_string());
+        self.repository = Some(repository.clone());
     }
 
     /// Whether it was let in to something.
@@ -153,7 +153,7 @@ impl Drop for Entry {
             secure = self.secure,
             certificate = certificate.as_deref(),
             identity = self.identity.as_deref(),
-            repository = self.repository.as_deref(),
+            repository = self.repository.as_ref().map(tracing::field::display),
             method = %self.method,
             path = %self.path,
             version = ?self.version,

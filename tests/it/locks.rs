@@ -438,7 +438,7 @@ fn one_image() -> String {
 
 fn target_named(name: &str) -> Target {
     let (endpoint, repository) = name.split_once('/').expect("endpoint/repository");
-    Target { endpoint: endpoint.to_owned(), repository: repository.parse().expect("a repository name") }
+    Target { endpoint: endpoint.into(), repository: repository.parse().expect("a repository name") }
 }
 
 fn golden() -> PathBuf {

@@ -37,5 +37,5 @@ pub(crate) fn each(name: &str, endpoint: &str) -> View {
 }
 
 fn target(name: &str, endpoint: &str) -> Target {
-    Target { endpoint: endpoint.to_owned(), repository: name.parse().expect("a name") }
+    Target { endpoint: endpoint.into(), repository: name.parse().expect("a name") }
 }
