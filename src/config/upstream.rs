@@ -53,6 +53,11 @@ pub struct UpstreamConfig {
 }
 
 impl UpstreamConfig {
+    /// Whether it lets the proxy read what it might not let everyone.
+    pub fn has_credentials(&self) -> bool {
+        self.credentials.is_some() || self.identity.is_some()
+    }
+
     /// Whether what is sent there can be read on the way, and nobody said that it may.
     pub(super) fn is_in_the_clear(&self) -> bool {
         !self.insecure && is_in_the_clear(&self.place)
@@ -91,13 +96,6 @@ pub enum Credentials {
     TokenFile(PathBuf),
     /// Whatever Docker's configuration file says for this registry.
     DockerConfig(PathBuf),
-}
-
-impl UpstreamConfig {
-    /// Whether it lets the proxy read what it might not let everyone.
-    pub fn has_credentials(&self) -> bool {
-        self.credentials.is_some() || self.identity.is_some()
-    }
 }
 
 /// Every upstream with the path of its section.

@@ -3,7 +3,8 @@
 //! A manifest by tag: what the tag stands for (`tag`), the original (`contents`), and what becomes of it for this
 //! client (`relocation`). By digest: exactly that digest, from whatever has it: a relocated bundle, the cache,
 //! the upstream, and last a search for the bundle that it could have been made of. Blobs likewise (`blob`).
-//! `explain` tells all of it to a person, `tasks` are what operators have done. A [`View`] says how one client sees the registry.
+//! Who may read what is cached is what its registry last said of them (`reader`, `readers`); a [`View`] says how one
+//! client sees the registry. `explain` tells all of it to a person, `tasks` are what operators have done.
 //!
 //! Everything here is in the registry's own terms. HTTP is above, in `server`; bytes and their safe-keeping below,
 //! in `cache`; the registry behind is below, too, in `upstream`.
@@ -57,7 +58,7 @@ use crate::upstream::{TagList, TagPage, Upstream};
 pub struct ProxyParts {
     /// The registries behind.
     pub upstreams: HashMap<RegistryName, Arc<dyn Upstream>>,
-    /// What is kept of it.
+    /// What is kept of them.
     pub cache: Cache,
     /// The time.
     pub clock: Arc<dyn Clock>,
