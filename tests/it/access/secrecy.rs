@@ -1,8 +1,5 @@
 //! Where clients' credentials go: to the registry that they are for, and nowhere else.
 
-use std::io;
-use std::sync::{Arc, Mutex};
-
 use http::Method;
 use tempfile::TempDir;
 
@@ -10,6 +7,7 @@ use super::content::{Content, REPOSITORY};
 use super::mode::{EVERY_MODE, LISTEN, Mode};
 use super::registry::{Guard, Guarded};
 use super::world::{Caller, EVERYONE, Proxy, Who, World};
+use crate::support::log::Log;
 use crate::support::scripted::{Fault, ScriptedUpstream};
 use crate::support::secrets::{assert_absent, secret};
 
@@ -178,15 +176,7 @@ async fn nobody_is_sent_for_a_token_to_a_host_that_was_not_listed() {
 // One thread, so that the log of this test is its own.
 #[tokio::test]
 async fn no_credential_is_in_the_log_however_much_is_logged() {
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::TRACE)
-        .with_ansi(false)
-        .with_writer(move || writer.clone());
-    let _guard = tracing::subscriber::set_default(subscriber.finish());
-    // While there is only one, what a thread of another test's logs first would be taken for unwanted everywhere.
-    let _second = tracing::Dispatch::new(tracing_subscriber::registry());
+    let (log, _capture) = Log::capture("trace");
     for mode in EVERY_MODE {
         let world = World::new(mode).await;
         let cache = tempfile::tempdir().expect("a directory");
@@ -199,22 +189,7 @@ async fn no_credential_is_in_the_log_however_much_is_logged() {
             let _ = world.ask(&proxy, who, Method::GET, "/v2/", &[]).await;
         }
     }
-    let text = log.0.lock().expect("nobody panicked").clone();
-    let lines = String::from_utf8_lossy(&text);
+    let lines = log.text();
     assert!(lines.contains("upstream answered") && lines.contains("status=403"), "it is the proxy's log");
-    assert_absent("the log", &text);
-}
-
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().expect("nobody panicked").extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
+    assert_absent("the log", &lines);
 }

@@ -3,7 +3,8 @@
 use tokio::net::{TcpStream, UnixStream};
 
 use super::NAME;
-use super::serving::{LOOPBACK, Log, Serving, header, parts, send};
+use super::serving::{LOOPBACK, Serving, header, parts, send};
+use crate::support::log::Log;
 
 /// Asks for a bundle, whose digest tells for which endpoint it was relocated.
 async fn digest(serving: &Serving, lines: &str) -> String {
@@ -65,7 +66,7 @@ async fn the_access_line_names_the_client_and_not_the_proxy() {
     let mut tcp = TcpStream::connect(serving.tcp()).await.unwrap();
     let peer = tcp.local_addr().unwrap();
     let mut unix = UnixStream::connect(&socket).await.unwrap();
-    let (log, _guard) = Log::capture();
+    let (log, _capture) = Log::capture("colocate=info");
     // By the socket, which is trusted: what its proxy appended counts, and what the client put before does not.
     for (lines, line) in [
         ("", "client=unix secure=false"),

@@ -13,7 +13,8 @@ use rustls::ClientConfig;
 use rustls::version::{TLS12, TLS13};
 
 use super::authority::{Authority, Files, client, connect, shown};
-use super::serving::{LOOPBACK, Log, Serving, base, parts};
+use super::serving::{LOOPBACK, Serving, base, parts};
+use crate::support::log::Log;
 
 const KEPT: &str = "the TLS files cannot be used";
 
@@ -60,7 +61,7 @@ async fn half_a_change_or_a_broken_one_changes_nothing_and_is_told_once() {
     let tls = ServerTls::load(files.with_clients(false)).unwrap();
     let serving = serve(&tls).await;
     let config = any_client(&authority);
-    let (log, _guard) = Log::capture();
+    let (log, _capture) = Log::capture("colocate=info");
     let kept = async |told: usize| {
         assert_eq!([tls.reload(), tls.reload(), tls.reload()], [Reload::Kept; 3]);
         assert_eq!(log.count(KEPT), told, "{}", log.text());
@@ -136,7 +137,7 @@ async fn a_certificate_at_its_end_is_told_once() {
     let ending = |at: SystemTime| authority.issue(KeyPair::generate().unwrap(), |params| params.not_after = at.into());
     let day = Duration::from_secs(24 * 3600);
     let now = SystemTime::now();
-    let (log, _guard) = Log::capture();
+    let (log, _capture) = Log::capture("colocate=info");
     let told = || (log.count("expires within 7 days"), log.count("has expired"));
 
     let tls = ServerTls::load(Files::write(directory.path(), &ending(now + 3 * day)).plain()).unwrap();

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use colocate::body::SystemClock;
@@ -17,10 +17,8 @@ use colocate::upstream::LayoutUpstream;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
-use tracing::subscriber::DefaultGuard;
 
 use super::sample;
-use crate::support::eventually;
 use crate::support::view::{REGISTRY, only};
 
 /// How long a test waits for what is a matter of milliseconds.
@@ -133,45 +131,4 @@ pub(super) async fn send(
 pub(super) fn header<'h>(head: &'h str, name: &str) -> Option<&'h str> {
     let mut lines = head.lines().filter_map(|line| line.split_once(": "));
     lines.find_map(|(key, value)| key.eq_ignore_ascii_case(name).then_some(value))
-}
-
-/// What is logged on this thread; for tests that have only one.
-#[derive(Clone, Default)]
-pub(crate) struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Log {
-    pub(crate) fn capture() -> (Self, DefaultGuard) {
-        let log = Self::default();
-        let writer = log.clone();
-        let subscriber = tracing_subscriber::fmt()
-            .with_env_filter("colocate=info")
-            .with_ansi(false)
-            .with_writer(move || writer.clone())
-            .finish();
-        (log, tracing::subscriber::set_default(subscriber))
-    }
-
-    pub(crate) fn text(&self) -> String {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
-    }
-
-    pub(crate) fn count(&self, words: &str) -> usize {
-        self.text().matches(words).count()
-    }
-
-    /// Waits for the access line with this in it; lines are written when a response is gone.
-    pub(super) async fn until(&self, words: &str) {
-        eventually(words, PATIENCE, async || self.count(words) > 0).await;
-    }
-}
-
-impl io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }

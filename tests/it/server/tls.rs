@@ -10,7 +10,8 @@ use rustls::{ClientConfig, HandshakeKind};
 use tempfile::TempDir;
 
 use super::authority::{Authority, Files, Issued, as_client, client, connect};
-use super::serving::{LOOPBACK, Log, Serving, base, parts};
+use super::serving::{LOOPBACK, Serving, base, parts};
+use crate::support::log::Log;
 
 /// The protocol a server chose.
 type Taken = Option<&'static [u8]>;
@@ -97,7 +98,7 @@ async fn only_certificates_of_the_client_ca_let_anybody_in() {
 async fn the_names_of_a_client_are_known_to_its_requests() {
     let (authority, clients) = (Authority::new(), Authority::new());
     let (serving, ..) = serve(&authority, &clients, false).await;
-    let (log, _guard) = Log::capture();
+    let (log, _capture) = Log::capture("colocate=info");
     let named = clients.client("node-7");
     let workload = clients.issue(KeyPair::generate().unwrap(), |params| {
         as_client(params, "");

@@ -12,6 +12,7 @@ pub(crate) mod colocate;
 pub(crate) mod containerd;
 pub(crate) mod http;
 pub(crate) mod layout;
+pub(crate) mod log;
 pub(crate) mod mount;
 pub(crate) mod names;
 pub(crate) mod nginx;

@@ -9,7 +9,7 @@ use http::HeaderValue;
 
 use super::server::{Reply, Seen, Server};
 use super::{IMAGE, OCI, bytes, digest_of, patient, repository, tag};
-use crate::server::serving::Log;
+use crate::support::log::Log;
 
 const PASSED: &str = "Bearer client-secret";
 
@@ -135,7 +135,7 @@ async fn a_header_that_is_passed_on_goes_to_the_upstream_and_nowhere_else() {
 #[tokio::test]
 async fn the_log_has_the_operator_s_wrong_password_and_no_client_s() {
     let server = token_registry().await;
-    let (log, _guard) = Log::capture();
+    let (log, _capture) = Log::capture("colocate=info");
     let client = exchanged(&upstream(&server), login("anna", "wrong"));
     let refused = client.manifest(&repository(), &tag("v1")).await.unwrap_err();
     assert!(matches!(refused, UpstreamError::Unauthorized { .. }), "{refused:?}");

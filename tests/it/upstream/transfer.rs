@@ -1,7 +1,7 @@
 //! Blobs on their way: ranges, redirects, silence, and broken connections.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use colocate::upstream::{
@@ -13,6 +13,7 @@ use tokio::net::TcpListener;
 
 use super::server::{Reply, Server};
 use super::{IMAGE, OCI, SHORT, bytes, config, digest_of, repository, tag, upstream};
+use crate::support::log::Log;
 
 const BLOB: &str = "0123456789";
 
@@ -51,28 +52,7 @@ async fn a_range_that_is_ignored_is_said_so() {
 // One thread, so that the log of this test is its own.
 #[tokio::test]
 async fn a_signed_url_is_not_logged_wherever_it_leads() {
-    #[derive(Clone, Default)]
-    struct Log(Arc<Mutex<Vec<u8>>>);
-    impl std::io::Write for Log {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0.lock().unwrap().extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
-
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_env_filter("colocate=trace")
-        .with_ansi(false)
-        .with_writer(move || writer.clone())
-        .finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
-
+    let (log, _capture) = Log::capture("colocate=trace");
     let storage = Server::start(|_| Reply::ok(BLOB)).await;
     let elsewhere = String::from(storage.url("/hunter2/x?sig=hunter2"));
     let digest = digest_of(BLOB);
@@ -86,7 +66,7 @@ async fn a_signed_url_is_not_logged_wherever_it_leads() {
         .await;
         assert_eq!(bytes(upstream(&server).blob(&repository(), &digest, 0).await.unwrap()).await.unwrap(), BLOB);
     }
-    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let log = log.text();
     assert!(log.contains(&asked) && log.contains("(redirected)"), "{log}");
     assert!(!log.contains("hunter2"), "{log}");
 }

@@ -1,8 +1,6 @@
 //! A proxy on a real socket, clients that send it exact bytes, and its log.
 
-use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use colocate::cli::{Running, start};
@@ -13,8 +11,8 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpSocket;
 use tokio::time::timeout;
-use tracing::subscriber::DefaultGuard;
 
+use crate::support::log::{Capture, Log};
 use crate::support::secrets::assert_absent;
 
 /// What the proxy calls itself, and what its clients call it unless they say something else.
@@ -28,20 +26,20 @@ pub(crate) struct World {
     config: String,
     log: Log,
     _scratch: TempDir,
-    _guard: DefaultGuard,
+    _capture: Capture,
 }
 
 impl World {
     /// With a cache of its own; the rest is `config`.
     pub(crate) async fn new(config: &str) -> Self {
         let scratch = tempfile::tempdir().unwrap();
-        let (log, guard) = Log::capture();
+        let (log, capture) = Log::capture("trace");
         let config = format!(
             "listen: 127.0.0.1:0\nadmin: {{listen: none}}\nendpoint: {ENDPOINT}\ncache: {{dir: '{}'}}\n{config}",
             scratch.path().join("cache").display()
         );
         let running = Some(start(Config::parse("test", &config).unwrap()).await.unwrap());
-        Self { running, config, log, _scratch: scratch, _guard: guard }
+        Self { running, config, log, _scratch: scratch, _capture: capture }
     }
 
     /// Stops it and starts it again, with the same cache.
@@ -52,7 +50,7 @@ impl World {
 
     /// All that was logged.
     pub(crate) fn log(&self) -> String {
-        String::from_utf8_lossy(&self.log.0.lock().unwrap()).into_owned()
+        self.log.text()
     }
 
     pub(crate) async fn get(&self, target: &str, headers: &[(&str, &str)]) -> Answer {
@@ -153,33 +151,5 @@ impl Answer {
         let (status, code, message) = self.error();
         assert!(!message.is_empty());
         (status, code)
-    }
-}
-
-/// What is logged on this thread, of which a test has only one.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Log {
-    fn capture() -> (Self, DefaultGuard) {
-        let log = Self::default();
-        let writer = log.clone();
-        let subscriber = tracing_subscriber::fmt()
-            .with_max_level(tracing::Level::TRACE)
-            .with_ansi(false)
-            .with_writer(move || writer.clone())
-            .finish();
-        (log, tracing::subscriber::set_default(subscriber))
-    }
-}
-
-impl io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }
