@@ -20,7 +20,7 @@ use crate::config::{
     TlsConfig, Undecided, UpstreamConfig, UpstreamPlace,
 };
 use crate::oci::RegistryName;
-use crate::proxy::{Proxy, ProxyParts, RelocationLimits, TagPolicy, Tasks};
+use crate::proxy::{OriginPolicy, Proxy, ProxyParts, RelocationLimits, TagPolicy, Tasks};
 use crate::server::{
     Access, AccessRules, Directory, Drained, Gate, Htpasswd, HtpasswdError, ListenError, Mode, Server, ServerLimits,
     ServerParts,
@@ -178,8 +178,8 @@ pub(super) async fn proxy(config: &Config, metrics: Metrics) -> Result<(Proxy, C
 /// A proxy over a cache that is open.
 pub(super) fn proxy_over(config: &Config, upstreams: Upstreams, cache: Cache, metrics: Metrics) -> Proxy {
     let (clock, relocation, tags) = (Arc::clone(cache.clock()), limits(&config.relocation), tag_policy(&config.tags));
-    let verdict_ttl = config.access.verdict_ttl;
-    Proxy::new(ProxyParts { upstreams, cache, clock, verdict_ttl, relocation, tags, metrics })
+    let (verdict_ttl, origins) = (config.access.verdict_ttl, origin_policy(config));
+    Proxy::new(ProxyParts { upstreams, cache, clock, verdict_ttl, relocation, origins, tags, metrics })
 }
 
 /// The registries behind. They are not asked yet.
@@ -323,6 +323,14 @@ fn tag_policy(config: &TagsConfig) -> TagPolicy {
     }
 }
 
+fn origin_policy(config: &Config) -> OriginPolicy {
+    let with_certificate = config.all_upstreams().filter(|upstream| upstream.identity.is_some());
+    OriginPolicy {
+        rules: config.relocation.from_origin.clone(),
+        with_certificate: with_certificate.map(|upstream| upstream.registry.clone()).collect(),
+    }
+}
+
 fn limits(config: &RelocationConfig) -> RelocationLimits {
     RelocationLimits {
         deadline: config.deadline,
@@ -333,6 +341,7 @@ fn limits(config: &RelocationConfig) -> RelocationLimits {
         max_passes: config.max_passes,
         max_passes_per_client: config.max_passes_per_client,
         max_targets: config.max_targets_per_bundle,
+        max_images: config.max_images,
     }
 }
 

@@ -45,7 +45,7 @@ impl Checker {
         let tags = self.tags(raw.tags.unwrap_or_default());
         let raw_relocation = raw.relocation.unwrap_or_default();
         let default = self.setting("relocation.when", raw_relocation.when.clone(), "all", when);
-        let relocation = self.relocation(raw_relocation);
+        let relocation = self.relocation(raw_relocation, &all(upstream.as_ref(), &upstreams));
         let rules =
             Rules { rules: self.rules(raw.rules.unwrap_or_default(), &all(upstream.as_ref(), &upstreams)), default };
         let hosts: Vec<&Endpoint> = upstream.iter().chain(&upstreams).flat_map(|upstream| &upstream.hosts).collect();
@@ -111,7 +111,7 @@ impl Checker {
         tags
     }
 
-    fn relocation(&mut self, raw: raw::Relocation) -> RelocationConfig {
+    fn relocation(&mut self, raw: raw::Relocation, upstreams: &[(String, &UpstreamConfig)]) -> RelocationConfig {
         RelocationConfig {
             deadline: self.setting("relocation.deadline", raw.deadline, "20s", positive),
             undecided: self.setting("relocation.undecided", raw.undecided, "fail", |text| match text {
@@ -135,6 +135,8 @@ impl Checker {
                 "16",
                 values::count,
             ),
+            max_images: self.setting("relocation.max_images", raw.max_images, "4096", values::count),
+            from_origin: self.from_origin(raw.from_origin, upstreams),
         }
     }
 

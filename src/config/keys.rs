@@ -12,7 +12,7 @@ use super::error::Problem;
 use super::raw;
 
 /// Every section's path and keys. A list's elements stand under the list's own path.
-fn sections() -> [(&'static str, &'static [&'static str]); 23] {
+fn sections() -> [(&'static str, &'static [&'static str]); 24] {
     [
         ("", keys_of::<raw::Raw>()),
         ("admin", keys_of::<raw::Admin>()),
@@ -32,6 +32,7 @@ fn sections() -> [(&'static str, &'static [&'static str]); 23] {
         ("cache.finish_abandoned", keys_of::<raw::StartedOver>()),
         ("tags", keys_of::<raw::Tags>()),
         ("relocation", keys_of::<raw::Relocation>()),
+        ("relocation.from_origin", keys_of::<raw::FromOrigin>()),
         ("rules", keys_of::<raw::Rule>()),
         ("rules.relocation", keys_of::<raw::RuleRelocation>()),
         ("server", keys_of::<raw::Server>()),

@@ -24,6 +24,7 @@ mod glob;
 mod identity;
 mod keys;
 mod listen;
+mod origins;
 mod raw;
 mod rules;
 mod server;
@@ -45,6 +46,7 @@ pub use identity::{
     ANONYMOUS, Action, CERTIFICATE, COMMON_NAME, DNS, EMAIL, IdentityPattern, IdentityPatternError, URI, USER,
 };
 pub use listen::{ListenAddress, ListenAddressError, MAX_SOCKET_PATH_BYTES, TrustedProxy, TrustedProxyError};
+pub use origins::{OriginRule, RepositoryPattern};
 pub use rules::{Rule, Rules, When};
 pub use server::{ServerConfig, TlsConfig};
 pub use upstream::{Credentials, UpstreamConfig, UpstreamPlace};
@@ -124,6 +126,10 @@ pub struct RelocationConfig {
     pub max_passes_per_client: usize,
     /// Endpoints one bundle is kept relocated for.
     pub max_targets_per_bundle: usize,
+    /// Images of one bundle that are asked for one by one.
+    pub max_images: usize,
+    /// Where images may come from besides the bundle's repository; the first pair that matches holds.
+    pub from_origin: Vec<OriginRule>,
 }
 
 /// What a client gets while it is not known whether all images are there.

@@ -100,6 +100,7 @@ pub(super) struct Upstream {
     pub(super) prefix: Setting,
     pub(super) credentials: Section<Credentials>,
     pub(super) client_credentials: Setting,
+    pub(super) always_proxied: Setting,
     pub(super) ca_file: Setting,
     pub(super) tls: Section<UpstreamTls>,
     pub(super) insecure: Setting,
@@ -215,6 +216,16 @@ pub(super) struct Relocation {
     pub(super) max_passes: Setting,
     pub(super) max_passes_per_client: Setting,
     pub(super) max_targets_per_bundle: Setting,
+    pub(super) max_images: Setting,
+    pub(super) from_origin: Option<Vec<FromOrigin>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct FromOrigin {
+    pub(super) bundles: Setting,
+    pub(super) origins: Setting,
+    pub(super) credentials: Setting,
 }
 
 #[derive(Debug, Default, Deserialize)]

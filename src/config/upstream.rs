@@ -34,6 +34,8 @@ pub struct UpstreamConfig {
     pub credentials: Option<Credentials>,
     /// Whether it gets the credentials of clients, where those are what counts.
     pub client_credentials: bool,
+    /// Whether all who pull by its own name do so through this proxy.
+    pub always_proxied: bool,
     /// Certificate authorities trusted besides the system's.
     pub extra_ca: Vec<CertificateDer<'static>>,
     /// The certificate chain and key that the proxy shows to it.
@@ -216,6 +218,7 @@ impl Checker {
                 "true",
                 values::boolean,
             ),
+            always_proxied: self.setting(&at("always_proxied"), raw.always_proxied, "false", values::boolean),
             identity: raw.tls.and_then(|raw| self.upstream_identity(&at("tls"), raw)),
             extra_ca: extra_ca.unwrap_or_default(),
             connect_timeout: self.setting(&at("timeouts.connect"), timeouts.connect, "10s", positive),

@@ -1,7 +1,8 @@
 //! Originals: manifests and blobs by digest, from the cache if this repository may have them, else from upstream.
 //!
 //! Content is stored once for all repositories, so having it is no right to show it: a digest is served under a
-//! repository only when that repository's upstream gave it, or confirmed it.
+//! repository only when that repository's upstream gave it, or confirmed it. What that one does not have may be granted
+//! from elsewhere (`origins`); then it is the origin's content, by the same rule, shown under this name.
 
 use std::error::Error;
 use std::io;
@@ -10,8 +11,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::error::{ProxyError, Subject};
+use super::origins::{Granted, Origins};
 use super::outcome::Outcome;
 use super::reader::ReaderKey;
+use super::readers::Probe;
 use super::view::Payer;
 use crate::body::{self, BoxFuture, CollectError, find_source};
 use crate::cache::{Cache, FillError, Lookup, Member, ReadError, Reader, Source, SourceBody, SourceError, TAIL_BYTES};
@@ -27,11 +30,30 @@ pub(super) struct Contents {
     pub(super) payer: Option<Payer>,
     pub(super) upstream: Arc<dyn Upstream>,
     pub(super) cache: Cache,
+    /// Where else its bundles' images may be, as one client may read them.
+    pub(super) origins: Option<Origins>,
 }
 
 impl Contents {
-    /// The manifest of `digest`.
+    /// The manifest of `digest`, of this repository or granted.
     pub(super) async fn manifest(&self, digest: &Digest) -> Result<(Manifest, Outcome), ProxyError> {
+        if let Some(manifest) = self.cached_manifest(digest).await {
+            return Ok((manifest, Outcome::Hit));
+        }
+        let probe = Probe::Manifest(Reference::Digest(*digest));
+        let ask = |origin: Arc<Self>, digest| async move { origin.own_manifest(&digest).await };
+        let elsewhere = self.from_origins(digest, probe, ask).await;
+        if let Ok(Some(Found { what, origin, bundle })) = elsewhere {
+            if let Some(origins) = &self.origins {
+                origins.grant_parts(&what.0, &bundle, &origin.repository).await;
+            }
+            return Ok(what);
+        }
+        self.own_manifest(digest).await.map_err(|error| not_elsewhere(error, elsewhere.err()))
+    }
+
+    /// The manifest of `digest`, of this repository alone.
+    pub(super) async fn own_manifest(&self, digest: &Digest) -> Result<(Manifest, Outcome), ProxyError> {
         if let Some(manifest) = self.cached_manifest(digest).await {
             return Ok((manifest, Outcome::Hit));
         }
@@ -78,8 +100,28 @@ impl Contents {
         self.cache.content(digest).await
     }
 
-    /// The blob of `digest`, which may still be arriving.
+    /// The blob of `digest`, which may still be arriving, of this repository or granted.
     pub(super) async fn blob(&self, digest: &Digest) -> Result<(Reader, Outcome), ProxyError> {
+        self.held_blob(digest).await.map(|(reader, outcome, _)| (reader, outcome))
+    }
+
+    /// The same, and which repository has it.
+    pub(super) async fn held_blob(&self, digest: &Digest) -> Result<(Reader, Outcome, Repository), ProxyError> {
+        let own = || self.repository.clone();
+        if let Some(reader) = self.cached_blob(digest).await {
+            return Ok((reader, Outcome::Hit, own()));
+        }
+        let ask = |origin: Arc<Self>, digest| async move { origin.own_blob(&digest).await };
+        let elsewhere = self.from_origins(digest, Probe::Blob(*digest), ask).await;
+        if let Ok(Some(Found { what: (reader, outcome), origin, .. })) = elsewhere {
+            return Ok((reader, outcome, origin.repository.clone()));
+        }
+        let found = self.own_blob(digest).await.map_err(|error| not_elsewhere(error, elsewhere.err()));
+        found.map(|(reader, outcome)| (reader, outcome, own()))
+    }
+
+    /// The blob of `digest`, of this repository alone.
+    async fn own_blob(&self, digest: &Digest) -> Result<(Reader, Outcome), ProxyError> {
         let is_member = self.member(digest).await.is_some();
         let absent = |error| ProxyError::upstream(error, Subject::Blob, &self.repository.name);
         let source = Arc::new(BlobSource::new(self, *digest));
@@ -113,15 +155,71 @@ impl Contents {
         if let Some(reader) = self.cached_blob(digest).await {
             return Ok((reader.size(), Outcome::Hit));
         }
+        let ask = |origin: Arc<Self>, digest| async move { origin.own_blob_head(&digest).await };
+        let elsewhere = self.from_origins(digest, Probe::Blob(*digest), ask).await;
+        if let Ok(Some(Found { what, .. })) = elsewhere {
+            return Ok(what);
+        }
+        self.own_blob_head(digest).await.map_err(|error| not_elsewhere(error, elsewhere.err()))
+    }
+
+    async fn own_blob_head(&self, digest: &Digest) -> Result<(u64, Outcome), ProxyError> {
+        if let Some(reader) = self.cached_blob(digest).await {
+            return Ok((reader.size(), Outcome::Hit));
+        }
         let size = self.upstream.blob_head(&self.repository.name, digest).await;
         size.map(|size| (size, Outcome::Miss))
             .map_err(|error| ProxyError::upstream(error, Subject::Blob, &self.repository.name))
+    }
+
+    /// What an origin gives that `digest` is granted from; `None` if there is none, or none that has it.
+    async fn from_origins<T, F: Future<Output = Result<T, ProxyError>>>(
+        &self,
+        digest: &Digest,
+        probe: Probe,
+        ask: impl Fn(Arc<Self>, Digest) -> F,
+    ) -> Result<Option<Found<T>>, ProxyError> {
+        let Some(origins) = &self.origins else { return Ok(None) };
+        let Some(Granted { bundle, holders }) = origins.granted(digest, probe).await? else { return Ok(None) };
+        let mut trouble = None;
+        for origin in holders {
+            match ask(Arc::clone(&origin), *digest).await {
+                Ok(what) => return Ok(Some(Found { what, origin, bundle })),
+                Err(ProxyError::NotFound { .. }) => {}
+                Err(error) => {
+                    tracing::debug!(repository = %self.repository, origin = %origin.repository, %digest, %error, "an origin fails");
+                    trouble = trouble.or(Some(error));
+                }
+            }
+        }
+        trouble.map_or(Ok(None), Err)
     }
 
     /// A whole blob of at most `cap` bytes, verified.
     pub(super) async fn small_blob(&self, digest: &Digest, cap: usize) -> Result<Bytes, ProxyError> {
         let (reader, _) = self.blob(digest).await?;
         read_all(&reader, cap).await
+    }
+}
+
+/// Something that an origin gave.
+struct Found<T> {
+    what: T,
+    origin: Arc<Contents>,
+    /// By whose lock.
+    bundle: Digest,
+}
+
+/// That the repository itself does not have it says little while an origin that may have it is in trouble. That one
+/// refuses it is told as "not there": whatever is there is none of this repository's readers' business.
+fn not_elsewhere(error: ProxyError, elsewhere: Option<ProxyError>) -> ProxyError {
+    match (error, elsewhere) {
+        (ProxyError::NotFound { .. }, Some(trouble))
+            if trouble.upstream_error().is_none_or(|error| !error.is_refusal()) =>
+        {
+            trouble
+        }
+        (error, _) => error,
     }
 }
 

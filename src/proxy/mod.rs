@@ -15,6 +15,7 @@ mod counted;
 mod error;
 mod explain;
 mod flights;
+mod origins;
 mod outcome;
 mod reader;
 mod readers;
@@ -34,19 +35,21 @@ pub use blob::ServedBlob;
 use contents::Contents;
 use counted::Counted;
 pub use error::{ProxyError, Side, Subject};
-pub use explain::{ExplainedImage, Explanation, Relocated};
+pub use explain::{ExplainedChild, ExplainedImage, Explanation, Nested, Relocated};
+use origins::{OriginParts, Origins};
+pub use origins::OriginPolicy;
 pub use outcome::{CacheStatus, Forward, Outcome};
 pub use reader::Reader;
 use readers::{Probe, Readers};
 pub use relocation::RelocationLimits;
-use relocation::{Answer, Relocation, RelocationKey, Relocator};
+use relocation::{Answer, Colocated, Relocation, RelocationKey, Relocator};
 pub use tag::TagPolicy;
 use tag::{Content, Demand, Resolved, Tags};
 pub use tasks::{
     Amount, Bound, Disk, Event, Events, ListedContent, Progress, ReadReference, Stats, Task, Tasks, Wanted, Warmed,
 };
 pub use undecided::Undecided;
-pub use view::{Payer, View};
+pub use view::{Payer, Rights, View};
 
 use crate::body::Clock;
 use crate::cache::Cache;
@@ -66,6 +69,8 @@ pub struct ProxyParts {
     pub verdict_ttl: Duration,
     /// Limits of relocation.
     pub relocation: RelocationLimits,
+    /// Which images may come from elsewhere.
+    pub origins: OriginPolicy,
     /// How tags are believed.
     pub tags: TagPolicy,
     /// Where things are counted.
@@ -77,9 +82,10 @@ pub struct ProxyParts {
 pub struct Proxy(Arc<Inner>);
 
 struct Inner {
-    upstreams: HashMap<RegistryName, Arc<dyn Upstream>>,
+    upstreams: Arc<HashMap<RegistryName, Arc<dyn Upstream>>>,
     cache: Cache,
-    readers: Readers,
+    readers: Arc<Readers>,
+    origins: Arc<OriginParts>,
     tags: Arc<Tags>,
     relocator: Arc<Relocator>,
 }
@@ -102,16 +108,18 @@ impl ServedManifest {
 impl Proxy {
     /// A proxy of these parts. Nothing is asked of the upstream before the first request.
     pub fn new(parts: ProxyParts) -> Self {
-        let ProxyParts { upstreams, cache, clock, verdict_ttl, relocation, tags, metrics } = parts;
+        let ProxyParts { upstreams, cache, clock, verdict_ttl, relocation, origins, tags, metrics } = parts;
         let counted = |(name, upstream)| {
             let upstream: Arc<dyn Upstream> = Arc::new(Counted { upstream, metrics: metrics.clone() });
             (name, upstream)
         };
-        let upstreams = upstreams.into_iter().map(counted).collect();
-        let readers = Readers::new(Arc::clone(&clock), verdict_ttl);
+        let upstreams = Arc::new(upstreams.into_iter().map(counted).collect::<HashMap<_, _>>());
+        let readers = Arc::new(Readers::new(Arc::clone(&clock), verdict_ttl));
+        let origins = OriginParts::new(origins, Arc::clone(&upstreams), Arc::clone(&readers), cache.clone());
+        let origins = Arc::new(origins);
         let tags = Arc::new(Tags::new(cache.clone(), Arc::clone(&clock), tags));
         let relocator = Arc::new(Relocator::new(cache.clone(), clock, relocation, metrics.clone()));
-        Self(Arc::new(Inner { upstreams, cache, readers, tags, relocator }))
+        Self(Arc::new(Inner { upstreams, cache, readers, origins, tags, relocator }))
     }
 
     /// A manifest: by tag, relocated if it is a bundle and this view relocates; by digest, exactly that one.
@@ -200,6 +208,7 @@ impl Proxy {
             reader: reader.as_ref().map(Reader::key),
             payer: payer.clone(),
             cache: self.0.cache.clone(),
+            origins: Origins::of(&self.0.origins, view),
         }))
     }
 
@@ -261,7 +270,7 @@ impl Proxy {
             return Ok(ServedManifest { manifest, status });
         };
         match self.0.relocator.answer(contents, &key, &manifest).await {
-            Ok(Answer::Relocated(relocation)) => {
+            Ok(Answer::Relocated(Colocated { relocation, .. })) => {
                 Ok(ServedManifest { manifest: relocated_manifest(&relocation), status: status.relocated() })
             }
             Ok(Answer::Original(_)) => Ok(ServedManifest { manifest, status }),

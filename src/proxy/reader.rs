@@ -30,6 +30,11 @@ impl fmt::Display for ReaderKey {
 }
 
 impl Reader {
+    /// A client without any credential.
+    pub(super) fn nobody() -> Self {
+        Self { id: [0; 32], credential: ClientCredential::Exchanged(None) }
+    }
+
     pub(super) fn key(&self) -> ReaderKey {
         ReaderKey { id: self.id, passed_on: matches!(self.credential, ClientCredential::PassedOn(_)) }
     }

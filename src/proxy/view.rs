@@ -1,5 +1,6 @@
 //! How one client sees a repository.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -20,8 +21,42 @@ pub struct View {
     pub each: bool,
     /// The client, where the upstream judges what it may read; `None` where that was judged before.
     pub reader: Option<Reader>,
+    /// What else it may read, where the proxy judges that; `None` is anything.
+    pub rights: Option<Rights>,
+    /// Whether images may be left at their origins: the names that are written lead to this proxy wherever they are used.
+    pub from_origin: bool,
     /// Who has to share what one client may cost; `None` for what the operator has done.
     pub payer: Option<Payer>,
+}
+
+/// Which repositories a client may read by the proxy's own rules.
+#[derive(Clone)]
+pub struct Rights(Arc<dyn Fn(&Repository) -> bool + Send + Sync>);
+
+impl Rights {
+    /// Those for which `may_read` says yes.
+    pub fn new(may_read: impl Fn(&Repository) -> bool + Send + Sync + 'static) -> Self {
+        Self(Arc::new(may_read))
+    }
+
+    /// Whether it may read this one.
+    pub fn may_read(&self, repository: &Repository) -> bool {
+        (self.0)(repository)
+    }
+}
+
+impl PartialEq for Rights {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for Rights {}
+
+impl fmt::Debug for Rights {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Rights")
+    }
 }
 
 /// A client, as costs are reckoned.
@@ -38,7 +73,7 @@ pub enum Payer {
 impl View {
     /// Everything as it stands upstream.
     pub fn exact(repository: Repository) -> Self {
-        Self { repository, target: None, each: false, reader: None, payer: None }
+        Self { repository, target: None, each: false, reader: None, rights: None, from_origin: true, payer: None }
     }
 
     /// Bundles relocated when all their images are colocated.

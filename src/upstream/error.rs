@@ -11,7 +11,8 @@ use http::StatusCode;
 use super::challenges::{Challenges, ForeignRealm};
 use super::credential::error::CredentialError;
 use super::quota::Quota;
-use crate::oci::Digest;
+use super::quoted::quoted;
+use crate::oci::{Digest, MediaType};
 
 /// Why an upstream did not give what was asked.
 ///
@@ -69,6 +70,11 @@ pub enum UpstreamError {
     Malformed {
         /// What is wrong, to be read after "the upstream".
         what: String,
+    },
+    /// Something else than a manifest, by the type that the upstream gives it.
+    NotAManifest {
+        /// That type.
+        media_type: MediaType,
     },
     /// The bytes are not what they are called.
     DigestMismatch {
@@ -188,7 +194,7 @@ impl UpstreamError {
             Self::Timeout { what: TimeoutStage::Connect } | Self::Connect { .. } => "unreachable",
             Self::Timeout { .. } => "timeout",
             Self::Interrupted { .. } => "interrupted",
-            Self::Malformed { .. } => "malformed",
+            Self::Malformed { .. } | Self::NotAManifest { .. } => "malformed",
             Self::DigestMismatch { .. } => "digest_mismatch",
             Self::TooLarge { .. } => "too_large",
             Self::Redirect { .. } => "redirect",
@@ -226,6 +232,7 @@ impl UpstreamError {
             | Self::Denied
             | Self::UnexpectedStatus { .. }
             | Self::Malformed { .. }
+            | Self::NotAManifest { .. }
             | Self::DigestMismatch { .. }
             | Self::TooLarge { .. }
             | Self::Redirect { .. }
@@ -271,6 +278,9 @@ impl fmt::Display for UpstreamError {
             Self::Connect { .. } => f.write_str("the upstream cannot be reached"),
             Self::Interrupted { .. } => f.write_str("the connection to the upstream broke"),
             Self::Malformed { what } => write!(f, "the upstream {what}"),
+            Self::NotAManifest { media_type } => {
+                write!(f, "the upstream answered {} where a manifest was asked for", quoted(media_type.as_ref()))
+            }
             Self::DigestMismatch { expected, actual } => {
                 write!(f, "the upstream sent {actual} in place of {expected}")
             }

@@ -4,7 +4,6 @@ use bytes::Bytes;
 
 use super::ManifestHead;
 use super::error::UpstreamError;
-use super::quoted::quoted;
 use super::transport::Answer;
 use crate::oci::{Algorithm, Digest, Hasher, MAX_MANIFEST_BYTES, Manifest, MediaType, Reference, is_schema1};
 
@@ -30,8 +29,7 @@ pub(super) fn told(answer: &Answer, reference: &Reference) -> Result<Option<Mani
 pub(super) fn check_type(named: Option<&MediaType>) -> Result<(), UpstreamError> {
     match named {
         Some(named) if !Manifest::is_manifest_type(named) && !says_little(named) => {
-            let what = format!("answered {} where a manifest was asked for", quoted(named.as_ref()));
-            Err(UpstreamError::malformed(what))
+            Err(UpstreamError::NotAManifest { media_type: named.clone() })
         }
         _ => Ok(()),
     }

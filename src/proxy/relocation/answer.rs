@@ -3,17 +3,27 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::record::Relocation;
+use super::record::{AtOrigin, Relocation};
 use crate::oci::Digest;
+use crate::proxy::origins::Elsewhere;
 use crate::rewrite::Unchanged;
 
 /// What a tag gives.
 #[derive(Clone, Debug)]
 pub(in crate::proxy) enum Answer {
     /// The bundle with its lock rewritten.
-    Relocated(Arc<Relocation>),
+    Relocated(Colocated),
     /// The image as it stands upstream.
     Original(Why),
+}
+
+/// A relocated bundle, and which of its images are not in its own repository.
+#[derive(Clone, Debug)]
+pub(in crate::proxy) struct Colocated {
+    /// What it consists of.
+    pub(in crate::proxy) relocation: Arc<Relocation>,
+    /// One image of each origin.
+    pub(in crate::proxy) origins: Arc<[AtOrigin]>,
 }
 
 /// Why an image is served as it stands.
@@ -24,7 +34,19 @@ pub(in crate::proxy) enum Why {
     /// The same, from an earlier run's record.
     Recorded(String),
     /// Not all images are there, for now.
-    Missing(Digest),
+    Missing {
+        /// The first that is not.
+        image: Digest,
+        /// Why it is not taken from where the lock says it is.
+        elsewhere: Vec<Elsewhere>,
+    },
+    /// More images than `relocation.max_images` would have to be asked for one by one.
+    TooManyImages {
+        /// How many.
+        count: usize,
+        /// How many are.
+        limit: usize,
+    },
     /// The bundle is already kept for as many endpoints as `relocation.max_targets_per_bundle` allows.
     TooManyTargets(usize),
 }
@@ -35,7 +57,8 @@ impl Why {
         match self {
             Self::Unchanged(reason) => reason.label(),
             Self::Recorded(_) => "recorded",
-            Self::Missing(_) => "image_missing",
+            Self::Missing { .. } => "image_missing",
+            Self::TooManyImages { .. } => "too_many_images",
             Self::TooManyTargets(_) => "too_many_targets",
         }
     }
@@ -46,7 +69,17 @@ impl fmt::Display for Why {
         match self {
             Self::Unchanged(reason) => reason.fmt(f),
             Self::Recorded(reason) => f.write_str(reason),
-            Self::Missing(digest) => write!(f, "the image {digest} is not in its repository"),
+            Self::Missing { image, elsewhere } => {
+                write!(f, "the image {image} is not in its repository")?;
+                elsewhere.iter().try_for_each(|elsewhere| write!(f, "; at {elsewhere}"))
+            }
+            Self::TooManyImages { count, limit } => {
+                write!(
+                    f,
+                    "{count} images of its lock would have to be asked for one by one, more than relocation.max_images \
+                     allows ({limit})"
+                )
+            }
             Self::TooManyTargets(limit) => {
                 write!(f, "it is already relocated for {limit} endpoints (relocation.max_targets_per_bundle)")
             }

@@ -1,6 +1,5 @@
 //! imgpkg's locations image: a list of the images that were copied beside a bundle.
 
-use std::collections::HashSet;
 use std::io::Read;
 
 use flate2::read::MultiGzDecoder;
@@ -13,23 +12,32 @@ use crate::tar::{Scanner, Step};
 /// The largest locations layer that is taken in, compressed and not: what a lock of the largest size comes to.
 const MAX_LOCATIONS_BYTES: usize = 16 << 20;
 
-/// The digests that the locations image of the bundle `original` lists; none if there is no such image, or none
-/// that can be read. Then each image is asked for by itself, which is always right.
-pub(super) async fn listed(contents: &Contents, original: &Digest) -> HashSet<Digest> {
-    match read(contents, original).await {
-        Ok(locations) => locations.iter().flat_map(digests).collect(),
-        Err(reason) => {
-            tracing::debug!(repository = %contents.repository, %original, reason, "no use of a locations image");
-            HashSet::new()
-        }
+/// imgpkg's locations image of a bundle.
+#[derive(Debug)]
+pub(in crate::proxy) struct Listed {
+    /// The image's digest.
+    pub(in crate::proxy) manifest: Digest,
+    /// What it says.
+    pub(in crate::proxy) locations: ImageLocations,
+}
+
+impl Listed {
+    /// The images that it says are beside the bundle.
+    pub(super) fn digests(&self) -> impl Iterator<Item = Digest> {
+        self.locations.images().filter_map(|location| location.image.rsplit_once('@')?.1.parse().ok())
     }
 }
 
-fn digests(locations: &ImageLocations) -> impl Iterator<Item = Digest> {
-    locations.images().filter_map(|location| location.image.rsplit_once('@')?.1.parse().ok())
+/// The locations image of the bundle `original`; none if there is no such image, or none that can be read. Then each
+/// image is asked for by itself, which is always right.
+pub(super) async fn listed(contents: &Contents, original: &Digest) -> Option<Listed> {
+    read(contents, original).await.unwrap_or_else(|reason| {
+        tracing::debug!(repository = %contents.repository, %original, reason, "no use of a locations image");
+        None
+    })
 }
 
-async fn read(contents: &Contents, original: &Digest) -> Result<Option<ImageLocations>, &'static str> {
+async fn read(contents: &Contents, original: &Digest) -> Result<Option<Listed>, &'static str> {
     let tag = locations_tag(original).parse().map_err(|_| "the digest makes no tag")?;
     let manifest = match contents.upstream.manifest(&contents.repository.name, &Reference::Tag(tag)).await {
         Ok(manifest) => manifest,
@@ -43,7 +51,10 @@ async fn read(contents: &Contents, original: &Digest) -> Result<Option<ImageLoca
         contents.small_blob(&layer.digest, MAX_LOCATIONS_BYTES).await.map_err(|_| "its layer could not be read")?;
     let file = tokio::task::spawn_blocking(move || locations_file(&layer)).await.map_err(|_| "reading it failed")?;
     let locations = ImageLocations::parse(&file.ok_or("its layer does not hold the list")?);
-    locations.map(Some).map_err(|_| "its list does not parse")
+    let locations = locations.map_err(|_| "its list does not parse")?;
+    // It is what clients of imgpkg's kind ask for next.
+    contents.keep_manifest(&manifest).await;
+    Ok(Some(Listed { manifest: manifest.digest, locations }))
 }
 
 /// The list inside a locations layer.

@@ -3,16 +3,17 @@
 //! "Not all images are there" is remembered in memory only, and briefly: it may be untrue any moment. So is a bundle
 //! of which only some references were rewritten.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::answer::{Answer, Why};
+use super::answer::{Answer, Colocated, Why};
 use super::record::{AnswerRecord, Relocation, RelocationKey};
 use crate::body::Clock;
 use crate::cache::Cache;
 use crate::oci::{Digest, Repository};
+use crate::proxy::reader::ReaderKey;
 use crate::rewrite::Unchanged;
 
 /// Relocated bundles in memory, in KiB.
@@ -27,12 +28,13 @@ pub(super) struct Memory {
     held: Mutex<Held>,
 }
 
-/// Answers for now, and until when.
-type Held = HashMap<RelocationKey, (Answer, SystemTime)>;
+/// Answers for now, and until when. What one client's own credential finds missing is missing for that one.
+type Held = HashMap<HeldKey, (Answer, SystemTime)>;
+type HeldKey = (RelocationKey, Option<ReaderKey>);
 
 /// An answer that was given before.
 pub(super) enum Remembered {
-    Relocated { relocation: Arc<Relocation>, seen: SystemTime },
+    Relocated { colocated: Colocated, seen: SystemTime },
     Original(Why),
 }
 
@@ -46,22 +48,27 @@ impl Memory {
     }
 
     /// What `key` was answered with, if that still stands.
-    pub(super) async fn answer(&self, key: &RelocationKey) -> io::Result<Option<Remembered>> {
+    pub(super) async fn answer(
+        &self,
+        key: &RelocationKey,
+        reader: Option<ReaderKey>,
+    ) -> io::Result<Option<Remembered>> {
         let now = self.clock.now();
-        let held = self.lock_held().get(key).filter(|(_, until)| *until > now).map(|(answer, _)| answer.clone());
+        let held = self.lock_held().get(&(key.clone(), reader)).filter(|(_, until)| *until > now).map(|(answer, _)| answer.clone());
         match held {
-            Some(Answer::Relocated(relocation)) => return Ok(Some(Remembered::Relocated { relocation, seen: now })),
+            Some(Answer::Relocated(colocated)) => return Ok(Some(Remembered::Relocated { colocated, seen: now })),
             Some(Answer::Original(why)) => return Ok(Some(Remembered::Original(why))),
             None => {}
         }
         Ok(match self.cache.get::<AnswerRecord>(&key.record()).await? {
             None => None,
             Some(AnswerRecord::Unchanged { reason }) => Some(Remembered::Original(Why::Recorded(reason))),
-            Some(AnswerRecord::Relocated { manifest, seen }) => {
+            Some(AnswerRecord::Relocated { manifest, seen, origins }) => {
                 let relocation = self.relocation(&key.repository, &manifest).await?;
                 // A time beyond all times is no time at which anything was seen.
                 let seen = UNIX_EPOCH.checked_add(Duration::from_secs(seen)).unwrap_or(UNIX_EPOCH);
-                relocation.map(|relocation| Remembered::Relocated { relocation, seen })
+                let colocated = |relocation| Colocated { relocation, origins: origins.into() };
+                relocation.map(|relocation| Remembered::Relocated { colocated: colocated(relocation), seen })
             }
         })
     }
@@ -126,28 +133,37 @@ impl Memory {
 
     /// For how many targets the bundle of `key` is answered already, other than its own.
     pub(super) async fn other_targets(&self, key: &RelocationKey) -> io::Result<usize> {
-        let own = key.record();
-        Ok(self.cache.list(&key.siblings()).await?.iter().filter(|sibling| **sibling != own).count())
+        let own = key.target.to_string();
+        let siblings = self.cache.list(&key.siblings()).await?;
+        let others: HashSet<&str> = siblings.iter().filter_map(|sibling| sibling.components().nth(3)).collect();
+        Ok(others.iter().filter(|target| **target != own).count())
     }
 
     /// Records an answer; gives the reason of the one before, if that was "not now".
     ///
     /// Parts come before the whole, so that a crash leaves nothing that leads nowhere.
-    pub(super) async fn record(&self, key: &RelocationKey, answer: &Answer, hold: Duration) -> io::Result<Option<Why>> {
-        let before = match self.lock_held().remove(key) {
+    pub(super) async fn record(
+        &self,
+        key: &RelocationKey,
+        reader: Option<ReaderKey>,
+        answer: &Answer,
+        hold: Duration,
+    ) -> io::Result<Option<Why>> {
+        let before = match self.lock_held().remove(&(key.clone(), reader)) {
             Some((Answer::Original(why), _)) => Some(why),
             Some((Answer::Relocated(_), _)) | None => None,
         };
         match answer {
-            Answer::Relocated(relocation) => {
+            Answer::Relocated(colocated) => {
+                let relocation = &colocated.relocation;
                 let (repository, manifest) = (&key.repository, relocation.manifest.digest);
                 self.cache.put_record(&Relocation::record(repository, &manifest), &**relocation).await?;
                 self.record_parts(repository, relocation).await?;
                 self.relocations.insert((repository.clone(), manifest), Arc::clone(relocation)).await;
                 if relocation.complete {
-                    self.seen(key, relocation).await?;
+                    self.seen(key, colocated).await?;
                 } else {
-                    self.hold(key, answer, hold);
+                    self.hold(key, reader, answer, hold);
                 }
             }
             Answer::Original(why @ Why::Unchanged(reason))
@@ -156,33 +172,43 @@ impl Memory {
                 let record = AnswerRecord::Unchanged { reason: why.to_string() };
                 self.cache.put_record(&key.record(), &record).await?;
             }
-            Answer::Original(_) => self.hold(key, answer, hold),
+            Answer::Original(_) => self.hold(key, reader, answer, hold),
         }
         Ok(before)
     }
 
     /// The images of a relocated bundle were all there just now.
-    pub(super) async fn seen(&self, key: &RelocationKey, relocation: &Relocation) -> io::Result<()> {
+    pub(super) async fn seen(&self, key: &RelocationKey, colocated: &Colocated) -> io::Result<()> {
         let seen = self.clock.now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        let record = AnswerRecord::Relocated { manifest: relocation.manifest.digest, seen };
+        let record = AnswerRecord::Relocated {
+            manifest: colocated.relocation.manifest.digest,
+            seen,
+            origins: colocated.origins.to_vec(),
+        };
         self.cache.put_record(&key.record(), &record).await
     }
 
     /// Takes an answer back. What was relocated is still served by digest: clients have written it down.
-    pub(super) async fn withdraw(&self, key: &RelocationKey, why: &Why, hold: Duration) -> io::Result<()> {
-        self.hold(key, &Answer::Original(why.clone()), hold);
+    pub(super) async fn withdraw(
+        &self,
+        key: &RelocationKey,
+        reader: Option<ReaderKey>,
+        why: &Why,
+        hold: Duration,
+    ) -> io::Result<()> {
+        self.hold(key, reader, &Answer::Original(why.clone()), hold);
         self.cache.delete(&key.record()).await
     }
 
     /// Gives an answer for a while, in memory.
-    pub(super) fn hold(&self, key: &RelocationKey, answer: &Answer, hold: Duration) {
+    pub(super) fn hold(&self, key: &RelocationKey, reader: Option<ReaderKey>, answer: &Answer, hold: Duration) {
         let now = self.clock.now();
         let mut held = self.lock_held();
         if held.len() >= MAX_HELD {
             held.retain(|_, (_, until)| *until > now);
         }
         if held.len() < MAX_HELD {
-            held.insert(key.clone(), (answer.clone(), now + hold));
+            held.insert((key.clone(), reader), (answer.clone(), now + hold));
         }
     }
 

@@ -23,21 +23,24 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub(super) use answer::{Answer, Why};
+pub(super) use answer::{Answer, Colocated, Why};
 use memory::{Memory, Remembered};
 use passes::Passes;
-pub(super) use record::{Relocation, RelocationKey};
-pub(super) use verdict::{Extent, Found, Verdict, verdict};
+pub(super) use record::{AtOrigin, Relocation, RelocationKey};
+pub(super) use verdict::{Effort, Extent, Found, Sought, Verdict, verdict};
 use work::{Stopped, work};
-pub(super) use work::{Worked, assemble, inspect, read_lock, rewrite_layer};
+pub(super) use work::{Worked, assemble, glance, inspect, read_lock, rewrite_layer};
 
 use super::contents::Contents;
+use super::error::ProxyError;
 use super::flights::{Crowd, Flight, Flights};
+use super::origins::{Elsewhere, Obstacle};
+use super::readers::Probe;
 use super::undecided::Undecided;
 use crate::body::Clock;
 use crate::cache::Cache;
 use crate::imgpkg::Target;
-use crate::oci::{Digest, Manifest, Repository, Tag};
+use crate::oci::{Digest, Manifest, Reference, Repository, Tag};
 use crate::telemetry::Metrics;
 use crate::upstream::UpstreamError;
 
@@ -47,6 +50,9 @@ const SEEN_FOR: Duration = Duration::from_secs(600);
 
 /// And after how long, if the upstream could not say.
 const LOOK_AGAIN_AFTER_TROUBLE: Duration = Duration::from_secs(30);
+
+/// How deep bundles within bundles are followed. imgpkg's own have two or three levels.
+pub(super) const MAX_NESTING: u32 = 8;
 
 /// The limits of relocation; the configuration's `relocation`.
 #[derive(Clone, Debug)]
@@ -67,6 +73,15 @@ pub struct RelocationLimits {
     pub max_passes_per_client: usize,
     /// Targets one bundle is relocated for.
     pub max_targets: usize,
+    /// Images of one bundle that are asked for one by one.
+    pub max_images: usize,
+}
+
+impl RelocationLimits {
+    /// How much may be asked for one bundle.
+    pub(super) fn effort(&self) -> Effort {
+        Effort { concurrency: self.concurrency, max_images: self.max_images }
+    }
 }
 
 /// Decides what becomes of bundles. See the [module](self).
@@ -99,8 +114,24 @@ impl Relocator {
         &self.limits
     }
 
-    /// What becomes of the image `manifest` for the clients of `key`.
+    /// What becomes of the image `manifest` for the clients of `key`; of these, for the one of `contents`.
+    ///
+    /// An image at its origin counts for those who may read it there. For others only what is beside the bundle does.
     pub(super) async fn answer(
+        self: &Arc<Self>,
+        contents: &Arc<Contents>,
+        key: &RelocationKey,
+        manifest: &Manifest,
+    ) -> Settled {
+        match self.answer_all(contents, key, manifest).await? {
+            Answer::Relocated(colocated) if !may_read(contents, &colocated).await? => {
+                self.answer_all(contents, &key.beside(), manifest).await
+            }
+            answer => Ok(answer),
+        }
+    }
+
+    async fn answer_all(
         self: &Arc<Self>,
         contents: &Arc<Contents>,
         key: &RelocationKey,
@@ -110,12 +141,12 @@ impl Relocator {
         if let Err(reason) = work::glance(manifest) {
             return Ok(Answer::Original(Why::Unchanged(reason)));
         }
-        match self.memory.answer(key).await {
-            Ok(Some(Remembered::Relocated { relocation, seen })) => {
+        match self.memory.answer(key, contents.reader).await {
+            Ok(Some(Remembered::Relocated { colocated, seen })) => {
                 if self.clock.now().duration_since(seen).is_ok_and(|age| age > SEEN_FOR) {
-                    self.look_again(contents, key, manifest, &relocation);
+                    self.look_again(contents, key, manifest, &colocated);
                 }
-                return Ok(Answer::Relocated(relocation));
+                return Ok(Answer::Relocated(colocated));
             }
             Ok(Some(Remembered::Original(why))) => return Ok(Answer::Original(why)),
             Ok(None) => {}
@@ -130,6 +161,9 @@ impl Relocator {
                 Err(Undecided::Upstream { error, .. })
                     if joined && contents.reader.is_some() && error.is_forbidden() =>
                 {
+                    landed(self.work_on(contents, key, manifest)).await
+                }
+                Ok(Answer::Original(Why::Missing { .. })) if joined && contents.reader.is_some() => {
                     landed(self.work_on(contents, key, manifest)).await
                 }
                 settled => settled,
@@ -209,8 +243,8 @@ impl Relocator {
 
     async fn settle(&self, contents: &Arc<Contents>, key: RelocationKey, manifest: Manifest, crowd: &Crowd) -> Settled {
         // Whoever started this looked before it was on the board: another may have landed in between.
-        match self.memory.answer(&key).await {
-            Ok(Some(Remembered::Relocated { relocation, .. })) => return Ok(Answer::Relocated(relocation)),
+        match self.memory.answer(&key, contents.reader).await {
+            Ok(Some(Remembered::Relocated { colocated, .. })) => return Ok(Answer::Relocated(colocated)),
             Ok(Some(Remembered::Original(why))) => return Ok(Answer::Original(why)),
             Ok(None) | Err(_) => {}
         }
@@ -221,7 +255,7 @@ impl Relocator {
         };
         self.report(&key, &settled);
         if let Ok(answer) = &settled {
-            match self.memory.record(&key, answer, self.limits.negative_ttl).await {
+            match self.memory.record(&key, contents.reader, answer, self.limits.negative_ttl).await {
                 Ok(Some(before)) if matches!(answer, Answer::Relocated(_)) => {
                     tracing::info!(repository = %key.repository, original = %key.original, %before, "now relocated");
                     self.metrics.answer_changed("original_to_relocated");
@@ -251,17 +285,20 @@ impl Relocator {
         if self.memory.other_targets(key).await.is_ok_and(|targets| targets >= limits.max_targets) {
             return Err(Stopped::Answer(Why::TooManyTargets(limits.max_targets)));
         }
-        let worked =
-            work(contents, key, &bundle, self.passes.turn(contents.payer.as_ref(), crowd), limits.concurrency).await?;
+        let turn = self.passes.turn(contents.payer.as_ref(), crowd);
+        let worked = work(contents, key, &bundle, turn, limits.effort()).await?;
+        // Before the answer that counts on them.
+        grant(contents, &key.original, &worked.verdict).await;
         Ok(assemble(manifest, &bundle, worked)?)
     }
 
     fn report(&self, key: &RelocationKey, settled: &Settled) {
         let RelocationKey { repository, original, target, .. } = key;
         match settled {
-            Ok(Answer::Relocated(relocation)) => {
-                let (relocated, images) = (&relocation.manifest.digest, relocation.images.len());
-                tracing::info!(%repository, %original, %target, %relocated, images, "relocated");
+            Ok(Answer::Relocated(Colocated { relocation, origins })) => {
+                let (relocated, images, origins) =
+                    (&relocation.manifest.digest, relocation.images.len(), origins.len());
+                tracing::info!(%repository, %original, %target, %relocated, images, origins, "relocated");
                 self.metrics.relocation("relocated", "colocated");
             }
             Ok(Answer::Original(why)) => {
@@ -287,24 +324,24 @@ impl Relocator {
         contents: &Arc<Contents>,
         key: &RelocationKey,
         manifest: &Manifest,
-        relocation: &Arc<Relocation>,
+        colocated: &Colocated,
     ) {
         let this = Arc::clone(self);
-        let (contents, relocation) = (Arc::clone(contents), Arc::clone(relocation));
+        let (contents, colocated) = (Arc::clone(contents), colocated.clone());
         let (own_key, original) = (key.clone(), manifest.digest);
         self.flights.join(key, self.clock.now(), None, |_| async move {
-            let gone = this.gone(&contents, original, &relocation).await;
+            let gone = this.gone(&contents, original, &own_key, &colocated.relocation).await;
             let recorded = match &gone {
                 Ok(Some(why)) => {
                     tracing::info!(repository = %own_key.repository, original = %own_key.original, %why, "no longer relocated");
                     this.metrics.answer_changed("relocated_to_original");
-                    this.memory.withdraw(&own_key, why, this.limits.negative_ttl).await
+                    this.memory.withdraw(&own_key, contents.reader, why, this.limits.negative_ttl).await
                 }
-                Ok(None) => this.memory.seen(&own_key, &relocation).await,
+                Ok(None) => this.memory.seen(&own_key, &colocated).await,
                 // Not with the next request again: an upstream in trouble is not helped by that.
                 Err(_) => {
-                    let answer = Answer::Relocated(Arc::clone(&relocation));
-                    this.memory.hold(&own_key, &answer, LOOK_AGAIN_AFTER_TROUBLE);
+                    let answer = Answer::Relocated(colocated.clone());
+                    this.memory.hold(&own_key, contents.reader, &answer, LOOK_AGAIN_AFTER_TROUBLE);
                     Ok(())
                 }
             };
@@ -313,7 +350,7 @@ impl Relocator {
             }
             match gone {
                 Ok(Some(why)) => Ok(Answer::Original(why)),
-                Ok(None) | Err(_) => Ok(Answer::Relocated(relocation)),
+                Ok(None) | Err(_) => Ok(Answer::Relocated(colocated)),
             }
         });
     }
@@ -322,14 +359,54 @@ impl Relocator {
         &self,
         contents: &Arc<Contents>,
         original: Digest,
+        key: &RelocationKey,
         relocation: &Relocation,
     ) -> Result<Option<Why>, Undecided> {
-        let images = relocation.images.iter().copied();
-        let verdict = verdict(contents, original, images, self.limits.concurrency, Extent::UntilMissing).await;
-        match (verdict.missing(), verdict.undecided()) {
-            (Some(missing), _) => Ok(Some(Why::Missing(missing))),
-            (None, Some(cause)) => Err(cause),
-            (None, None) => Ok(None),
+        let mut images = Vec::with_capacity(relocation.images.len());
+        for image in &relocation.images {
+            images.push(Sought::again(*image, contents, key.from_origin).await);
+        }
+        let verdict = verdict(contents, original, images, self.limits.effort(), Extent::UntilMissing).await;
+        let Some((image, elsewhere)) = verdict.missing() else { return verdict.undecided().map_or(Ok(None), Err) };
+        if elsewhere.iter().any(|elsewhere| elsewhere.problem == Obstacle::Refused) && contents.reader.is_some() {
+            // Which is about the client that it was asked for.
+            let what = format!("looking for the image {image}");
+            return Err(Undecided::Upstream { what, error: UpstreamError::Denied });
+        }
+        if let Some(origins) = &contents.origins {
+            for Elsewhere { place, .. } in elsewhere.iter().filter(|it| it.problem == Obstacle::NotPublic) {
+                if let Ok(origin) = place.parse() {
+                    origins.revoke(&origin).await;
+                }
+            }
+        }
+        Ok(Some(Why::Missing { image, elsewhere: elsewhere.to_vec() }))
+    }
+}
+
+/// Whether a client may read the origins that a relocated bundle has images at.
+async fn may_read(contents: &Contents, colocated: &Colocated) -> Result<bool, Undecided> {
+    for AtOrigin { repository, image } in colocated.origins.iter() {
+        let Some(origins) = &contents.origins else { return Ok(false) };
+        let Some(there) = origins.open(repository).await else { return Ok(false) };
+        match origins.may_read(&there, Probe::Manifest(Reference::Digest(*image))).await {
+            Ok(true) => {}
+            Ok(false) => return Ok(false),
+            Err(ProxyError::Upstream(error)) => {
+                return Err(Undecided::Upstream { what: format!("asking whether {repository} may be read"), error });
+            }
+            Err(error) => return Err(Undecided::Internal(error.to_string())),
+        }
+    }
+    Ok(true)
+}
+
+/// Writes down what was found elsewhere.
+pub(super) async fn grant(contents: &Contents, original: &Digest, verdict: &Verdict) {
+    let Some(origins) = &contents.origins else { return };
+    for (image, origin) in verdict.at_origins() {
+        if let Err(error) = origins.grant(image, original, origin).await {
+            tracing::warn!(repository = %contents.repository, %image, %error, "a grant could not be recorded");
         }
     }
 }

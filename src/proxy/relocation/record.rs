@@ -19,18 +19,30 @@ pub(in crate::proxy) struct RelocationKey {
     pub(in crate::proxy) target: Target,
     /// Whether each image counts for itself rather than all together.
     pub(in crate::proxy) each: bool,
+    /// Whether images count that are at their origins.
+    pub(in crate::proxy) from_origin: bool,
 }
 
 impl RelocationKey {
     /// The bundle `original` for those who see its repository so; `None` in the exact view.
     pub(in crate::proxy) fn new(view: &View, original: Digest) -> Option<Self> {
         let target = view.target.clone()?;
-        Some(Self { repository: view.repository.clone(), original, target, each: view.each })
+        Some(Self { repository: view.repository.clone(), original, target, each: view.each, from_origin: view.from_origin })
+    }
+
+    /// The same for those who may not read the origins: only what is beside the bundle counts.
+    pub(super) fn beside(&self) -> Self {
+        Self { from_origin: false, ..self.clone() }
     }
 
     /// Where the answer is recorded.
     pub(super) fn record(&self) -> RecordKey {
-        let mode = if self.each { "each" } else { "all" };
+        let mode = match (self.each, self.from_origin) {
+            (false, true) => "all",
+            (true, true) => "each",
+            (false, false) => "all-beside",
+            (true, false) => "each-beside",
+        };
         let (repository, target) = (self.repository.to_string(), self.target.to_string());
         RecordKey::new(["answers", &repository, &self.original.to_string(), &target, mode])
     }
@@ -56,12 +68,24 @@ pub(super) enum AnswerRecord {
         manifest: Digest,
         /// Seconds since 1970 at which its images were last seen.
         seen: u64,
+        /// Which of them are elsewhere.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        origins: Vec<AtOrigin>,
     },
     /// As it stands, for a reason that lies in its own bytes.
     Unchanged {
         /// The sentence.
         reason: String,
     },
+}
+
+/// An origin that a bundle has images at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::proxy) struct AtOrigin {
+    /// The origin.
+    pub(in crate::proxy) repository: Repository,
+    /// One of them, by which it shows whether a client may read it.
+    pub(in crate::proxy) image: Digest,
 }
 
 /// A relocated bundle: its two documents, and how to make its layer. Never changed once it is recorded.

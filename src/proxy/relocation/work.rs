@@ -1,17 +1,18 @@
 //! The work on one bundle: is it one, what does its lock say, are the images there, and what does it become.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use tokio::sync::{AcquireError, oneshot};
 
-use super::answer::{Answer, Why};
+use super::answer::{Answer, Colocated, Why};
 use super::pass::{self, unreadable};
 use super::passes::Turn;
-use super::record::{Document, Relocation, RelocationKey};
-use super::verdict::{Extent, Verdict, verdict};
+use super::record::{AtOrigin, Document, Relocation, RelocationKey};
+use super::verdict::{Effort, Extent, Sought, Verdict, verdict};
 use crate::imgpkg::{ImagesLock, has_bundle_label};
-use crate::oci::{Descriptor, Digest, Manifest};
+use crate::oci::{Descriptor, Digest, Manifest, Repository};
 use crate::proxy::contents::Contents;
 use crate::proxy::error::ProxyError;
 use crate::proxy::undecided::Undecided;
@@ -31,7 +32,7 @@ pub(in crate::proxy) struct Bundle {
 ///
 /// # Errors
 /// When it is no bundle, or cannot be read as an image.
-pub(super) fn glance(manifest: &Manifest) -> Result<(Candidate, Option<Unchanged>), Unchanged> {
+pub(in crate::proxy) fn glance(manifest: &Manifest) -> Result<(Candidate, Option<Unchanged>), Unchanged> {
     let view = manifest.view();
     candidate(view.map_err(|_| Unchanged::Document { document: "manifest", problem: "does not parse" })?)
 }
@@ -100,7 +101,7 @@ pub(in crate::proxy) async fn work(
     key: &RelocationKey,
     bundle: &Bundle,
     turn: impl Future<Output = Result<Turn, AcquireError>>,
-    concurrency: usize,
+    effort: Effort,
 ) -> Result<Worked, Stopped> {
     let (found, lock) = oneshot::channel::<ImagesLock>();
     let (decide, decision) = oneshot::channel::<Verdict>();
@@ -112,9 +113,9 @@ pub(in crate::proxy) async fn work(
     let looking = async {
         // Without a lock the pass has its reason, and this one none of its own.
         let Ok(lock) = lock.await else { return std::future::pending().await };
-        let images = lock.images().map(|image| image.reference.digest);
+        let images = Sought::of(&lock, contents, key.from_origin);
         let extent = if key.each { Extent::Whole } else { Extent::UntilMissing };
-        let verdict = verdict(contents, key.original, images, concurrency, extent).await;
+        let verdict = verdict(contents, key.original, images, effort, extent).await;
         let _ = decide.send(verdict.clone());
         (lock, verdict)
     };
@@ -130,8 +131,11 @@ pub(in crate::proxy) async fn work(
             done = &mut pass, if layer.is_none() => layer = Some(done??),
             done = &mut looking, if looked.is_none() => {
                 let (_, verdict) = &done;
-                if !key.each && let Some(missing) = verdict.missing() {
-                    return Err(Stopped::Answer(Why::Missing(missing)));
+                if let Some(count) = verdict.too_many() {
+                    return Err(Stopped::Answer(Why::TooManyImages { count, limit: effort.max_images }));
+                }
+                if !key.each && let Some((image, elsewhere)) = verdict.missing() {
+                    return Err(Stopped::Answer(Why::Missing { image, elsewhere: elsewhere.to_vec() }));
                 }
                 if let Some(cause) = verdict.undecided() {
                     return Err(cause.into());
@@ -210,7 +214,15 @@ pub(in crate::proxy) fn assemble(manifest: &Manifest, bundle: &Bundle, worked: W
     images.dedup();
     let named = images.len();
     images.retain(|digest| verdict.is_colocated(digest));
-    Ok(Answer::Relocated(Arc::new(Relocation {
+    // One image of each, the first, so that it is the same whoever looked.
+    let mut at_origins: BTreeMap<&Repository, Digest> = BTreeMap::new();
+    for (image, origin) in verdict.at_origins() {
+        let first = at_origins.entry(origin).or_insert(*image);
+        *first = (*first).min(*image);
+    }
+    let origins = at_origins.into_iter().map(|(repository, image)| AtOrigin { repository: repository.clone(), image });
+    let origins = origins.collect();
+    let relocation = Arc::new(Relocation {
         original: manifest.digest,
         media_type: manifest.media_type.to_string(),
         manifest: document(relocated)?,
@@ -220,7 +232,8 @@ pub(in crate::proxy) fn assemble(manifest: &Manifest, bundle: &Bundle, worked: W
         recipe: layer.recipe,
         complete: images.len() == named,
         images,
-    })))
+    });
+    Ok(Answer::Relocated(Colocated { relocation, origins }))
 }
 
 /// A document under its digest, which is SHA-256 whatever the original's was.

@@ -12,7 +12,7 @@ use crate::oci::{Descriptor, Digest, Manifest, Reference};
 use crate::proxy::contents::{Contents, fill_failure};
 use crate::proxy::error::ProxyError;
 use crate::proxy::outcome::Outcome;
-use crate::proxy::relocation::{Answer, Relocation, RelocationKey, inspect, read_lock};
+use crate::proxy::relocation::{Answer, Colocated, Relocation, RelocationKey, inspect, read_lock};
 use crate::proxy::tag::Demand;
 use crate::proxy::undecided::Undecided;
 use crate::proxy::view::View;
@@ -169,7 +169,7 @@ impl Puller {
         let mut fate = Fate::default();
         if let Some(key) = key {
             match self.relocate(&key, manifest).await {
-                Ok(Answer::Relocated(relocation)) => {
+                Ok(Answer::Relocated(Colocated { relocation, .. })) => {
                     fate.relocated = Some(relocation.manifest.digest);
                     let Relocation { images, complete: true, .. } = &*relocation else {
                         return (self.lock(manifest).await.unwrap_or_default(), fate);
