@@ -19,7 +19,7 @@ use colocate::body::SystemClock;
 use colocate::cache::{Cache, CacheLimits, LocalStore};
 use colocate::imgpkg::Target;
 use colocate::oci::{Algorithm, Digest, Hasher, Reference, Repository};
-use colocate::proxy::{Proxy, ProxyParts, RelocationLimits, TagPolicy, View};
+use colocate::proxy::{OriginPolicy, Proxy, ProxyParts, RelocationLimits, TagPolicy, View};
 use colocate::rewrite::{LayerRewriter, RelocatedLayer};
 use colocate::telemetry::Metrics;
 use colocate::upstream::{LayoutUpstream, Upstream};
@@ -182,7 +182,9 @@ fn cache_growth(layout: &Layout) -> u64 {
                 max_passes: 1,
                 max_passes_per_client: 1,
                 max_targets: 4,
+                max_images: 1000,
             },
+            origins: OriginPolicy::default(),
             tags: TagPolicy { ttl: Duration::from_secs(600), ..TagPolicy::default() },
             metrics: Metrics::new(),
         });

@@ -276,7 +276,7 @@ async fn access(config: &Config) -> Result<Access, StartError> {
         Mode::Own(gate) => gate.without_rules(),
         Mode::Upstream => Gate::Open.without_rules(),
     };
-    Ok(Access { rules: AccessRules::new(config.access.rules.clone(), without), mode })
+    Ok(Access { rules: Arc::new(AccessRules::new(config.access.rules.clone(), without)), mode })
 }
 
 /// Refuses what [`start`] would for the configuration and the files it names: it looks at no layout, cache or address.

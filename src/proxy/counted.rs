@@ -7,7 +7,7 @@ use http_body_util::BodyExt;
 use crate::body::BoxFuture;
 use crate::oci::{Digest, Manifest, Reference, RepositoryName};
 use crate::telemetry::Metrics;
-use crate::upstream::{Blob, ClientCredential, ManifestHead, TagList, TagPage, Upstream, UpstreamError};
+use crate::upstream::{Blob, ClientCredential, ManifestHead, Referrer, TagList, TagPage, Upstream, UpstreamError};
 
 pub(super) struct Counted {
     pub(super) upstream: Arc<dyn Upstream>,
@@ -82,6 +82,17 @@ impl Upstream for Counted {
         page: &'a TagPage,
     ) -> BoxFuture<'a, Result<TagList, UpstreamError>> {
         Box::pin(async move { self.count("tags", self.upstream.tags(repository, page).await) })
+    }
+
+    fn referrers<'a>(
+        &'a self,
+        repository: &'a RepositoryName,
+        digest: &'a Digest,
+        artifact_type: Option<&'a str>,
+    ) -> BoxFuture<'a, Result<Option<Vec<Referrer>>, UpstreamError>> {
+        Box::pin(
+            async move { self.count("referrers", self.upstream.referrers(repository, digest, artifact_type).await) },
+        )
     }
 
     fn ping<'a>(&'a self) -> BoxFuture<'a, Result<(), UpstreamError>> {

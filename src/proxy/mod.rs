@@ -9,17 +9,20 @@
 //! Everything here is in the registry's own terms. HTTP is above, in `server`; bytes and their safe-keeping below,
 //! in `cache`; the registry behind is below, too, in `upstream`.
 
+mod beside;
 mod blob;
 mod contents;
 mod counted;
 mod error;
 mod explain;
 mod flights;
+mod made;
 mod origins;
 mod outcome;
 mod reader;
 mod readers;
 mod relocation;
+mod search;
 mod tag;
 mod tasks;
 mod undecided;
@@ -36,8 +39,9 @@ use contents::Contents;
 use counted::Counted;
 pub use error::{ProxyError, Side, Subject};
 pub use explain::{ExplainedChild, ExplainedImage, Explanation, Nested, Relocated};
-use origins::{OriginParts, Origins};
+use made::Made;
 pub use origins::OriginPolicy;
+use origins::{OriginParts, Origins};
 pub use outcome::{CacheStatus, Forward, Outcome};
 pub use reader::Reader;
 use readers::{Probe, Readers};
@@ -97,11 +101,22 @@ pub struct ServedManifest {
     pub manifest: Manifest,
     /// What the cache had to do with it.
     pub status: CacheStatus,
+    /// Of a relocated bundle, the original's digest.
+    pub original: Option<Digest>,
 }
 
 impl ServedManifest {
     fn new(manifest: Manifest, outcome: Outcome) -> Self {
-        Self { manifest, status: CacheStatus::from(outcome) }
+        Self { manifest, status: CacheStatus::from(outcome), original: None }
+    }
+
+    fn relocated(relocation: &Relocation, status: CacheStatus) -> Self {
+        let manifest = Manifest {
+            bytes: Bytes::copy_from_slice(relocation.manifest.text.as_bytes()),
+            digest: relocation.manifest.digest,
+            media_type: MediaType::from(relocation.media_type.as_str()),
+        };
+        Self { manifest, status, original: Some(relocation.original) }
     }
 }
 
@@ -149,15 +164,25 @@ impl Proxy {
         if let Ok(Some(relocation)) = relocator.by_part(repository, digest).await {
             return relocated_part(&contents, digest, &relocation).await;
         }
+        if let Some(made) = self.made(view, digest).await {
+            return Ok(ServedBlob::inline(*digest, made.bytes));
+        }
         let absent = match contents.blob(digest).await {
             Ok((reader, outcome)) => return Ok(ServedBlob::stored(*digest, reader, outcome)),
             Err(error @ ProxyError::NotFound { .. }) => error,
             Err(error) => return Err(error),
         };
         let undecided = self.search(&contents, view).await;
-        match relocator.by_part(repository, digest).await? {
-            Some(relocation) => relocated_part(&contents, digest, &relocation).await,
-            None => Err(undecided.unwrap_or(absent)),
+        if let Some(relocation) = relocator.by_part(repository, digest).await? {
+            return relocated_part(&contents, digest, &relocation).await;
+        }
+        if let Some(made) = self.made(view, digest).await {
+            return Ok(ServedBlob::inline(*digest, made.bytes));
+        }
+        // What was searched for may have been granted.
+        match contents.blob(digest).await {
+            Ok((reader, outcome)) => Ok(ServedBlob::stored(*digest, reader, outcome)),
+            Err(_) => Err(undecided.unwrap_or(absent)),
         }
     }
 
@@ -171,14 +196,25 @@ impl Proxy {
         if let Ok(Some(relocation)) = relocator.by_part(repository, digest).await {
             return Ok(part_head(digest, &relocation));
         }
+        if let Some(made) = self.made(view, digest).await {
+            return Ok(ServedBlob::inline(*digest, made.bytes));
+        }
         let absent = match contents.blob_head(digest).await {
             Ok((size, outcome)) => return Ok(ServedBlob::unopened(*digest, size, outcome)),
             Err(error @ ProxyError::NotFound { .. }) => error,
             Err(error) => return Err(error),
         };
         let undecided = self.search(&contents, view).await;
-        let relocation = relocator.by_part(repository, digest).await?;
-        relocation.map(|relocation| part_head(digest, &relocation)).ok_or_else(|| undecided.unwrap_or(absent))
+        if let Some(relocation) = relocator.by_part(repository, digest).await? {
+            return Ok(part_head(digest, &relocation));
+        }
+        if let Some(made) = self.made(view, digest).await {
+            return Ok(ServedBlob::inline(*digest, made.bytes));
+        }
+        match contents.blob_head(digest).await {
+            Ok((size, outcome)) => Ok(ServedBlob::unopened(*digest, size, outcome)),
+            Err(_) => Err(undecided.unwrap_or(absent)),
+        }
     }
 
     /// One page of a repository's tags.
@@ -238,14 +274,18 @@ impl Proxy {
         }
     }
 
-    /// What a client that may read this manifest can see upstream: what was made here, only as its original.
+    /// What a client that may read this manifest can see upstream: what was made here, or granted, only as the bundle that
+    /// it goes back to.
     async fn probe_manifest(&self, view: &View, reference: &Reference) -> Probe {
-        let relocated = match reference {
+        let bundle = match reference {
             Reference::Tag(_) => None,
-            Reference::Digest(digest) => self.0.relocator.by_manifest(&view.repository, digest).await.ok().flatten(),
+            Reference::Digest(digest) => {
+                let relocated = self.0.relocator.by_manifest(&view.repository, digest).await.ok().flatten();
+                self.bundle_of(view, digest, relocated).await
+            }
         };
-        match relocated {
-            Some(relocation) => Probe::Original { digest: relocation.original, asked: Subject::Manifest },
+        match bundle {
+            Some(digest) => Probe::Original { digest, asked: Subject::Manifest },
             None => Probe::Manifest(reference.clone()),
         }
     }
@@ -253,10 +293,23 @@ impl Proxy {
     /// The same for a blob.
     async fn probe_blob(&self, view: &View, digest: &Digest) -> Probe {
         let relocated = self.0.relocator.by_part(&view.repository, digest).await.ok().flatten();
-        match relocated {
-            Some(relocation) => Probe::Original { digest: relocation.original, asked: Subject::Blob },
+        match self.bundle_of(view, digest, relocated).await {
+            Some(digest) => Probe::Original { digest, asked: Subject::Blob },
             None => Probe::Blob(*digest),
         }
+    }
+
+    /// The bundle in the view's repository that something not of the repository's own goes back to.
+    async fn bundle_of(&self, view: &View, digest: &Digest, relocated: Option<Arc<Relocation>>) -> Option<Digest> {
+        let original = match relocated {
+            Some(relocation) => relocation.original,
+            None => match self.made(view, digest).await {
+                Some(made) => made.original,
+                None => return self.0.origins.bundle_of(&view.repository, digest).await,
+            },
+        };
+        // A bundle within a bundle may itself be there by a grant.
+        Some(self.0.origins.bundle_of(&view.repository, &original).await.unwrap_or(original))
     }
 
     async fn manifest_by_tag(
@@ -265,18 +318,23 @@ impl Proxy {
         view: &View,
         tag: &Tag,
     ) -> Result<ServedManifest, ProxyError> {
+        if view.target.is_some()
+            && let Some(served) = self.derived(contents, view, tag).await?
+        {
+            return Ok(served);
+        }
         let (manifest, status) = self.original(contents, tag, Demand::Believed).await?;
         let Some(key) = RelocationKey::new(view, manifest.digest) else {
-            return Ok(ServedManifest { manifest, status });
+            return Ok(ServedManifest { manifest, status, original: None });
         };
         match self.0.relocator.answer(contents, &key, &manifest).await {
             Ok(Answer::Relocated(Colocated { relocation, .. })) => {
-                Ok(ServedManifest { manifest: relocated_manifest(&relocation), status: status.relocated() })
+                Ok(ServedManifest::relocated(&relocation, status.relocated()))
             }
-            Ok(Answer::Original(_)) => Ok(ServedManifest { manifest, status }),
+            Ok(Answer::Original(_)) => Ok(ServedManifest { manifest, status, original: None }),
             Err(cause) if self.0.relocator.limits().undecided_original => {
                 tracing::warn!(repository = %view.repository, %tag, %cause, "undecided, served as it stands");
-                Ok(ServedManifest { manifest, status })
+                Ok(ServedManifest { manifest, status, original: None })
             }
             Err(cause) => Err(cause.into()),
         }
@@ -311,7 +369,10 @@ impl Proxy {
             return Ok(ServedManifest::new(manifest, Outcome::Hit));
         }
         if let Ok(Some(relocation)) = relocator.by_manifest(repository, digest).await {
-            return Ok(ServedManifest::new(relocated_manifest(&relocation), Outcome::Relocated));
+            return Ok(ServedManifest::relocated(&relocation, Outcome::Relocated.into()));
+        }
+        if let Some(made) = self.made_manifest(view, digest).await {
+            return Ok(made);
         }
         let absent = match contents.manifest(digest).await {
             Ok((manifest, outcome)) => return Ok(ServedManifest::new(manifest, outcome)),
@@ -320,53 +381,29 @@ impl Proxy {
         };
         let undecided = self.search(contents, view).await;
         let relocation = relocator.by_manifest(repository, digest).await?;
-        let served =
-            |relocation: Arc<Relocation>| ServedManifest::new(relocated_manifest(&relocation), Outcome::Relocated);
-        relocation.map(served).ok_or_else(|| undecided.unwrap_or(absent))
+        if let Some(relocation) = relocation {
+            return Ok(ServedManifest::relocated(&relocation, Outcome::Relocated.into()));
+        }
+        if let Some(made) = self.made_manifest(view, digest).await {
+            return Ok(made);
+        }
+        // What was searched for may have been granted.
+        match contents.manifest(digest).await {
+            Ok((manifest, outcome)) => Ok(ServedManifest::new(manifest, outcome)),
+            Err(_) => Err(undecided.unwrap_or(absent)),
+        }
     }
 
-    /// Relocates the bundles that the repository's tags name, so that their parts are known by digest. Gives what
-    /// kept it from doing so, as the answer for a digest that is still not known.
-    async fn search(&self, contents: &Arc<Contents>, view: &View) -> Option<ProxyError> {
-        let (target, repository) = (view.target.as_ref()?, &view.repository);
-        let relocator = &self.0.relocator;
-        let search = async {
-            let mut undecided = None;
-            for digest in relocator.known_originals(repository).await {
-                let original = contents.manifest(&digest).await.map(|(manifest, _)| manifest);
-                undecided = undecided.or(self.relocate_found(contents, view, original).await);
-            }
-            let tags = match relocator.candidate_tags(contents).await {
-                Ok(tags) => tags,
-                Err(error) => return Some(Undecided::Upstream { what: "listing the tags".to_owned(), error }),
-            };
-            for tag in tags {
-                // Asked anew: a tag that has moved may be what the digest was made of.
-                let original = self.original(contents, &tag, Demand::Asked).await.map(|(manifest, _)| manifest);
-                undecided = undecided.or(self.relocate_found(contents, view, original).await);
-            }
-            undecided
-        };
-        relocator.search(contents, target, search).await.map(ProxyError::from)
+    /// A manifest that was made here beside a bundle.
+    async fn made_manifest(&self, view: &View, digest: &Digest) -> Option<ServedManifest> {
+        let made = self.made(view, digest).await?;
+        Some(ServedManifest::new(made.manifest()?, Outcome::Relocated))
     }
 
-    /// Relocates what a search found; gives what kept it from doing so.
-    async fn relocate_found(
-        &self,
-        contents: &Arc<Contents>,
-        view: &View,
-        original: Result<Manifest, ProxyError>,
-    ) -> Option<Undecided> {
-        let manifest = match original {
-            Ok(manifest) => manifest,
-            Err(ProxyError::NotFound { .. }) => return None,
-            Err(ProxyError::Upstream(error)) => {
-                return Some(Undecided::Upstream { what: "searching the repository".to_owned(), error });
-            }
-            Err(error) => return Some(Undecided::Internal(error.to_string())),
-        };
-        let key = RelocationKey::new(view, manifest.digest)?;
-        self.0.relocator.answer(contents, &key, &manifest).await.err()
+    /// What was made here beside a bundle; nothing in the exact view.
+    async fn made(&self, view: &View, digest: &Digest) -> Option<Made> {
+        view.target.as_ref()?;
+        Made::find(&self.0.cache, &view.repository, digest).await
     }
 }
 
@@ -387,12 +424,4 @@ fn part_head(digest: &Digest, relocation: &Relocation) -> ServedBlob {
     let is_config = *digest == relocation.config.digest;
     let size = if is_config { relocation.config.text.len() as u64 } else { relocation.recipe.size() };
     ServedBlob::unopened(*digest, size, Outcome::Relocated)
-}
-
-fn relocated_manifest(relocation: &Relocation) -> Manifest {
-    Manifest {
-        bytes: Bytes::copy_from_slice(relocation.manifest.text.as_bytes()),
-        digest: relocation.manifest.digest,
-        media_type: MediaType::from(relocation.media_type.as_str()),
-    }
 }

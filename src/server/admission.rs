@@ -6,6 +6,7 @@
 //! them, else a challenge of the proxy's for user and password.
 
 use std::net::{IpAddr, Ipv6Addr};
+use std::sync::Arc;
 
 use http::{HeaderMap, HeaderValue};
 
@@ -16,7 +17,7 @@ use super::error::RequestError;
 use super::peer::Peer;
 use crate::config::Action;
 use crate::oci::{RegistryName, Repository};
-use crate::proxy::{Payer, Proxy, ProxyError, Reader, View};
+use crate::proxy::{Payer, Proxy, ProxyError, Reader, Rights, View};
 use crate::upstream::{ClientCredential, Credentials, UpstreamError};
 
 /// Who may do what.
@@ -25,7 +26,7 @@ pub struct Access {
     /// How clients are told apart.
     pub mode: Mode,
     /// What they may do.
-    pub rules: AccessRules,
+    pub rules: Arc<AccessRules>,
 }
 
 /// How clients are told apart.
@@ -125,8 +126,20 @@ impl Access {
                 Some((credentials, named))
             }
         };
+        if !self.rules.is_empty() {
+            view.rights = Some(self.rights(&visitor.identity, action));
+        }
         view.payer = Some(visitor.payer());
         Ok(Admitted { view, passage })
+    }
+
+    /// What else the rules let a visitor do the same with.
+    fn rights(&self, identity: &Identity, action: Action) -> Rights {
+        let (rules, identity) = (Arc::clone(&self.rules), identity.clone());
+        Rights::new(move |repository| {
+            let Repository { registry, name } = repository;
+            rules.allows(&identity, registry.as_str(), name.as_str(), action)
+        })
     }
 
     /// Answers for the API's root, by which clients find out how to log in.

@@ -36,6 +36,8 @@ struct Entry {
     hosts: Vec<Endpoint>,
     prefix: Option<RepositoryName>,
     takes_credentials: bool,
+    /// Whether its own name leads here wherever it is used.
+    always_proxied: bool,
 }
 
 /// What a client means by a name.
@@ -78,6 +80,7 @@ impl Directory {
             hosts: upstream.hosts.clone(),
             prefix: upstream.prefix.clone(),
             takes_credentials: upstream.client_credentials,
+            always_proxied: upstream.always_proxied,
         };
         Self {
             endpoint: config.endpoint.clone(),
@@ -119,11 +122,13 @@ impl Directory {
             }),
         };
         let when = self.rules.when(endpoint.map_or("", Endpoint::as_str), &repository);
-        let view = match (when, target) {
+        let mut view = match (when, target) {
             (When::Never, _) | (_, None) => View::exact(repository),
             (When::All, Some(target)) => View::relocated(repository, target),
             (When::Each, Some(target)) => View::each(repository, target),
         };
+        // What is written then is the registry's own name, by which it can be asked directly, too.
+        view.from_origin = ns.is_none() || entry.always_proxied;
         Ok(Place { view, credentials: self.passage(entry, own.map(|(entry, _)| entry)) })
     }
 

@@ -21,6 +21,8 @@ pub(super) enum Route {
     Blob { repository: RepositoryName, digest: Digest },
     /// `/v2/<name>/tags/list`
     Tags { repository: RepositoryName },
+    /// `/v2/<name>/referrers/<digest>`
+    Referrers { repository: RepositoryName, digest: Digest },
     /// `/v2/<name>/blobs/uploads/…`, which only exists for pushing.
     Uploads,
 }
@@ -31,9 +33,6 @@ pub(super) enum RouteError {
     /// No route has this shape.
     #[error("nothing is served under this path; the registry API is /v2/<name>/manifests, /blobs and /tags/list")]
     Unknown,
-    /// Referrers are not served here; clients then look for the tag that stands in for them.
-    #[error("referrers are not served; clients fall back to the tag sha256-<hex>, as the distribution spec says")]
-    Referrers,
     /// What should be the repository's name is none.
     #[error(transparent)]
     Name(NameError),
@@ -48,7 +47,7 @@ pub(super) enum RouteError {
 impl RouteError {
     pub(super) fn code(&self) -> (StatusCode, ErrorDocument) {
         let (status, code) = match self {
-            Self::Unknown | Self::Referrers => (StatusCode::NOT_FOUND, ErrorCode::Unsupported),
+            Self::Unknown => (StatusCode::NOT_FOUND, ErrorCode::Unsupported),
             Self::Name(_) => (StatusCode::BAD_REQUEST, ErrorCode::NameInvalid),
             // The conformance tests ask for a tag that no registry can have, and want "not found".
             Self::Tag(_) => (StatusCode::NOT_FOUND, ErrorCode::ManifestUnknown),
@@ -79,9 +78,7 @@ impl Route {
                 Ok(Self::Blob { repository: repository(name)?, digest: digest_of(digest)? })
             }
             [name @ .., "referrers", digest] => {
-                repository(name)?;
-                digest_of(digest)?;
-                Err(RouteError::Referrers)
+                Ok(Self::Referrers { repository: repository(name)?, digest: digest_of(digest)? })
             }
             _ => Err(RouteError::Unknown),
         }
@@ -94,6 +91,7 @@ impl Route {
             Self::Manifest { .. } => "manifest",
             Self::Blob { .. } => "blob",
             Self::Tags { .. } => "tags",
+            Self::Referrers { .. } => "referrers",
             Self::Uploads => "uploads",
         }
     }
@@ -179,6 +177,7 @@ mod tests {
         assert_eq!(Route::parse(&format!("/v2/a/manifests/sha256%3a{HEX}")), manifest("a", &digest));
         assert!(matches!(Route::parse(&format!("/v2/a/b/blobs/{digest}")), Ok(Route::Blob { .. })));
         assert!(matches!(Route::parse("/v2/a/b/tags/list"), Ok(Route::Tags { .. })));
+        assert!(matches!(Route::parse(&format!("/v2/a/referrers/{digest}")), Ok(Route::Referrers { .. })));
         assert_eq!(Route::parse("/v2/a/blobs/uploads/"), Ok(Route::Uploads));
         assert_eq!(Route::parse("/v2/a/blobs/uploads/7-8"), Ok(Route::Uploads));
     }
@@ -214,6 +213,5 @@ mod tests {
             }
         }
         assert_eq!(status("/v2/a/blobs/latest"), (400, "DIGEST_INVALID".into()));
-        assert_eq!(status(&format!("/v2/a/referrers/sha256:{HEX}")), (404, "UNSUPPORTED".into()));
     }
 }

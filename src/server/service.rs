@@ -18,7 +18,7 @@ use super::entry::{Entry, Logged};
 use super::error::RequestError;
 use super::peer::Peer;
 use super::route::Route;
-use super::{blob, manifest, stall, tags};
+use super::{blob, manifest, referrers, stall, tags};
 use crate::body::{self, Body};
 use crate::config::{Action, TrustedProxy};
 use crate::proxy::{CacheStatus, Outcome, Proxy, View};
@@ -30,6 +30,9 @@ const UNWATCHED_BYTES: u64 = 64 << 10;
 
 /// Says which registry's content an answer is, to a client that named one.
 const OCI_NAMESPACE: HeaderName = HeaderName::from_static("oci-namespace");
+
+/// Says of a relocated bundle which one it was made of.
+const ORIGINAL_DIGEST: HeaderName = HeaderName::from_static("colocate-original-digest");
 
 /// What every request needs.
 pub(super) struct Service {
@@ -116,7 +119,11 @@ impl Service {
                 let admitted = admit(repository)?;
                 let served = self.proxy.manifest(&admitted.view, reference).await;
                 let served = served.map_err(|error| admitted.told(error))?;
-                (manifest::respond(&served.manifest, reference, method, headers), served.status)
+                let mut response = manifest::respond(&served.manifest, reference, method, headers);
+                if let Some(original) = &served.original {
+                    response.headers_mut().insert(ORIGINAL_DIGEST, text_value(&original.to_string()));
+                }
+                (response, served.status)
             }
             Route::Blob { repository, digest } => {
                 let admitted = admit(repository)?;
@@ -137,6 +144,14 @@ impl Service {
                 // What a repository holds is always asked: a list that is kept would hide what was just pushed.
                 let status = CacheStatus::from(Outcome::Bypass);
                 (tags::respond(&list, &page, repository, ns, method), status)
+            }
+            Route::Referrers { repository, digest } => {
+                let admitted = admit(repository)?;
+                let wanted = referrers::artifact_type(request.uri().query());
+                let listed = self.proxy.referrers(&admitted.view, digest, wanted.as_deref()).await;
+                // Clients then look for the tag that stands in for the list.
+                let listed = listed.map_err(|error| admitted.told(error))?.ok_or(RequestError::NoReferrers)?;
+                (referrers::respond(listed, wanted.is_some(), method), CacheStatus::from(Outcome::Bypass))
             }
             // A 200 tells go-containerregistry that no credentials are wanted here, a 401 tells all clients which are.
             Route::Base | Route::Uploads => {

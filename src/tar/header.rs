@@ -102,6 +102,22 @@ impl Header {
     }
 }
 
+/// The header of a directory or a plain file with a name of at most 100 bytes, as Go's `archive/tar` writes it for files of
+/// root's that nobody else may read, without a time.
+pub fn header(name: &str, is_directory: bool, size: u64) -> [u8; BLOCK] {
+    let mut block = [0; BLOCK];
+    let mut put = |at: usize, text: &str| block[at..at + text.len()].copy_from_slice(text.as_bytes());
+    put(0, name);
+    put(100, if is_directory { "0000700" } else { "0000600" });
+    for at in [108, 116, 329, 337] {
+        put(at, "0000000");
+    }
+    put(136, "00000000000");
+    put(156, if is_directory { "5" } else { "0" });
+    put(257, "ustar\x0000");
+    resize(&block, size)
+}
+
 /// The same header for `size` bytes of data: size field and checksum in the form all writers use.
 pub fn resize(block: &[u8; BLOCK], size: u64) -> [u8; BLOCK] {
     let mut resized = *block;

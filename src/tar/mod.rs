@@ -13,5 +13,5 @@ mod pax;
 mod scanner;
 
 pub use error::TarError;
-pub use header::{BLOCK, Kind, padded, resize};
+pub use header::{BLOCK, Kind, header, padded, resize};
 pub use scanner::{Entry, Scanner, Step};

@@ -22,6 +22,7 @@ enum What<'a> {
     Manifest(&'a Reference),
     Blob { digest: &'a Digest, offset: u64 },
     Tags(&'a TagPage),
+    Referrers { digest: &'a Digest, query: &'a str },
     Nothing,
 }
 
@@ -36,6 +37,11 @@ impl<'a> Ask<'a> {
 
     pub(super) fn tags(repository: &'a RepositoryName, page: &'a TagPage) -> Self {
         Self { method: Method::GET, repository: Some(repository), what: What::Tags(page) }
+    }
+
+    /// One page; `query` says which, and of what.
+    pub(super) fn referrers(repository: &'a RepositoryName, digest: &'a Digest, query: &'a str) -> Self {
+        Self { method: Method::GET, repository: Some(repository), what: What::Referrers { digest, query } }
     }
 
     /// Whether the registry is there, and takes the credentials (distribution spec, end-1).
@@ -65,6 +71,10 @@ impl<'a> Ask<'a> {
                     url.query_pairs_mut().append_pair("last", last);
                 }
             }
+            What::Referrers { digest, query } => {
+                url.set_path(&format!("{prefix}{repository}/referrers/{digest}"));
+                url.set_query(Some(*query).filter(|query| !query.is_empty()));
+            }
             What::Nothing => {}
         }
         url
@@ -76,6 +86,7 @@ impl<'a> Ask<'a> {
             What::Manifest(_) => MANIFEST_ACCEPT,
             What::Blob { .. } | What::Nothing => "*/*",
             What::Tags(_) => "application/json",
+            What::Referrers { .. } => "application/vnd.oci.image.index.v1+json",
         };
         headers.insert(ACCEPT, HeaderValue::from_static(accept));
         headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));

@@ -14,7 +14,7 @@ use serde::Deserialize;
 use super::error::UpstreamError;
 use super::layout_index::{LayoutIndex, Part, reach, repository_from};
 use super::manifest_answer::verify;
-use super::{Blob, ClientCredential, ManifestHead, TagList, TagPage, Upstream};
+use super::{Blob, ClientCredential, ManifestHead, Referrer, TagList, TagPage, Upstream};
 use crate::body::{BoxError, BoxFuture, sized};
 use crate::oci::{Digest, MAX_MANIFEST_BYTES, Manifest, MediaType, Reference, RepositoryName};
 
@@ -265,6 +265,15 @@ impl Upstream for LayoutUpstream {
     ) -> BoxFuture<'a, Result<TagList, UpstreamError>> {
         let (repository, page) = (repository.clone(), page.clone());
         Box::pin(self.run(move |inner| inner.tags(&repository, &page)))
+    }
+
+    fn referrers<'a>(
+        &'a self,
+        _: &'a RepositoryName,
+        _: &'a Digest,
+        _: Option<&'a str>,
+    ) -> BoxFuture<'a, Result<Option<Vec<Referrer>>, UpstreamError>> {
+        Box::pin(async { Ok(None) })
     }
 
     fn ping<'a>(&'a self) -> BoxFuture<'a, Result<(), UpstreamError>> {

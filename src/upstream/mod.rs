@@ -37,6 +37,7 @@ mod manifest_answer;
 mod quota;
 mod quoted;
 mod realm;
+mod referrers;
 mod registry;
 mod retry_after;
 mod tag_list;
@@ -57,6 +58,7 @@ pub use error::{RedirectProblem, TimeoutStage, UpstreamError};
 pub use face::ClientCredential;
 pub use layout::{LayoutNaming, LayoutUpstream};
 pub use quota::{Figure, Quota};
+pub use referrers::Referrer;
 pub use registry::{RegistryConfig, RegistryConfigError, RegistryUpstream};
 pub use transport::{Timeouts, VIEW};
 
@@ -103,6 +105,15 @@ pub trait Upstream: Send + Sync + 'static {
         repository: &'a RepositoryName,
         page: &'a TagPage,
     ) -> BoxFuture<'a, Result<TagList, UpstreamError>>;
+
+    /// What a repository says refers to `digest` (distribution spec, "Listing Referrers"), perhaps of one artifact type
+    /// only; `None` where it does not know such a question.
+    fn referrers<'a>(
+        &'a self,
+        repository: &'a RepositoryName,
+        digest: &'a Digest,
+        artifact_type: Option<&'a str>,
+    ) -> BoxFuture<'a, Result<Option<Vec<Referrer>>, UpstreamError>>;
 
     /// Whether it can be asked, and takes the credentials it is asked with.
     ///

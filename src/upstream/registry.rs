@@ -9,7 +9,7 @@ use http::{Method, StatusCode};
 use http_body_util::BodyExt as _;
 use rustls::pki_types::CertificateDer;
 use tokio::sync::Semaphore;
-use url::Url;
+use url::{Url, form_urlencoded};
 
 use super::ask::Ask;
 use super::auth::Authenticator;
@@ -20,6 +20,7 @@ use super::error::UpstreamError;
 use super::face::ClientCredential;
 use super::manifest_answer::{check_type, told, verify};
 use super::realm::Realms;
+use super::referrers::{self, Referrer};
 use super::tag_list;
 use super::transport::{Answer, Timeouts, TlsConfigs, Transport};
 use super::{Blob, ManifestHead, TagList, TagPage, Upstream};
@@ -35,6 +36,8 @@ const DEFAULT_CONCURRENCY: usize = 64;
 const MANIFEST_DEADLINE: Duration = Duration::from_secs(60);
 /// The same for a page of tags, of at most 8 MiB.
 const TAGS_DEADLINE: Duration = Duration::from_secs(60);
+/// The same for a page of referrers, of which all have at most 4 MiB.
+const REFERRERS_DEADLINE: Duration = Duration::from_secs(60);
 /// How much of the answer to a ping is read, and for how long: a registry's has two bytes.
 const PING: (usize, Duration) = (64 << 10, Duration::from_secs(10));
 
@@ -289,6 +292,38 @@ impl RegistryUpstream {
     }
 }
 
+impl RegistryUpstream {
+    async fn list_referrers(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        artifact_type: Option<&str>,
+    ) -> Result<Option<Vec<Referrer>>, UpstreamError> {
+        let wanted = artifact_type.map(|wanted| ("artifactType", wanted));
+        let mut query = form_urlencoded::Serializer::new(String::new()).extend_pairs(wanted).finish();
+        let (mut all, mut room) = (Vec::new(), referrers::MAX_REFERRERS_BYTES);
+        for _ in 0..referrers::MAX_PAGES {
+            let ask = Ask::referrers(repository, digest, &query);
+            let url = ask.url(&self.shared.base);
+            let answer = match expect(self.ask(ask).await?, StatusCode::OK).await {
+                Ok(answer) => answer.require_identity()?,
+                // One that knows the question has an answer for every digest, if need be an empty one.
+                Err(error) if error.is_absent() && all.is_empty() => return Ok(None),
+                Err(error) => return Err(error),
+            };
+            let next = referrers::next(&answer.head.headers, &url);
+            let page = answer.collect(room, REFERRERS_DEADLINE).await?;
+            room -= page.len();
+            all.extend(referrers::read(&page)?);
+            match next {
+                Some(next) if next != query => query = next,
+                _ => return Ok(Some(all)),
+            }
+        }
+        Err(UpstreamError::malformed("has more pages of referrers than are asked for"))
+    }
+}
+
 impl Upstream for RegistryUpstream {
     fn manifest<'a>(
         &'a self,
@@ -329,6 +364,15 @@ impl Upstream for RegistryUpstream {
         page: &'a TagPage,
     ) -> BoxFuture<'a, Result<TagList, UpstreamError>> {
         Box::pin(self.list_tags(repository, page))
+    }
+
+    fn referrers<'a>(
+        &'a self,
+        repository: &'a RepositoryName,
+        digest: &'a Digest,
+        artifact_type: Option<&'a str>,
+    ) -> BoxFuture<'a, Result<Option<Vec<Referrer>>, UpstreamError>> {
+        Box::pin(self.list_referrers(repository, digest, artifact_type))
     }
 
     fn ping<'a>(&'a self) -> BoxFuture<'a, Result<(), UpstreamError>> {

@@ -10,7 +10,8 @@ use colocate::cache::{Cache, CacheLimits, MemoryStore, Store};
 use colocate::config::{AbsentTag, Glob};
 use colocate::oci::Digest;
 use colocate::proxy::{
-    CacheStatus, Forward, Outcome, Proxy, ProxyError, ProxyParts, RelocationLimits, ServedManifest, TagPolicy,
+    CacheStatus, Forward, OriginPolicy, Outcome, Proxy, ProxyError, ProxyParts, RelocationLimits, ServedManifest,
+    TagPolicy,
 };
 use colocate::telemetry::Metrics;
 use colocate::upstream::{RegistryConfig, RegistryUpstream, Timeouts};
@@ -104,7 +105,9 @@ fn proxy_of(upstream: &str, store: Arc<dyn Store>, clock: Arc<TestClock>, tags: 
             max_passes: 1,
             max_passes_per_client: 1,
             max_targets: 1,
+            max_images: 1000,
         },
+        origins: OriginPolicy::default(),
         tags,
         metrics: Metrics::new(),
     })

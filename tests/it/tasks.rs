@@ -16,7 +16,9 @@ use bytes::Bytes;
 use colocate::body::SystemClock;
 use colocate::cache::{Bounds, Cache, CacheLimits, FinishAbandoned, LocalStore, Store};
 use colocate::oci::{Digest, Reference, RepositoryName};
-use colocate::proxy::{Event, Proxy, ProxyParts, RelocationLimits, TagPolicy, Task, Tasks, Wanted, Warmed};
+use colocate::proxy::{
+    Event, OriginPolicy, Proxy, ProxyParts, RelocationLimits, TagPolicy, Task, Tasks, Wanted, Warmed,
+};
 use colocate::telemetry::Metrics;
 use colocate::upstream::{RegistryConfig, RegistryUpstream};
 use serde_json::json;
@@ -90,6 +92,7 @@ impl Bench {
             max_passes: 2,
             max_passes_per_client: 2,
             max_targets: 8,
+            max_images: 1000,
         };
         let proxy = Proxy::new(ProxyParts {
             upstreams: only(Arc::new(RegistryUpstream::new(config).unwrap())),
@@ -97,6 +100,7 @@ impl Bench {
             clock,
             verdict_ttl: Duration::from_secs(60),
             relocation,
+            origins: OriginPolicy::default(),
             tags: TagPolicy { ttl: Duration::from_secs(3600), ..TagPolicy::default() },
             metrics: Metrics::new(),
         });

@@ -107,7 +107,7 @@ impl Proxy {
         });
         let layer = rewrite_layer(contents, &bundle, change).await??;
         let Answer::Relocated(Colocated { relocation, .. }) =
-            assemble(manifest, &bundle, Worked { layer, lock, verdict })?
+            assemble(manifest, &key.target, &bundle, Worked { layer, lock, verdict })?
         else {
             return Ok(());
         };

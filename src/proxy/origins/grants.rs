@@ -77,12 +77,6 @@ impl Grants {
         }
         Ok(())
     }
-
-    /// The digests that are granted under `repository`, up to `limit`.
-    pub(super) async fn list(&self, repository: &Repository, limit: usize) -> Vec<Digest> {
-        let keys = self.cache.list(&RecordKey::new([KIND, &repository.to_string()])).await.unwrap_or_default();
-        keys.iter().filter_map(|key| key.last()?.parse().ok()).take(limit).collect()
-    }
 }
 
 const KIND: &str = "grants";

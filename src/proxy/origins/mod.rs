@@ -65,6 +65,11 @@ impl OriginParts {
     ) -> Self {
         Self { policy, upstreams, readers, grants: Grants::new(cache.clone()), cache }
     }
+
+    /// The bundle of the repository's own by whose lock `digest` is granted there.
+    pub(super) async fn bundle_of(&self, repository: &Repository, digest: &Digest) -> Option<Digest> {
+        self.grants.of(repository, digest).await.map(|grant| grant.bundle)
+    }
 }
 
 /// The origins of the images that one client pulls under one repository.
@@ -98,7 +103,8 @@ impl Origins {
             Some(Err(Elsewhere { place, problem }))
         };
         // Names that only imgpkg takes for names are none that any registry could be asked for.
-        let (Ok(registry), Ok(name)) = (reference.registry.parse::<RegistryName>(), reference.repository.parse()) else {
+        let (Ok(registry), Ok(name)) = (reference.registry.parse::<RegistryName>(), reference.repository.parse())
+        else {
             return elsewhere(Obstacle::NotBehind);
         };
         let origin = registry.repository(&name);
@@ -193,11 +199,6 @@ impl Origins {
     /// The bundle of the repository's own by whose lock `digest` is there; itself, if it is not there by a grant.
     pub(super) async fn root(&self, digest: &Digest) -> Digest {
         self.parts.grants.of(&self.repository, digest).await.map_or(*digest, |grant| grant.bundle)
-    }
-
-    /// Every digest that is granted, up to `limit`.
-    pub(super) async fn all(&self, limit: usize) -> Vec<Digest> {
-        self.parts.grants.list(&self.repository, limit).await
     }
 
     /// Grants an image that the lock of `bundle` names.

@@ -54,7 +54,11 @@ impl Memory {
         reader: Option<ReaderKey>,
     ) -> io::Result<Option<Remembered>> {
         let now = self.clock.now();
-        let held = self.lock_held().get(&(key.clone(), reader)).filter(|(_, until)| *until > now).map(|(answer, _)| answer.clone());
+        let held = self
+            .lock_held()
+            .get(&(key.clone(), reader))
+            .filter(|(_, until)| *until > now)
+            .map(|(answer, _)| answer.clone());
         match held {
             Some(Answer::Relocated(colocated)) => return Ok(Some(Remembered::Relocated { colocated, seen: now })),
             Some(Answer::Original(why)) => return Ok(Some(Remembered::Original(why))),

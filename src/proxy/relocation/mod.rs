@@ -24,7 +24,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub(super) use answer::{Answer, Colocated, Why};
+pub(super) use locations::Listed;
 use memory::{Memory, Remembered};
+pub(super) use pass::unreadable;
 use passes::Passes;
 pub(super) use record::{AtOrigin, Relocation, RelocationKey};
 pub(super) use verdict::{Effort, Extent, Found, Sought, Verdict, verdict};
@@ -34,13 +36,15 @@ pub(super) use work::{Worked, assemble, glance, inspect, read_lock, rewrite_laye
 use super::contents::Contents;
 use super::error::ProxyError;
 use super::flights::{Crowd, Flight, Flights};
+use super::made::Kinds;
 use super::origins::{Elsewhere, Obstacle};
 use super::readers::Probe;
 use super::undecided::Undecided;
 use crate::body::Clock;
 use crate::cache::Cache;
-use crate::imgpkg::Target;
+use crate::imgpkg::{ImagesLock, Target};
 use crate::oci::{Digest, Manifest, Reference, Repository, Tag};
+use crate::rewrite::Unchanged;
 use crate::telemetry::Metrics;
 use crate::upstream::UpstreamError;
 
@@ -241,6 +245,43 @@ impl Relocator {
         self.memory.originals(repository, search::MAX_TAGS).await.unwrap_or_default()
     }
 
+    /// The lock of a bundle.
+    pub(super) async fn lock_of(
+        &self,
+        contents: &Contents,
+        manifest: &Manifest,
+    ) -> Result<Result<ImagesLock, Unchanged>, Undecided> {
+        let bundle = match inspect(contents, manifest, self.limits.max_layer_bytes).await? {
+            Ok(bundle) => bundle,
+            Err(reason) => return Ok(Err(reason)),
+        };
+        let turn = self.passes.turn(contents.payer.as_ref(), &Crowd::default()).await;
+        let _turn = turn.map_err(|error| Undecided::Internal(error.to_string()))?;
+        read_lock(contents, &bundle).await
+    }
+
+    /// Finds the images of a relocated bundle again whose grants are lost.
+    pub(super) async fn grant_again(
+        &self,
+        contents: &Arc<Contents>,
+        manifest: &Manifest,
+        colocated: &Colocated,
+    ) -> Result<(), Undecided> {
+        let Some(origins) = &contents.origins else { return Ok(()) };
+        let mut lost = false;
+        for AtOrigin { repository, image } in colocated.origins.iter() {
+            lost |= !origins.known(image).await.contains(repository);
+        }
+        if !lost {
+            return Ok(());
+        }
+        let Ok(lock) = self.lock_of(contents, manifest).await? else { return Ok(()) };
+        let images = Sought::of(&lock, contents, true);
+        let verdict = verdict(contents, manifest.digest, images, self.limits.effort(), Extent::Whole).await;
+        grant(contents, &manifest.digest, &verdict).await;
+        verdict.undecided().map_or(Ok(()), Err)
+    }
+
     async fn settle(&self, contents: &Arc<Contents>, key: RelocationKey, manifest: Manifest, crowd: &Crowd) -> Settled {
         // Whoever started this looked before it was on the board: another may have landed in between.
         match self.memory.answer(&key, contents.reader).await {
@@ -287,9 +328,14 @@ impl Relocator {
         }
         let turn = self.passes.turn(contents.payer.as_ref(), crowd);
         let worked = work(contents, key, &bundle, turn, limits.effort()).await?;
+        if let Some(kinds) = worked.verdict.listed.as_ref().and_then(|listed| Kinds::listed(listed, &worked.lock))
+            && let Err(error) = kinds.record(&contents.cache, &key.repository, &key.original).await
+        {
+            tracing::warn!(repository = %key.repository, %error, "a list of locations could not be recorded");
+        }
         // Before the answer that counts on them.
         grant(contents, &key.original, &worked.verdict).await;
-        Ok(assemble(manifest, &bundle, worked)?)
+        Ok(assemble(manifest, &key.target, &bundle, worked)?)
     }
 
     fn report(&self, key: &RelocationKey, settled: &Settled) {

@@ -27,7 +27,13 @@ impl RelocationKey {
     /// The bundle `original` for those who see its repository so; `None` in the exact view.
     pub(in crate::proxy) fn new(view: &View, original: Digest) -> Option<Self> {
         let target = view.target.clone()?;
-        Some(Self { repository: view.repository.clone(), original, target, each: view.each, from_origin: view.from_origin })
+        Some(Self {
+            repository: view.repository.clone(),
+            original,
+            target,
+            each: view.each,
+            from_origin: view.from_origin,
+        })
     }
 
     /// The same for those who may not read the origins: only what is beside the bundle counts.
@@ -97,6 +103,9 @@ pub(in crate::proxy) struct Relocation {
     pub(in crate::proxy) manifest: Document,
     /// Its media type.
     pub(in crate::proxy) media_type: String,
+    /// What its lock names in place of where the images were; records of earlier versions do not say.
+    #[serde(default)]
+    pub(in crate::proxy) target: String,
     /// The config (`C'`).
     pub(in crate::proxy) config: Document,
     /// The layer (`L'`).

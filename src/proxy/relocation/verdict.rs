@@ -39,8 +39,9 @@ impl Sought {
         for image in lock.images() {
             let origins = images.entry(image.reference.digest).or_default();
             let candidate = contents.origins.as_ref().and_then(|origins| origins.candidate(&image.reference));
-            let candidate = candidate
-                .map(|candidate| candidate.and_then(|origin| if from_origin { Ok(origin) } else { Err(barred(origin)) }));
+            let candidate = candidate.map(|candidate| {
+                candidate.and_then(|origin| if from_origin { Ok(origin) } else { Err(barred(origin)) })
+            });
             origins.extend(candidate.filter(|candidate| !origins.contains(candidate)));
         }
         images.into_iter().map(|(digest, origins)| Self { digest, origins, granted: false }).collect()
@@ -162,7 +163,8 @@ pub(in crate::proxy) async fn verdict(
     effort: Effort,
     extent: Extent,
 ) -> Verdict {
-    let mut verdict = Verdict { listed: locations::listed(contents, &original).await.map(Arc::new), ..Verdict::default() };
+    let mut verdict =
+        Verdict { listed: locations::listed(contents, &original).await.map(Arc::new), ..Verdict::default() };
     let listed: HashSet<Digest> = verdict.listed.iter().flat_map(|listed| listed.digests()).collect();
     let (there, mut ask): (Vec<Sought>, Vec<Sought>) =
         images.into_iter().partition(|image| listed.contains(&image.digest));

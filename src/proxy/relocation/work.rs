@@ -11,7 +11,7 @@ use super::pass::{self, unreadable};
 use super::passes::Turn;
 use super::record::{AtOrigin, Document, Relocation, RelocationKey};
 use super::verdict::{Effort, Extent, Sought, Verdict, verdict};
-use crate::imgpkg::{ImagesLock, has_bundle_label};
+use crate::imgpkg::{ImagesLock, Target, has_bundle_label};
 use crate::oci::{Descriptor, Digest, Manifest, Repository};
 use crate::proxy::contents::Contents;
 use crate::proxy::error::ProxyError;
@@ -201,7 +201,12 @@ fn change(key: &RelocationKey, found: oneshot::Sender<ImagesLock>, decision: one
 }
 
 /// The relocated bundle, from its relocated layer.
-pub(in crate::proxy) fn assemble(manifest: &Manifest, bundle: &Bundle, worked: Worked) -> Result<Answer, Unchanged> {
+pub(in crate::proxy) fn assemble(
+    manifest: &Manifest,
+    target: &Target,
+    bundle: &Bundle,
+    worked: Worked,
+) -> Result<Answer, Unchanged> {
     let Worked { layer, lock, verdict } = worked;
     let config = document(relocate_config(&bundle.config, &layer.diff_id)?)?;
     let relocated = relocate_manifest(
@@ -225,6 +230,7 @@ pub(in crate::proxy) fn assemble(manifest: &Manifest, bundle: &Bundle, worked: W
     let relocation = Arc::new(Relocation {
         original: manifest.digest,
         media_type: manifest.media_type.to_string(),
+        target: target.to_string(),
         manifest: document(relocated)?,
         config,
         layer: layer.digest,

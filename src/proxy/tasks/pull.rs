@@ -29,6 +29,7 @@ pub(super) struct Puller {
     pub(super) contents: Arc<Contents>,
     pub(super) teller: Arc<Teller>,
     proxy: Proxy,
+    view: View,
 }
 
 /// Something to pull.
@@ -72,7 +73,7 @@ impl Puller {
     /// # Errors
     /// When there is no such registry.
     pub(super) async fn new(proxy: &Proxy, view: &View, teller: Arc<Teller>) -> Result<Self, ProxyError> {
-        Ok(Self { contents: proxy.contents(view).await?, teller, proxy: proxy.clone() })
+        Ok(Self { contents: proxy.contents(view).await?, teller, proxy: proxy.clone(), view: view.clone() })
     }
 
     /// The original that a reference stands for, and how it is to be relocated for a tag's clients.
@@ -151,32 +152,35 @@ impl Puller {
         }
     }
 
-    /// Waits until a blob is in the cache, and this repository is known to have it.
+    /// Waits until a blob is in the cache, and the repository that has it is known to.
     async fn blob(&self, descriptor: &Descriptor) -> Result<(), ProxyError> {
         let contents = &self.contents;
-        let (reader, _) = contents.blob(&descriptor.digest).await?;
+        let (reader, _, holder) = contents.held_blob(&descriptor.digest).await?;
         let counted = self.teller.arriving(&reader);
         let complete = reader.complete().await;
         drop(counted);
         complete.map_err(fill_failure)?;
         // Also recorded beside the answer to whoever asked first, which need not be done yet.
         let member = Member { media_type: None, size: reader.size() };
-        Ok(contents.cache.add_member(&contents.repository, &descriptor.digest, member).await?)
+        Ok(contents.cache.add_member(&holder, &descriptor.digest, member).await?)
     }
 
     /// The images that the lock of a bundle names, and what clients get for it; nothing for other images.
     async fn images(&self, manifest: &Manifest, key: Option<RelocationKey>) -> (Vec<Digest>, Fate) {
-        let mut fate = Fate::default();
-        if let Some(key) = key {
+        let (mut fate, by_tag) = (Fate::default(), key.is_some());
+        // A bundle that is pulled by its digest stays as it is; but what it names has to be found, wherever that is.
+        if let Some(key) = key.or_else(|| RelocationKey::new(&self.view, manifest.digest)) {
             match self.relocate(&key, manifest).await {
                 Ok(Answer::Relocated(Colocated { relocation, .. })) => {
                     fate.relocated = Some(relocation.manifest.digest);
+                    let fate = if by_tag { fate } else { Fate::default() };
                     let Relocation { images, complete: true, .. } = &*relocation else {
                         return (self.lock(manifest).await.unwrap_or_default(), fate);
                     };
                     return (images.clone(), fate);
                 }
-                Ok(Answer::Original(why)) => fate.reason = Some(why.to_string()),
+                Ok(Answer::Original(why)) if by_tag => fate.reason = Some(why.to_string()),
+                Ok(Answer::Original(_)) => {}
                 Err(cause) => {
                     self.problem(&manifest.digest, format!("cannot be relocated now: {cause}")).await;
                 }

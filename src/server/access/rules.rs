@@ -25,8 +25,19 @@ impl AccessRules {
         Self { rules, without }
     }
 
+    /// Whether everyone who was let in may do the same.
+    pub(in crate::server) fn is_empty(&self) -> bool {
+        self.rules.is_empty()
+    }
+
     /// Whether `identity` may do that with this repository of this registry.
-    pub(super) fn allows(&self, identity: &Identity, registry: &str, repository: &str, action: Action) -> bool {
+    pub(in crate::server) fn allows(
+        &self,
+        identity: &Identity,
+        registry: &str,
+        repository: &str,
+        action: Action,
+    ) -> bool {
         if self.rules.is_empty() {
             let let_in = self.without == WithoutRules::EveryonePulls || *identity != Identity::Anonymous;
             return let_in && action == Action::Pull;

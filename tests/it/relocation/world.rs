@@ -6,7 +6,7 @@ use std::time::Duration;
 use colocate::body;
 use colocate::cache::{Cache, CacheLimits, MemoryStore, Store};
 use colocate::oci::{Digest, Manifest};
-use colocate::proxy::{Proxy, ProxyError, ProxyParts, RelocationLimits, TagPolicy, View};
+use colocate::proxy::{OriginPolicy, Proxy, ProxyError, ProxyParts, RelocationLimits, TagPolicy, View};
 use colocate::telemetry::Metrics;
 use colocate::upstream::{RegistryConfig, RegistryUpstream, Timeouts};
 
@@ -55,6 +55,7 @@ impl World {
             max_passes: 2,
             max_passes_per_client: 2,
             max_targets: 8,
+            max_images: 1000,
         };
         change(&mut limits);
         let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
@@ -135,6 +136,7 @@ pub(super) fn proxy(
         clock,
         verdict_ttl: Duration::from_secs(60),
         relocation,
+        origins: OriginPolicy::default(),
         tags: TagPolicy { ttl: Duration::ZERO, ..TagPolicy::default() },
         metrics: Metrics::new(),
     })

@@ -8,7 +8,7 @@ use std::time::Duration;
 use colocate::body::SystemClock;
 use colocate::cache::{Cache, CacheLimits, MemoryStore};
 use colocate::config::{Config, ListenAddress};
-use colocate::proxy::{Proxy, ProxyParts, RelocationLimits, TagPolicy};
+use colocate::proxy::{OriginPolicy, Proxy, ProxyParts, RelocationLimits, TagPolicy};
 use colocate::server::{
     Access, AccessRules, Directory, Drained, Gate, ListenError, Mode, Server, ServerLimits, ServerParts,
 };
@@ -45,7 +45,9 @@ pub(super) fn parts() -> ServerParts {
             max_passes: 2,
             max_passes_per_client: 2,
             max_targets: 8,
+            max_images: 1000,
         },
+        origins: OriginPolicy::default(),
         tags: TagPolicy::default(),
         metrics: metrics.clone(),
     });
@@ -55,7 +57,10 @@ pub(super) fn parts() -> ServerParts {
         proxy,
         metrics,
         directory: Directory::new(&config),
-        access: Access { mode: Mode::Own(Gate::Open), rules: AccessRules::new(Vec::new(), Gate::Open.without_rules()) },
+        access: Access {
+            mode: Mode::Own(Gate::Open),
+            rules: AccessRules::new(Vec::new(), Gate::Open.without_rules()).into(),
+        },
         limits: ServerLimits {
             header_read_timeout: PATIENCE,
             max_connections: 64,

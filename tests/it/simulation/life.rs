@@ -9,7 +9,7 @@ use colocate::body::{BoxFuture, Clock};
 use colocate::cache::{Bounds, Cache, CacheLimits, FinishAbandoned, MemoryStore};
 use colocate::config::AbsentTag;
 use colocate::oci::{Digest, Reference};
-use colocate::proxy::{Proxy, ProxyParts, RelocationLimits, TagPolicy};
+use colocate::proxy::{OriginPolicy, Proxy, ProxyParts, RelocationLimits, TagPolicy};
 use colocate::telemetry::Metrics;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -80,7 +80,9 @@ pub(super) fn proxy(
             max_passes: 2,
             max_passes_per_client: 2,
             max_targets: 4,
+            max_images: 1000,
         },
+        origins: OriginPolicy::default(),
         tags: TagPolicy {
             ttl: Duration::from_secs(10),
             stale_for: Duration::from_secs(3600),

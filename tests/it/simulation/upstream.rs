@@ -10,7 +10,7 @@ use bytes::Bytes;
 use colocate::body::{self, Body, BoxFuture};
 use colocate::oci::{Digest, Manifest, Reference, RepositoryName};
 use colocate::upstream::{
-    Blob, Challenges, ClientCredential, ManifestHead, TagList, TagPage, TimeoutStage, UpstreamError,
+    Blob, Challenges, ClientCredential, ManifestHead, Referrer, TagList, TagPage, TimeoutStage, UpstreamError,
 };
 use http::StatusCode;
 
@@ -199,6 +199,15 @@ impl colocate::upstream::Upstream for Upstream {
             let tags = self.tags.lock().unwrap().keys().cloned().collect();
             if known { Ok(TagList { tags, more: false, after: None }) } else { Err(UpstreamError::NotFound) }
         })
+    }
+
+    fn referrers<'a>(
+        &'a self,
+        _: &'a RepositoryName,
+        _: &'a Digest,
+        _: Option<&'a str>,
+    ) -> BoxFuture<'a, Result<Option<Vec<Referrer>>, UpstreamError>> {
+        Box::pin(async { Ok(None) })
     }
 
     fn ping<'a>(&'a self) -> BoxFuture<'a, Result<(), UpstreamError>> {

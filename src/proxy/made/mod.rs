@@ -1,0 +1,74 @@
+//! What the proxy makes beside relocated bundles: the locations images that clients of imgpkg's kind ask for, and an
+//! artifact that says what a relocated bundle was made of.
+//!
+//! All of it follows from the original bundle, the target and which of its images are bundles, down to the byte: two
+//! replicas make the same, and what is lost is made again. Small, it is kept in records under its digest, with the
+//! original that it belongs to: who may read that one in its repository may read this.
+
+mod locations;
+mod provenance;
+
+pub(super) use locations::Kinds;
+pub(super) use provenance::{PROVENANCE_TYPE, Provenance};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::cache::{Cache, RecordKey};
+use crate::oci::{Digest, Manifest, MediaType, Repository};
+
+/// Something that was made.
+#[derive(Clone, Debug)]
+pub(super) struct Made {
+    /// The bundle it is about, as it stands upstream.
+    pub(super) original: Digest,
+    /// Of a manifest, its media type.
+    pub(super) media_type: Option<MediaType>,
+    /// The bytes.
+    pub(super) bytes: Bytes,
+}
+
+#[derive(Serialize, Deserialize)]
+struct MadeRecord {
+    original: Digest,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    media_type: Option<String>,
+    content: String,
+}
+
+impl Made {
+    /// What was made under this digest. A disk that cannot say has nothing.
+    pub(super) async fn find(cache: &Cache, repository: &Repository, digest: &Digest) -> Option<Self> {
+        let record: MadeRecord = cache.get(&key(repository, digest)).await.unwrap_or_default()?;
+        let bytes = Bytes::from(STANDARD.decode(record.content).ok()?);
+        // Small enough to be checked each time; damage makes it absent, to be made again.
+        (Digest::of(&bytes) == *digest).then(|| Self {
+            original: record.original,
+            media_type: record.media_type.as_deref().map(MediaType::from),
+            bytes,
+        })
+    }
+
+    /// Keeps it. It is read from now on, and made again if a crash loses it.
+    pub(super) async fn keep(&self, cache: &Cache, repository: &Repository) -> std::io::Result<Digest> {
+        let digest = Digest::of(&self.bytes);
+        let record = MadeRecord {
+            original: self.original,
+            media_type: self.media_type.as_ref().map(ToString::to_string),
+            content: STANDARD.encode(&self.bytes),
+        };
+        cache.put_record_behind(&key(repository, &digest), &record).await?;
+        Ok(digest)
+    }
+
+    /// It as a manifest, if it is one.
+    pub(super) fn manifest(self) -> Option<Manifest> {
+        Some(Manifest { digest: Digest::of(&self.bytes), media_type: self.media_type?, bytes: self.bytes })
+    }
+}
+
+fn key(repository: &Repository, digest: &Digest) -> RecordKey {
+    RecordKey::new(["made", &repository.to_string(), &digest.to_string()])
+}
