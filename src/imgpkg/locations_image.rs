@@ -103,6 +103,9 @@ mod tests {
     fn one_list_has_one_digest() {
         let image =
             LocationsImage::of(&ImageLocations::new([ImageLocation { image: IMAGE.to_owned(), is_bundle: true }]));
-        assert_eq!(Digest::of(&image.manifest).to_string(), "PIN");
+        assert_eq!(
+            Digest::of(&image.manifest).to_string(),
+            "sha256:eb60f46fdc80047e6039e0d5f172de4573a9916987d674a2c4174f0e449a1705"
+        );
     }
 }

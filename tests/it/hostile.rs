@@ -11,7 +11,7 @@ mod locks;
 mod membership;
 mod names;
 mod namespaces;
-mod parts;
+pub(crate) mod parts;
 mod passes;
 mod realms;
 mod redirects;

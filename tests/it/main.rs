@@ -8,6 +8,7 @@ mod fuzz;
 mod gzip;
 mod hostile;
 mod locks;
+mod origins;
 mod relocation;
 mod rewrite;
 mod rooms;

@@ -5,6 +5,6 @@ mod mode;
 mod servers;
 mod world;
 
-pub(super) use mode::{Mode, Setup, basic};
-pub(super) use servers::{TOKEN, acceptor, challenge, guard, image, own_realm};
-pub(super) use world::{Answer, ENDPOINT, World};
+pub(crate) use mode::{Mode, Setup, basic};
+pub(crate) use servers::{TOKEN, acceptor, challenge, guard, image, own_realm};
+pub(crate) use world::{Answer, ENDPOINT, World};

@@ -24,6 +24,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) struct World {
     running: Option<Running>,
     config: String,
+    /// How much of it is not the test's.
+    own: usize,
     log: Log,
     _scratch: TempDir,
     _capture: Capture,
@@ -34,18 +36,26 @@ impl World {
     pub(crate) async fn new(config: &str) -> Self {
         let scratch = tempfile::tempdir().unwrap();
         let (log, capture) = Log::capture("trace");
-        let config = format!(
-            "listen: 127.0.0.1:0\nadmin: {{listen: none}}\nendpoint: {ENDPOINT}\ncache: {{dir: '{}'}}\n{config}",
+        let own = format!(
+            "listen: 127.0.0.1:0\nadmin: {{listen: none}}\nendpoint: {ENDPOINT}\ncache: {{dir: '{}'}}\n",
             scratch.path().join("cache").display()
         );
+        let (own, config) = (own.len(), format!("{own}{config}"));
         let running = Some(start(Config::parse("test", &config).unwrap()).await.unwrap());
-        Self { running, config, log, _scratch: scratch, _capture: capture }
+        Self { running, config, own, log, _scratch: scratch, _capture: capture }
     }
 
     /// Stops it and starts it again, with the same cache.
     pub(crate) async fn restart(&mut self) {
         self.running.take().unwrap().stop().await;
         self.running = Some(start(Config::parse("test", &self.config).unwrap()).await.unwrap());
+    }
+
+    /// Stops it and starts it again with other settings, and the same cache.
+    pub(crate) async fn reconfigure(&mut self, config: &str) {
+        let (own, _) = self.config.split_at(self.own);
+        self.config = format!("{own}{config}");
+        self.restart().await;
     }
 
     /// All that was logged.
