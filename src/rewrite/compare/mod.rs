@@ -1,0 +1,252 @@
+//! Whether a bundle that is served is its original relocated, and where it is not.
+//!
+//! [`prove`] has both, each verified against its digests, and makes the relocated bundle once more from the original:
+//! with the images relocated that are in the lock served, each with the digest it has in the original's. If what
+//! comes out is what is served, to the last byte of manifest, config and layer, then that is the proof: nothing but
+//! the lock's `image:` values and what hashes over them can differ.
+//!
+//! If it is not, what differs is looked for from the inside out, so that a cause is told and not all that hashes over
+//! it: the locks (`lock`), the tars entry by entry (`archive`, `entries`, by way of `content`), then the config that
+//! the tar served should have, then the manifest that the config and the layer served should have (`document`). If all
+//! of them agree, the layer is compressed in another way, which is no proof but no other content either.
+//!
+//! Memory is bounded whatever is served: tars are streams here, and two of them meet in `align`, which holds as much of
+//! each as it takes to see what stands in one alone.
+
+mod align;
+mod archive;
+mod content;
+mod difference;
+mod document;
+mod entries;
+mod explain;
+mod lock;
+
+use std::cell::Cell;
+use std::io::{self, Read, Seek};
+
+use serde::Serialize;
+
+use super::{
+    Candidate, LayerRewriter, LockChange, RelocatedLayer, Replacement, Unchanged, diff_id, relocate_config,
+    relocate_manifest,
+};
+use crate::imgpkg::{ImagesLock, Target, has_bundle_label};
+use crate::oci::{Algorithm, Digest, Manifest};
+use difference::Differences;
+pub use difference::{Difference, Kind, Part};
+pub use lock::ImageChange;
+
+/// How much of a layer is read at a time.
+const BUFFER_BYTES: usize = 256 << 10;
+
+/// An image of one layer, its parts verified.
+#[derive(Debug)]
+pub struct Original<'a, L> {
+    /// Its manifest.
+    pub manifest: &'a Manifest,
+    /// What that says of its parts, and what may be in the way of relocating it.
+    pub candidate: (Candidate, Option<Unchanged>),
+    /// The config's bytes.
+    pub config: &'a [u8],
+    /// The layer's.
+    pub layer: L,
+}
+
+/// What is served in the original's place.
+#[derive(Debug)]
+pub struct Served<'a, L> {
+    /// Its manifest, verified.
+    pub manifest: &'a Manifest,
+    /// Its parts, if it is an image of one layer.
+    pub parts: Option<ServedParts<'a, L>>,
+}
+
+/// The parts of what is served.
+#[derive(Debug)]
+pub struct ServedParts<'a, L> {
+    /// What the manifest says of them.
+    pub candidate: Candidate,
+    /// The config's bytes.
+    pub config: Content<&'a [u8]>,
+    /// The layer's.
+    pub layer: Content<L>,
+}
+
+/// What came of fetching something by its digest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Content<T> {
+    /// It is what its digest stands for.
+    Verified(T),
+    /// It is something else, with this digest.
+    Wrong(Digest),
+    /// It is larger than any relocated form of the original, and was not read to its end.
+    TooLarge,
+    /// It is not there.
+    Missing,
+}
+
+impl<T> Content<T> {
+    fn verified(self) -> Option<T> {
+        match self {
+            Self::Verified(content) => Some(content),
+            Self::Wrong(_) | Self::TooLarge | Self::Missing => None,
+        }
+    }
+}
+
+/// What a comparison came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// The original itself is served.
+    Identical,
+    /// The original is served with images relocated, and nothing else.
+    Proven,
+    /// So it is as far as content goes, but the layer is compressed in another way than a Colocate of this version does.
+    ContentEqual,
+    /// Something else is served.
+    NotProven,
+}
+
+/// What was found out.
+#[derive(Debug)]
+pub struct Report {
+    /// What it came to.
+    pub verdict: Verdict,
+    /// The images that are in both locks, in order.
+    pub images: Vec<ImageChange>,
+    /// How they differ otherwise, the first ones.
+    pub differences: Vec<Difference>,
+    /// Whether there are more.
+    pub more: bool,
+    /// Why the original cannot be relocated at all.
+    pub reason: Option<Unchanged>,
+}
+
+/// Finds out whether `served` is `original` with images relocated to `target`. See the [module](self).
+///
+/// It reads both layers, so it takes a processor for as long as that takes, and may wait for a disk.
+///
+/// # Errors
+/// When a layer cannot be read from where it is kept.
+pub fn prove<L: Read + Seek>(original: Original<'_, L>, served: Served<'_, L>, target: &Target) -> io::Result<Report> {
+    if original.manifest.bytes == served.manifest.bytes {
+        return Ok(Report::of(Verdict::Identical));
+    }
+    let Original { manifest, candidate: (candidate, obstacle), config, mut layer } = original;
+    let unchangeable = |reason, served| Ok(explain::unchangeable(manifest, config, served, reason));
+    if !has_bundle_label(config) {
+        return unchangeable(Unchanged::NotABundle, served);
+    }
+    if let Some(reason) = obstacle {
+        return unchangeable(reason, served);
+    }
+    let algorithms = match diff_id(config) {
+        Ok(diff_id) => (candidate.layer.digest.algorithm(), diff_id.algorithm()),
+        Err(reason) => return unchangeable(reason, served),
+    };
+    let old_lock = match read_lock(&mut layer)? {
+        Ok(lock) => lock,
+        Err(reason) => return unchangeable(reason, served),
+    };
+
+    let mut differences = Differences::default();
+    let mut served = served;
+    let locks = explain::locks(&old_lock, &mut served, &target.to_string(), &mut differences)?;
+    let relocated = match rewrite(&mut layer, algorithms, target, locks.relocated)? {
+        Ok(relocated) => Some(relocated),
+        // No image is relocated, so that nothing else may be either.
+        Err(Unchanged::NothingChanges) => None,
+        Err(reason) => return unchangeable(reason, served),
+    };
+    let derived = match &relocated {
+        Some(relocated) => match derive(manifest, config, relocated) {
+            Ok(derived) => derived,
+            Err(reason) => return unchangeable(reason, served),
+        },
+        None => manifest.bytes.to_vec(),
+    };
+    let verified = served.parts.as_ref().is_some_and(|parts| {
+        matches!(parts.config, Content::Verified(_)) && matches!(parts.layer, Content::Verified(_))
+    });
+    let mut report = Report { images: locks.images, ..Report::of(Verdict::Proven) };
+    if derived == served.manifest.bytes && verified && differences.is_empty() {
+        return Ok(report);
+    }
+    let expected = explain::Expected { manifest, config, layer, relocated: relocated.as_ref(), derived: &derived };
+    report.verdict = explain::explain(expected, served, algorithms.1, locks.told, &mut differences)?;
+    (report.differences, report.more) = differences.into_parts();
+    Ok(report)
+}
+
+/// The same where the original is no image of one layer, for the reason given: it cannot be relocated.
+pub fn prove_unchanged(original: &Manifest, served: &Manifest, reason: Unchanged) -> Report {
+    if original.bytes == served.bytes {
+        return Report::of(Verdict::Identical);
+    }
+    explain::unchangeable::<io::Empty>(original, &[], Served { manifest: served, parts: None }, reason)
+}
+
+impl Report {
+    fn of(verdict: Verdict) -> Self {
+        Self { verdict, images: Vec::new(), differences: Vec::new(), more: false, reason: None }
+    }
+}
+
+/// The lock in a layer, by a pass that stops there.
+fn read_lock(layer: &mut (impl Read + Seek)) -> io::Result<Result<ImagesLock, Unchanged>> {
+    let change: LockChange = Box::new(|_| Err(Unchanged::NothingChanges));
+    let mut rewriter = LayerRewriter::new(Algorithm::Sha256, Algorithm::Sha256, change);
+    let stopped = push(layer, &mut rewriter)?;
+    Ok(match (rewriter.lock(), stopped) {
+        (Some(lock), _) => Ok(lock.clone()),
+        (None, Err(reason)) => Err(reason),
+        (None, Ok(())) => Err(rewriter.finish().err().unwrap_or(Unchanged::NoLock)),
+    })
+}
+
+/// The layer with those images relocated that `relocated` says, by their index.
+fn rewrite(
+    layer: &mut (impl Read + Seek),
+    (of_layer, of_tar): (Algorithm, Algorithm),
+    target: &Target,
+    relocated: Vec<bool>,
+) -> io::Result<Result<RelocatedLayer, Unchanged>> {
+    let target = target.clone();
+    let change: LockChange = Box::new(move |lock| {
+        let index = Cell::new(0);
+        let next = |_: &_| relocated.get(index.replace(index.get() + 1)).copied().unwrap_or_default();
+        lock.relocate_some(&target, next).ok_or(Unchanged::NothingChanges)
+    });
+    let mut rewriter = LayerRewriter::new(of_layer, of_tar, change);
+    Ok(match push(layer, &mut rewriter)? {
+        Ok(()) => rewriter.finish(),
+        Err(reason) => Err(reason),
+    })
+}
+
+fn push(layer: &mut (impl Read + Seek), rewriter: &mut LayerRewriter) -> io::Result<Result<(), Unchanged>> {
+    layer.rewind()?;
+    let mut buffer = vec![0; BUFFER_BYTES];
+    loop {
+        match layer.read(&mut buffer)? {
+            0 => return Ok(Ok(())),
+            read => {
+                if let Err(reason) = rewriter.push(&buffer[..read]) {
+                    return Ok(Err(reason));
+                }
+            }
+        }
+    }
+}
+
+/// The relocated manifest, made as a Colocate makes it.
+fn derive(manifest: &Manifest, config: &[u8], layer: &RelocatedLayer) -> Result<Vec<u8>, Unchanged> {
+    let config = relocate_config(config, &layer.diff_id)?;
+    relocate_manifest(
+        &manifest.bytes,
+        Replacement { digest: Digest::of(&config), size: config.len() as u64, content: Some(&config) },
+        Replacement { digest: layer.digest, size: layer.recipe.size(), content: None },
+    )
+}
