@@ -90,9 +90,9 @@ pub(super) fn explain<L: Read + Seek>(
         Some(Ok(config)) => config,
         _ => old_config.to_vec(),
     };
-    match parts.config {
+    match &parts.config {
         Content::Verified(config) => document::compare(Part::Config, &should, config, differences),
-        other => not_there(Part::Config, &config.digest, &other, differences),
+        other => not_there(Part::Config, &config.digest, other, differences),
     }
 
     // And this for the config and the layer that are served.
@@ -102,7 +102,7 @@ pub(super) fn explain<L: Read + Seek>(
         Replacement {
             digest: config.digest,
             size: content.map_or(config.size, |content| content.len() as u64),
-            content: content.or(Some(&[])),
+            content: Some(content.map_or(&[], |content| content)),
         },
         Replacement { digest: layer.digest, size, content: None },
     );
@@ -134,7 +134,7 @@ fn not_there<T>(part: Part, digest: &Digest, content: &Content<T>, differences: 
 pub(super) fn unchangeable<L>(manifest: &Manifest, config: &[u8], served: Served<'_, L>, reason: Unchanged) -> Report {
     let mut differences = Differences::default();
     if let Some(Content::Verified(other)) = served.parts.map(|parts| parts.config) {
-        document::compare(Part::Config, config, other, &mut differences);
+        document::compare(Part::Config, config, &other, &mut differences);
     }
     document::compare(Part::Manifest, &manifest.bytes, &served.manifest.bytes, &mut differences);
     let (differences, more) = differences.into_parts();

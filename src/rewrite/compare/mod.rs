@@ -25,6 +25,7 @@ mod lock;
 use std::cell::Cell;
 use std::io::{self, Read, Seek};
 
+use bytes::Bytes;
 use serde::Serialize;
 
 use super::{
@@ -48,7 +49,7 @@ pub struct Original<'a, L> {
     /// What that says of its parts, and what may be in the way of relocating it.
     pub candidate: (Candidate, Option<Unchanged>),
     /// The config's bytes.
-    pub config: &'a [u8],
+    pub config: Bytes,
     /// The layer's.
     pub layer: L,
 }
@@ -59,16 +60,16 @@ pub struct Served<'a, L> {
     /// Its manifest, verified.
     pub manifest: &'a Manifest,
     /// Its parts, if it is an image of one layer.
-    pub parts: Option<ServedParts<'a, L>>,
+    pub parts: Option<ServedParts<L>>,
 }
 
 /// The parts of what is served.
 #[derive(Debug)]
-pub struct ServedParts<'a, L> {
+pub struct ServedParts<L> {
     /// What the manifest says of them.
     pub candidate: Candidate,
     /// The config's bytes.
-    pub config: Content<&'a [u8]>,
+    pub config: Content<Bytes>,
     /// The layer's.
     pub layer: Content<L>,
 }
@@ -87,7 +88,7 @@ pub enum Content<T> {
 }
 
 impl<T> Content<T> {
-    fn verified(self) -> Option<T> {
+    fn verified(&self) -> Option<&T> {
         match self {
             Self::Verified(content) => Some(content),
             Self::Wrong(_) | Self::TooLarge | Self::Missing => None,
@@ -135,14 +136,14 @@ pub fn prove<L: Read + Seek>(original: Original<'_, L>, served: Served<'_, L>, t
         return Ok(Report::of(Verdict::Identical));
     }
     let Original { manifest, candidate: (candidate, obstacle), config, mut layer } = original;
-    let unchangeable = |reason, served| Ok(explain::unchangeable(manifest, config, served, reason));
-    if !has_bundle_label(config) {
+    let unchangeable = |reason, served| Ok(explain::unchangeable(manifest, &config, served, reason));
+    if !has_bundle_label(&config) {
         return unchangeable(Unchanged::NotABundle, served);
     }
     if let Some(reason) = obstacle {
         return unchangeable(reason, served);
     }
-    let algorithms = match diff_id(config) {
+    let algorithms = match diff_id(&config) {
         Ok(diff_id) => (candidate.layer.digest.algorithm(), diff_id.algorithm()),
         Err(reason) => return unchangeable(reason, served),
     };
@@ -161,20 +162,22 @@ pub fn prove<L: Read + Seek>(original: Original<'_, L>, served: Served<'_, L>, t
         Err(reason) => return unchangeable(reason, served),
     };
     let derived = match &relocated {
-        Some(relocated) => match derive(manifest, config, relocated) {
+        Some(relocated) => match derive(manifest, &config, relocated) {
             Ok(derived) => derived,
             Err(reason) => return unchangeable(reason, served),
         },
         None => manifest.bytes.to_vec(),
     };
-    let verified = served.parts.as_ref().is_some_and(|parts| {
-        matches!(parts.config, Content::Verified(_)) && matches!(parts.layer, Content::Verified(_))
-    });
+    let verified = served
+        .parts
+        .as_ref()
+        .is_some_and(|parts| parts.config.verified().is_some() && parts.layer.verified().is_some());
     let mut report = Report { images: locks.images, ..Report::of(Verdict::Proven) };
     if derived == served.manifest.bytes && verified && differences.is_empty() {
         return Ok(report);
     }
-    let expected = explain::Expected { manifest, config, layer, relocated: relocated.as_ref(), derived: &derived };
+    let expected =
+        explain::Expected { manifest, config: &config, layer, relocated: relocated.as_ref(), derived: &derived };
     report.verdict = explain::explain(expected, served, algorithms.1, locks.told, &mut differences)?;
     (report.differences, report.more) = differences.into_parts();
     Ok(report)
