@@ -18,3 +18,4 @@ mod survival;
 mod tags;
 mod tasks;
 mod upstream;
+mod verify;

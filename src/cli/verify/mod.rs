@@ -13,11 +13,12 @@ mod place;
 mod show;
 
 use std::fs::File;
-use std::io::{Read as _, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use rustls::pki_types::CertificateDer;
+use tokio::sync::oneshot;
 
 use super::error::CliError;
 use super::serve::Signals;
@@ -65,7 +66,7 @@ pub(super) async fn verify(arguments: &VerifyArguments) -> Result<(), CliError> 
         name = signals.next() => return Err(CliError::Stopped(name)),
     };
     let text = show::text(&shown, &report, arguments.json).map_err(|err| CliError::Output(err.into()))?;
-    std::io::stdout().write_all(text.as_bytes()).map_err(CliError::Output)?;
+    io::stdout().write_all(text.as_bytes()).map_err(CliError::Output)?;
     match report.verdict {
         Verdict::Proven | Verdict::Identical => Ok(()),
         Verdict::ContentEqual | Verdict::NotProven => Err(VerifyError::NotProven.into()),
@@ -135,7 +136,9 @@ async fn run(plan: Plan) -> Result<(Shown, Report), VerifyError> {
         }
     };
     let registry = registry.as_ref().unwrap_or(&proxy);
-    let (original, served) = tokio::try_join!(registry.manifest(&original), proxy.manifest(&reference))?;
+    let (original, served) = tokio::join!(registry.manifest(&original), proxy.manifest(&reference));
+    // If both fail, of what is verified is told.
+    let (served, original) = (served?, original?);
     let shown =
         Shown { reference: name, truth, original: original.digest, served: served.digest, target: target.to_string() };
     let report = compare(registry, original, &proxy, served, target).await?;
@@ -165,8 +168,11 @@ async fn compare(
         let original = Original { manifest: &original, candidate: (found, obstacle), config, layer };
         compare::prove(original, Served { manifest: &served, parts }, &target)
     };
-    let done = tokio::task::spawn_blocking(work).await.map_err(std::io::Error::other);
-    done.and_then(|report| report).map_err(VerifyError::Scratch)
+    // A thread of its own: one of the runtime's would have to end before the process can, minutes after a signal.
+    let (done, report) = oneshot::channel();
+    let thread = std::thread::Builder::new().name("compare".to_owned());
+    thread.spawn(move || done.send(work())).map_err(VerifyError::Scratch)?;
+    report.await.map_err(io::Error::other).and_then(|report| report).map_err(VerifyError::Scratch)
 }
 
 fn glance(manifest: &Manifest) -> Result<(Candidate, Option<Unchanged>), Unchanged> {

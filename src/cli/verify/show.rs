@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use crate::oci::Digest;
-use crate::rewrite::compare::{Difference, ImageChange, Report, Verdict};
+use crate::rewrite::compare::{self, Difference, ImageChange, Report, Verdict};
 
 /// What was compared.
 pub(super) struct Shown {
@@ -60,7 +60,7 @@ pub(super) fn text(shown: &Shown, report: &Report, json: bool) -> serde_json::Re
         original_from,
         upstream,
         served: &shown.served,
-        reason: report.reason.as_ref().map(ToString::to_string),
+        reason: report.reason.as_ref().map(|reason| compare::shown(&reason.to_string())),
         images: &report.images,
         differences: &report.differences,
         more_differences: report.more,
@@ -97,6 +97,9 @@ fn for_people(shown: &Shown, report: &Report) -> String {
     if report.more {
         row("", &"… and more");
     }
+    if report.differences.iter().any(|difference| difference.aspect.as_deref() == Some("location")) {
+        row("", &"(if that is how clients name this repository, say so with --target)");
+    }
     let _ = writeln!(text, "{}", verdict(report));
     text
 }
@@ -116,6 +119,7 @@ fn verdict(report: &Report) -> String {
                 .to_owned()
         }
         (Verdict::NotProven, Some(reason)) => {
+            let reason = compare::shown(&reason.to_string());
             format!("NOT PROVEN: the original is never relocated, since {reason}; and yet something else is served")
         }
         (Verdict::NotProven, None) => "NOT PROVEN: what is served is not the original with images relocated".to_owned(),

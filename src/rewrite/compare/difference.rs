@@ -159,8 +159,8 @@ impl Differences {
     }
 }
 
-/// Text as it may be shown to anyone.
-fn shown(text: &str) -> String {
+/// Text of anyone's as it may be shown on a terminal: cut, and without control characters.
+pub fn shown(text: &str) -> String {
     // Also what turns the direction of writing, with which a terminal shows another text than there is.
     let is_odd = |c: char| {
         c.is_control()

@@ -137,10 +137,10 @@ impl<R: Read> Entries<R> {
     }
 
     fn end(&mut self) -> Result<Option<Item>, EntriesError> {
+        self.scanner.finish()?;
         if let Some(last) = self.current.take() {
             return Ok(Some(last.finish()));
         }
-        self.scanner.finish()?;
         self.ended = true;
         let extension = self.extension.clone().finish();
         let (header, data) = (Box::new([0; BLOCK]), Digest::of(b""));

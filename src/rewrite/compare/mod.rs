@@ -35,7 +35,7 @@ use super::{
 use crate::imgpkg::{ImagesLock, Target, has_bundle_label};
 use crate::oci::{Algorithm, Digest, Manifest};
 use difference::Differences;
-pub use difference::{Difference, Kind, Part};
+pub use difference::{Difference, Kind, Part, shown};
 pub use lock::ImageChange;
 
 /// How much of a layer is read at a time.
