@@ -4,6 +4,7 @@
 
 mod golden;
 mod hosts;
+mod layers;
 mod tampered;
 
 use std::io::Write as _;

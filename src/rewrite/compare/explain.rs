@@ -3,9 +3,10 @@
 use std::io::{self, Read, Seek, SeekFrom};
 
 use super::content::{Rendered, Tar};
+use super::derive::read_lock;
 use super::difference::{Difference, Differences, Kind, Part};
 use super::lock::{self, ComparedLocks, ImageChange};
-use super::{Content, Report, Served, Verdict, archive, document, read_lock};
+use super::{Content, Report, Served, Verdict, archive, document};
 use crate::imgpkg::{ImagesLock, LOCK_PATH};
 use crate::oci::{Algorithm, Digest, Manifest};
 use crate::rewrite::{RelocatedLayer, Replacement, Unchanged, diff_id, relocate_config, relocate_manifest};

@@ -1,6 +1,6 @@
 //! Whether a bundle that is served is its original relocated, and where it is not.
 //!
-//! [`prove`] has both, each verified against its digests, and makes the relocated bundle once more from the original:
+//! [`prove`] has both, each verified against its digests, and makes the relocated bundle once more (`derive`):
 //! with the images relocated that are in the lock served, each with the digest it has in the original's. If what
 //! comes out is what is served, to the last byte of manifest, config and layer, then that is the proof: nothing but
 //! the lock's `image:` values and what hashes over them can differ.
@@ -16,30 +16,24 @@
 mod align;
 mod archive;
 mod content;
+mod derive;
 mod difference;
 mod document;
 mod entries;
 mod explain;
 mod lock;
 
-use std::cell::Cell;
 use std::io::{self, Read, Seek};
 
 use bytes::Bytes;
 use serde::Serialize;
 
-use super::{
-    Candidate, LayerRewriter, LockChange, RelocatedLayer, Replacement, Unchanged, diff_id, relocate_config,
-    relocate_manifest,
-};
-use crate::imgpkg::{ImagesLock, Target, has_bundle_label};
-use crate::oci::{Algorithm, Digest, Manifest};
+use super::{Candidate, Unchanged, diff_id};
+use crate::imgpkg::{Target, has_bundle_label};
+use crate::oci::{Digest, Manifest};
 use difference::Differences;
 pub use difference::{Difference, Kind, Part, shown};
 pub use lock::ImageChange;
-
-/// How much of a layer is read at a time.
-const BUFFER_BYTES: usize = 256 << 10;
 
 /// An image of one layer, its parts verified.
 #[derive(Debug)]
@@ -147,7 +141,7 @@ pub fn prove<L: Read + Seek>(original: Original<'_, L>, served: Served<'_, L>, t
         Ok(diff_id) => (candidate.layer.digest.algorithm(), diff_id.algorithm()),
         Err(reason) => return unchangeable(reason, served),
     };
-    let old_lock = match read_lock(&mut layer)? {
+    let old_lock = match derive::read_lock(&mut layer)? {
         Ok(lock) => lock,
         Err(reason) => return unchangeable(reason, served),
     };
@@ -155,14 +149,14 @@ pub fn prove<L: Read + Seek>(original: Original<'_, L>, served: Served<'_, L>, t
     let mut differences = Differences::default();
     let mut served = served;
     let locks = explain::locks(&old_lock, &mut served, &target.to_string(), &mut differences)?;
-    let relocated = match rewrite(&mut layer, algorithms, target, locks.relocated)? {
+    let relocated = match derive::rewrite(&mut layer, algorithms, target, locks.relocated)? {
         Ok(relocated) => Some(relocated),
         // No image is relocated, so that nothing else may be either.
         Err(Unchanged::NothingChanges) => None,
         Err(reason) => return unchangeable(reason, served),
     };
     let derived = match &relocated {
-        Some(relocated) => match derive(manifest, &config, relocated) {
+        Some(relocated) => match derive::manifest(manifest, &config, relocated) {
             Ok(derived) => derived,
             Err(reason) => return unchangeable(reason, served),
         },
@@ -195,61 +189,4 @@ impl Report {
     fn of(verdict: Verdict) -> Self {
         Self { verdict, images: Vec::new(), differences: Vec::new(), more: false, reason: None }
     }
-}
-
-/// The lock in a layer, by a pass that stops there.
-fn read_lock(layer: &mut (impl Read + Seek)) -> io::Result<Result<ImagesLock, Unchanged>> {
-    let change: LockChange = Box::new(|_| Err(Unchanged::NothingChanges));
-    let mut rewriter = LayerRewriter::new(Algorithm::Sha256, Algorithm::Sha256, change);
-    let stopped = push(layer, &mut rewriter)?;
-    Ok(match (rewriter.lock(), stopped) {
-        (Some(lock), _) => Ok(lock.clone()),
-        (None, Err(reason)) => Err(reason),
-        (None, Ok(())) => Err(rewriter.finish().err().unwrap_or(Unchanged::NoLock)),
-    })
-}
-
-/// The layer with those images relocated that `relocated` says, by their index.
-fn rewrite(
-    layer: &mut (impl Read + Seek),
-    (of_layer, of_tar): (Algorithm, Algorithm),
-    target: &Target,
-    relocated: Vec<bool>,
-) -> io::Result<Result<RelocatedLayer, Unchanged>> {
-    let target = target.clone();
-    let change: LockChange = Box::new(move |lock| {
-        let index = Cell::new(0);
-        let next = |_: &_| relocated.get(index.replace(index.get() + 1)).copied().unwrap_or_default();
-        lock.relocate_some(&target, next).ok_or(Unchanged::NothingChanges)
-    });
-    let mut rewriter = LayerRewriter::new(of_layer, of_tar, change);
-    Ok(match push(layer, &mut rewriter)? {
-        Ok(()) => rewriter.finish(),
-        Err(reason) => Err(reason),
-    })
-}
-
-fn push(layer: &mut (impl Read + Seek), rewriter: &mut LayerRewriter) -> io::Result<Result<(), Unchanged>> {
-    layer.rewind()?;
-    let mut buffer = vec![0; BUFFER_BYTES];
-    loop {
-        match layer.read(&mut buffer)? {
-            0 => return Ok(Ok(())),
-            read => {
-                if let Err(reason) = rewriter.push(&buffer[..read]) {
-                    return Ok(Err(reason));
-                }
-            }
-        }
-    }
-}
-
-/// The relocated manifest, made as a Colocate makes it.
-fn derive(manifest: &Manifest, config: &[u8], layer: &RelocatedLayer) -> Result<Vec<u8>, Unchanged> {
-    let config = relocate_config(config, &layer.diff_id)?;
-    relocate_manifest(
-        &manifest.bytes,
-        Replacement { digest: Digest::of(&config), size: config.len() as u64, content: Some(&config) },
-        Replacement { digest: layer.digest, size: layer.recipe.size(), content: None },
-    )
 }
