@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use super::tasks::arguments::{CacheCommand, UnpinArguments, WarmArguments};
+use super::verify::arguments::VerifyArguments;
 use crate::config::{CommandLine, Config, ConfigError};
 
 /// A reverse proxy in front of an OCI registry that serves imgpkg bundles with their images named where the client
@@ -25,6 +26,11 @@ pub(super) enum Command {
     Demo(DemoArguments),
     /// Tell what becomes of a reference, and why.
     Explain(ExplainArguments),
+    /// Prove that a bundle, as a proxy serves it, is its original with images relocated, and nothing else.
+    ///
+    /// The proxy is not trusted, and needs not be this one's: the original's digest comes from you or from the registry
+    /// behind. It exits with 0 if that is proven, or the original itself is served; else with 1.
+    Verify(VerifyArguments),
     /// Pull images into a cache before anybody asks: of a bundle, every image its lock names.
     Warm(WarmArguments),
     /// Pull images into a cache as `warm` does, and never evict them.
@@ -130,6 +136,8 @@ impl ExplainArguments {
 mod tests {
     use super::*;
 
+    const DIGEST: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
     #[test]
     fn arguments_are_consistent() {
         use clap::CommandFactory as _;
@@ -145,6 +153,8 @@ mod tests {
             &["colocate", "cache", "ls", "--cache", "c", "--json"],
             &["colocate", "cache", "rm", "--config", "c.yaml", "--force", "a/b:v1"],
             &["colocate", "demo", "--once"],
+            &["colocate", "verify", "a.b/c:v1", "--original", DIGEST, "--target", "d.e/c", "--json"],
+            &["colocate", "verify", "a.b/c", "--upstream", "f.g/c", "--ca-file", "ca.pem", "--docker-config", "c.json"],
             &["colocate", "check", "--config", "c.yaml"],
         ] {
             assert!(Arguments::try_parse_from(good).is_ok(), "{good:?}");
@@ -162,6 +172,10 @@ mod tests {
             &["colocate", "cache", "ls"],
             &["colocate", "cache", "rm", "--cache", "c"],
             &["colocate", "check"],
+            &["colocate", "verify", "a.b/c"],
+            &["colocate", "verify", "--original", DIGEST],
+            &["colocate", "verify", "a.b/c", "--original", "sha256:00"],
+            &["colocate", "verify", "a.b/c", "--original", DIGEST, "--upstream", "f.g/c"],
         ] {
             assert!(Arguments::try_parse_from(bad).is_err(), "{bad:?}");
         }

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use super::demo::error::DemoError;
 use super::tasks::error::PlaceError;
+use super::verify::error::VerifyError;
 use super::wire::StartError;
 use crate::admin::control::ControlError;
 use crate::config::ConfigError;
@@ -34,6 +35,8 @@ pub(super) enum CliError {
     #[error(transparent)]
     Place(#[from] PlaceError),
     #[error(transparent)]
+    Verify(#[from] VerifyError),
+    #[error(transparent)]
     Control(#[from] ControlError),
     #[error("{}", match .0 { 1 => "there was a problem".to_owned(), count => format!("there were {count} problems") })]
     Problems(u64),
@@ -60,6 +63,7 @@ impl CliError {
                 ExitCode::from(2)
             }
             Self::Place(PlaceError::NoCache { .. } | PlaceError::NoUpstream { .. }) => ExitCode::from(2),
+            Self::Verify(error) if error.is_usage() => ExitCode::from(2),
             _ => ExitCode::FAILURE,
         }
     }

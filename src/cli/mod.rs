@@ -2,7 +2,8 @@
 //!
 //! `wire` makes a running proxy of a configuration, and is the only place that knows every room. `serve` runs it
 //! until a signal, `demo` pulls through it, `explain` asks it without a listener, and `check` stops before it. `tasks`
-//! are the commands that work on a cache, or have the process do it that serves from it.
+//! are the commands that work on a cache, or have the process do it that serves from it. `verify` is the one that trusts
+//! no proxy: it asks one as any client does, and needs no configuration.
 //! What a command has to say goes to stdout, errors to stderr with all their causes. A mistake in arguments or
 //! configuration exits with 2, anything that went wrong later with 1.
 
@@ -14,6 +15,7 @@ mod explain;
 mod reference;
 mod serve;
 mod tasks;
+mod verify;
 mod wire;
 
 use std::process::ExitCode;
@@ -55,6 +57,10 @@ async fn dispatch(command: Command) -> Result<(), CliError> {
         Command::Explain(arguments) => {
             telemetry::init(false, "error")?;
             explain::explain(&arguments).await
+        }
+        Command::Verify(arguments) => {
+            telemetry::init(false, "error")?;
+            verify::verify(&arguments).await
         }
         Command::Warm(arguments) => tasks::warm(arguments, false).await,
         Command::Pin(arguments) => tasks::warm(arguments, true).await,

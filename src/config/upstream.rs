@@ -14,9 +14,9 @@ use super::{Endpoint, Glob, raw};
 use crate::oci::{RegistryName, RepositoryName};
 
 /// Where Docker Hub has its tokens, on a host of another name than its own.
-const DOCKER_HUB_REALM: &str = "auth.docker.io";
+pub const DOCKER_HUB_REALM: &str = "auth.docker.io";
 /// Where Docker Hub answers.
-const DOCKER_HUB_URL: &str = "https://registry-1.docker.io";
+pub const DOCKER_HUB_URL: &str = "https://registry-1.docker.io";
 
 /// A registry behind.
 #[derive(Debug)]

@@ -51,7 +51,7 @@ impl ImagesLock {
     }
 
     /// The same with only those images at the target that `colocated` takes; the others stay where they are, their
-    /// references in full.
+    /// references in full. It is asked for each image, in the order of the file.
     pub fn relocate_some(&self, target: &Target, colocated: impl Fn(&LockedImage) -> bool) -> Option<Vec<u8>> {
         let target = target.to_string();
         let mut moved = false;

@@ -36,6 +36,11 @@ impl<'a> Node<'a> {
         start..start + self.raw.get().len()
     }
 
+    /// The value as it is written.
+    pub(super) fn text(self) -> &'a str {
+        self.raw.get()
+    }
+
     /// The members of an object, in order.
     pub(super) fn members(self) -> Result<Vec<(String, Node<'a>)>, Unreadable> {
         let Members(members) = serde_json::from_str(self.raw.get()).map_err(|_| Unreadable)?;

@@ -16,6 +16,11 @@ const MAX_RATIO: u64 = 200;
 /// And never to more than this: minutes of work, which one layer may cost for each manifest that names it.
 const MAX_OUTPUT_BYTES: u64 = 64 << 30;
 
+/// To how many bytes a layer may inflate of which so many were read.
+pub(super) fn output_limit(input: u64) -> u64 {
+    input.saturating_mul(MAX_RATIO).clamp(FREE_OUTPUT_BYTES, MAX_OUTPUT_BYTES)
+}
+
 /// The layer with its lock relocated.
 #[derive(Debug)]
 pub struct RelocatedLayer {
@@ -143,7 +148,7 @@ impl LayerRewriter {
                     full = more;
                     self.member_crc = crc;
                     self.output += output.len() as u64;
-                    let limit = self.input.saturating_mul(MAX_RATIO).clamp(FREE_OUTPUT_BYTES, MAX_OUTPUT_BYTES);
+                    let limit = output_limit(self.input);
                     if self.output > limit {
                         return Err(Unchanged::Bomb(limit));
                     }

@@ -10,10 +10,14 @@
 //! any library's choices, since digests are made of it. Everything that cannot be rewritten has a typed reason,
 //! [`Unchanged`], and is served as it stands.
 //!
-//! Pure and sans-IO. What the new lock says, and whether it may be served, is decided above.
+//! [`compare`] goes the other way: it tells whether a bundle that someone serves is an original relocated, and where
+//! it is not.
+//!
+//! Pure and sans-IO, but for [`compare`], which reads from whatever it is given. What the new lock says, and whether it may be served, is decided above.
 
 mod back;
 mod bundle;
+pub mod compare;
 mod document;
 mod json;
 mod kept;

@@ -65,6 +65,9 @@ pub struct RegistryConfig {
     pub timeouts: Timeouts,
     /// How many blobs may be on their way at once, and, apart from them, how many other requests; at least 1.
     pub concurrency: usize,
+    /// Whether another Colocate is to answer with originals ([`VIEW`](super::VIEW)). Only who wants what it makes for its
+    /// clients does without.
+    pub originals: bool,
     /// Where it is counted what the hosts say of how often they may be asked.
     pub metrics: Metrics,
 }
@@ -82,6 +85,7 @@ impl RegistryConfig {
             egress: Egress::direct(),
             timeouts: Timeouts::default(),
             concurrency: DEFAULT_CONCURRENCY,
+            originals: true,
             metrics: Metrics::new(),
         }
     }
@@ -156,6 +160,7 @@ impl RegistryUpstream {
         let realms = Realms { upstream: base.clone(), allowed: realm_hosts.clone() };
         let courtesy = Courtesy::new(name.clone(), &base, metrics.clone());
         let transport = Transport::new(tls(&config)?, config.egress.clone(), *timeouts, courtesy, realms);
+        let transport = if config.originals { transport.asking_for_originals() } else { transport };
         if !config.verify {
             tracing::warn!(
                 upstream = name,

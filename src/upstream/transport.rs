@@ -38,7 +38,8 @@ const KEEP_ALIVE: Duration = Duration::from_secs(20);
 /// The header that tells an upstream how it is wanted to answer. With `exact`, another Colocate answers with originals:
 /// what it would rewrite for its own clients, this one will rewrite for its own.
 ///
-/// It goes with every request to an upstream's own origin and to no other host; registries ignore it.
+/// It goes with every request to an upstream's own origin, unless it was configured otherwise, and to no other host;
+/// registries ignore it.
 pub const VIEW: HeaderName = HeaderName::from_static("colocate-view");
 /// Everything as it stands.
 const EXACT: HeaderValue = HeaderValue::from_static("exact");
@@ -84,6 +85,7 @@ pub(super) struct Transport {
     timeouts: Timeouts,
     courtesy: Arc<Courtesy>,
     realms: Arc<Realms>,
+    originals: bool,
 }
 
 /// A request to exactly one URL.
@@ -141,7 +143,13 @@ impl Transport {
             timeouts,
             courtesy: Arc::new(courtesy),
             realms: Arc::new(realms),
+            originals: false,
         }
+    }
+
+    /// The same that says with each request to the upstream that it wants originals ([`VIEW`]).
+    pub(super) fn asking_for_originals(self) -> Self {
+        Self { originals: true, ..self }
     }
 
     /// The same for one client of many: with the same connections, but left alone only by what it was told itself.
@@ -233,7 +241,7 @@ impl Transport {
         *request.method_mut() = outgoing.method.clone();
         *request.uri_mut() = uri.clone();
         *request.headers_mut() = outgoing.headers.clone();
-        if outgoing.url.origin() == self.realms.upstream.origin() {
+        if self.originals && outgoing.url.origin() == self.realms.upstream.origin() {
             request.headers_mut().insert(VIEW, EXACT);
         }
         if let Some(authorization) = self.egress.authorization(uri) {

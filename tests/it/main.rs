@@ -19,3 +19,4 @@ mod survival;
 mod tags;
 mod tasks;
 mod upstream;
+mod verify;
