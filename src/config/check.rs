@@ -136,7 +136,7 @@ impl Checker {
                 values::count,
             ),
             max_images: self.setting("relocation.max_images", raw.max_images, "4096", values::count),
-            from_origin: self.from_origin(raw.from_origin, upstreams),
+            from_origin: self.origin_rules(raw.from_origin, upstreams),
         }
     }
 

@@ -45,7 +45,7 @@ impl OriginRule {
 
 impl Checker {
     /// Checks the list `relocation.from_origin`; without one, what everyone may read is an origin.
-    pub(super) fn from_origin(
+    pub(super) fn origin_rules(
         &mut self,
         raw: Option<Vec<raw::FromOrigin>>,
         upstreams: &[(String, &UpstreamConfig)],

@@ -42,7 +42,7 @@ impl Contents {
         }
         let probe = Probe::Manifest(Reference::Digest(*digest));
         let ask = |origin: Arc<Self>, digest| async move { origin.own_manifest(&digest).await };
-        let elsewhere = self.from_origins(digest, probe, ask).await;
+        let elsewhere = self.ask_origins(digest, probe, ask).await;
         if let Ok(Some(Found { what, origin, bundle })) = elsewhere {
             if let Some(origins) = &self.origins {
                 origins.grant_parts(&what.0, &bundle, &origin.repository).await;
@@ -112,7 +112,7 @@ impl Contents {
             return Ok((reader, Outcome::Hit, own()));
         }
         let ask = |origin: Arc<Self>, digest| async move { origin.own_blob(&digest).await };
-        let elsewhere = self.from_origins(digest, Probe::Blob(*digest), ask).await;
+        let elsewhere = self.ask_origins(digest, Probe::Blob(*digest), ask).await;
         if let Ok(Some(Found { what: (reader, outcome), origin, .. })) = elsewhere {
             return Ok((reader, outcome, origin.repository.clone()));
         }
@@ -156,7 +156,7 @@ impl Contents {
             return Ok((reader.size(), Outcome::Hit));
         }
         let ask = |origin: Arc<Self>, digest| async move { origin.own_blob_head(&digest).await };
-        let elsewhere = self.from_origins(digest, Probe::Blob(*digest), ask).await;
+        let elsewhere = self.ask_origins(digest, Probe::Blob(*digest), ask).await;
         if let Ok(Some(Found { what, .. })) = elsewhere {
             return Ok(what);
         }
@@ -173,7 +173,7 @@ impl Contents {
     }
 
     /// What an origin gives that `digest` is granted from; `None` if there is none, or none that has it.
-    async fn from_origins<T, F: Future<Output = Result<T, ProxyError>>>(
+    async fn ask_origins<T, F: Future<Output = Result<T, ProxyError>>>(
         &self,
         digest: &Digest,
         probe: Probe,

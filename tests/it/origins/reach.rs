@@ -55,7 +55,8 @@ async fn no_host_that_is_not_configured_and_no_repository_that_is_not_allowed() 
     let digest = images[0].digest();
     let evil = Server::start(|_| Reply::ok("")).await;
     registries.apps.put("secret/web", &images[0].layout(None));
-    let authority = evil.alias("").authority();
+    let alias = evil.alias("");
+    let authority = alias.authority();
     let places = [
         format!("{authority}/apps/web"),
         // The address of a registry that is configured, and not the name it goes by.
