@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::error::CliError;
 use super::wire;
 use crate::config::{
-    AccessConfig, AccessMode, Config, Credentials, Endpoint, ListenAddress, UpstreamConfig, UpstreamPlace,
+    AccessConfig, AccessMode, Config, Credentials, Endpoint, ListenAddress, OriginRule, UpstreamConfig, UpstreamPlace,
 };
 
 /// Tells that a configuration can be served with, and what it comes to.
@@ -24,6 +24,9 @@ fn describe(config: &Config) -> String {
         list(&config.listen, " and "),
         readers(&config.access)
     );
+    for line in origins(&config.relocation.from_origin) {
+        let _ = writeln!(text, "{line}");
+    }
     for upstream in config.all_upstreams() {
         let _ = writeln!(text, "\n{}, {}, asked {}", upstream.registry, place(upstream), asked(config, upstream));
         let ways = ways(config, upstream);
@@ -58,6 +61,18 @@ fn limited(access: &AccessConfig, who: String) -> String {
         0 => who,
         1 => format!("{who}; as far as the one rule of access.rules allows"),
         count => format!("{who}; as far as the {count} rules of access.rules allow"),
+    }
+}
+
+/// Which images count as colocated though they are not in their bundle's repository.
+fn origins(rules: &[OriginRule]) -> Vec<String> {
+    let told = |rule: &OriginRule| {
+        let whose = if rule.credentials { "with the credentials there are" } else { "if everyone may read them" };
+        format!("bundles in {} may have images at {}, {whose}", rule.bundles, rule.origins)
+    };
+    match rules {
+        [] => vec!["images count only in their bundle's repository".to_owned()],
+        rules => rules.iter().map(told).collect(),
     }
 }
 

@@ -1,5 +1,7 @@
 //! Where a bundle's images may come from besides its own repository.
 
+use std::fmt;
+
 use super::checker::{Checker, glob};
 use super::upstream::{UpstreamConfig, registry_glob};
 use super::{Glob, raw, values};
@@ -33,6 +35,15 @@ impl RepositoryPattern {
     /// Whether it is about this repository.
     pub fn matches(&self, repository: &Repository) -> bool {
         self.registry.matches(repository.registry.as_str()) && self.name.matches(repository.name.as_str())
+    }
+}
+
+impl fmt::Display for RepositoryPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.registry == Glob::any() && self.name == Glob::any() {
+            return f.write_str("any repository");
+        }
+        write!(f, "{}/{}", self.registry, self.name)
     }
 }
 

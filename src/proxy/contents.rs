@@ -40,16 +40,22 @@ impl Contents {
         if let Some(manifest) = self.cached_manifest(digest).await {
             return Ok((manifest, Outcome::Hit));
         }
-        let probe = Probe::Manifest(Reference::Digest(*digest));
-        let ask = |origin: Arc<Self>, digest| async move { origin.own_manifest(&digest).await };
-        let elsewhere = self.ask_origins(digest, probe, ask).await;
-        if let Ok(Some(Found { what, origin, bundle })) = elsewhere {
-            if let Some(origins) = &self.origins {
-                origins.grant_parts(&what.0, &bundle, &origin.repository).await;
-            }
-            return Ok(what);
+        let elsewhere = self.granted_manifest(digest).await;
+        if let Ok(Some(granted)) = elsewhere {
+            return Ok(granted);
         }
         self.own_manifest(digest).await.map_err(|error| not_elsewhere(error, elsewhere.err()))
+    }
+
+    /// The manifest of `digest`, if it is granted from elsewhere.
+    pub(super) async fn granted_manifest(&self, digest: &Digest) -> Result<Option<(Manifest, Outcome)>, ProxyError> {
+        let probe = Probe::Manifest(Reference::Digest(*digest));
+        let ask = |origin: Arc<Self>, digest| async move { origin.own_manifest(&digest).await };
+        let Some(Found { what, origin, bundle }) = self.ask_origins(digest, probe, ask).await? else { return Ok(None) };
+        if let Some(origins) = &self.origins {
+            origins.grant_parts(&what.0, &bundle, &origin.repository).await;
+        }
+        Ok(Some(what))
     }
 
     /// The manifest of `digest`, of this repository alone.
@@ -111,13 +117,22 @@ impl Contents {
         if let Some(reader) = self.cached_blob(digest).await {
             return Ok((reader, Outcome::Hit, own()));
         }
-        let ask = |origin: Arc<Self>, digest| async move { origin.own_blob(&digest).await };
-        let elsewhere = self.ask_origins(digest, Probe::Blob(*digest), ask).await;
-        if let Ok(Some(Found { what: (reader, outcome), origin, .. })) = elsewhere {
-            return Ok((reader, outcome, origin.repository.clone()));
+        let elsewhere = self.granted_blob(digest).await;
+        if let Ok(Some(granted)) = elsewhere {
+            return Ok(granted);
         }
         let found = self.own_blob(digest).await.map_err(|error| not_elsewhere(error, elsewhere.err()));
         found.map(|(reader, outcome)| (reader, outcome, own()))
+    }
+
+    /// The blob of `digest`, if it is granted from elsewhere, and which repository has it.
+    pub(super) async fn granted_blob(
+        &self,
+        digest: &Digest,
+    ) -> Result<Option<(Reader, Outcome, Repository)>, ProxyError> {
+        let ask = |origin: Arc<Self>, digest| async move { origin.own_blob(&digest).await };
+        let found = self.ask_origins(digest, Probe::Blob(*digest), ask).await?;
+        Ok(found.map(|Found { what: (reader, outcome), origin, .. }| (reader, outcome, origin.repository.clone())))
     }
 
     /// The blob of `digest`, of this repository alone.
@@ -155,14 +170,20 @@ impl Contents {
         if let Some(reader) = self.cached_blob(digest).await {
             return Ok((reader.size(), Outcome::Hit));
         }
-        let ask = |origin: Arc<Self>, digest| async move { origin.own_blob_head(&digest).await };
-        let elsewhere = self.ask_origins(digest, Probe::Blob(*digest), ask).await;
-        if let Ok(Some(Found { what, .. })) = elsewhere {
-            return Ok(what);
+        let elsewhere = self.granted_blob_head(digest).await;
+        if let Ok(Some(granted)) = elsewhere {
+            return Ok(granted);
         }
         self.own_blob_head(digest).await.map_err(|error| not_elsewhere(error, elsewhere.err()))
     }
 
+    /// A blob's length, if it is granted from elsewhere.
+    pub(super) async fn granted_blob_head(&self, digest: &Digest) -> Result<Option<(u64, Outcome)>, ProxyError> {
+        let ask = |origin: Arc<Self>, digest| async move { origin.own_blob_head(&digest).await };
+        Ok(self.ask_origins(digest, Probe::Blob(*digest), ask).await?.map(|found| found.what))
+    }
+
+    /// A blob's length, from this repository alone.
     async fn own_blob_head(&self, digest: &Digest) -> Result<(u64, Outcome), ProxyError> {
         if let Some(reader) = self.cached_blob(digest).await {
             return Ok((reader.size(), Outcome::Hit));

@@ -3,6 +3,8 @@
 //! A manifest by tag: what the tag stands for (`tag`), the original (`contents`), and what becomes of it for this
 //! client (`relocation`). By digest: exactly that digest, from whatever has it: a relocated bundle, the cache,
 //! the upstream, and last a search for the bundle that it could have been made of. Blobs likewise (`blob`).
+//! What a repository does not have may be granted from where a lock says it is (`origins`); what belongs to a bundle by
+//! other names is in `beside`, and made in `made`. What nobody here remembers is found again by a `search`.
 //! Who may read what is cached is what its registry last said of them (`reader`, `readers`); a [`View`] says how one
 //! client sees the registry. `explain` tells all of it to a person, `tasks` are what operators have done.
 //!
@@ -180,9 +182,9 @@ impl Proxy {
             return Ok(ServedBlob::inline(*digest, made.bytes));
         }
         // What was searched for may have been granted.
-        match contents.blob(digest).await {
-            Ok((reader, outcome)) => Ok(ServedBlob::stored(*digest, reader, outcome)),
-            Err(_) => Err(undecided.unwrap_or(absent)),
+        match contents.granted_blob(digest).await {
+            Ok(Some((reader, outcome, _))) => Ok(ServedBlob::stored(*digest, reader, outcome)),
+            _ => Err(undecided.unwrap_or(absent)),
         }
     }
 
@@ -211,9 +213,9 @@ impl Proxy {
         if let Some(made) = self.made(view, digest).await {
             return Ok(ServedBlob::inline(*digest, made.bytes));
         }
-        match contents.blob_head(digest).await {
-            Ok((size, outcome)) => Ok(ServedBlob::unopened(*digest, size, outcome)),
-            Err(_) => Err(undecided.unwrap_or(absent)),
+        match contents.granted_blob_head(digest).await {
+            Ok(Some((size, outcome))) => Ok(ServedBlob::unopened(*digest, size, outcome)),
+            _ => Err(undecided.unwrap_or(absent)),
         }
     }
 
@@ -388,9 +390,9 @@ impl Proxy {
             return Ok(made);
         }
         // What was searched for may have been granted.
-        match contents.manifest(digest).await {
-            Ok((manifest, outcome)) => Ok(ServedManifest::new(manifest, outcome)),
-            Err(_) => Err(undecided.unwrap_or(absent)),
+        match contents.granted_manifest(digest).await {
+            Ok(Some((manifest, outcome))) => Ok(ServedManifest::new(manifest, outcome)),
+            _ => Err(undecided.unwrap_or(absent)),
         }
     }
 

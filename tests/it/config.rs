@@ -4,6 +4,7 @@
 
 mod access;
 mod check;
+mod origins;
 mod upstreams;
 
 use std::fs;

@@ -18,6 +18,7 @@ mod search;
 mod verdict;
 mod work;
 
+use std::collections::HashSet;
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
@@ -267,16 +268,20 @@ impl Relocator {
         manifest: &Manifest,
         colocated: &Colocated,
     ) -> Result<(), Undecided> {
-        let Some(origins) = &contents.origins else { return Ok(()) };
-        let mut lost = false;
-        for AtOrigin { repository, image } in colocated.origins.iter() {
-            lost |= !origins.known(image).await.contains(repository);
+        let Some(origins) = contents.origins.as_ref().filter(|_| !colocated.origins.is_empty()) else { return Ok(()) };
+        let mut lost = HashSet::new();
+        for image in &colocated.relocation.images {
+            // What the repository itself gave needs none.
+            if origins.known(image).await.is_empty() && contents.cached_manifest(image).await.is_none() {
+                lost.insert(*image);
+            }
         }
-        if !lost {
+        if lost.is_empty() {
             return Ok(());
         }
         let Ok(lock) = self.lock_of(contents, manifest).await? else { return Ok(()) };
-        let images = Sought::of(&lock, contents, true);
+        let mut images = Sought::of(&lock, contents, true);
+        images.retain(|image| lost.contains(image.digest()));
         let verdict = verdict(contents, manifest.digest, images, self.limits.effort(), Extent::Whole).await;
         grant(contents, &manifest.digest, &verdict).await;
         verdict.undecided().map_or(Ok(()), Err)

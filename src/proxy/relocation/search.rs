@@ -1,8 +1,6 @@
-//! A digest nobody knows: perhaps it was made by another replica, or before the cache was wiped.
+//! Which repositories were searched for digests that nobody knows, and the tags that such a search looks at.
 //!
-//! Everything made here can be made again from the bundles in the repository. So before such a digest is
-//! answered with 404, the repository's bundles are relocated for this client, those behind known tags first. That
-//! is dear, so it is done once for a repository and target, and then not again for a while, whoever asks.
+//! A search is dear, so it is made once for a repository and target, and then not again for a while, whoever asks.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -47,6 +47,11 @@ impl Sought {
         images.into_iter().map(|(digest, origins)| Self { digest, origins, granted: false }).collect()
     }
 
+    /// Which one.
+    pub(super) fn digest(&self) -> &Digest {
+        &self.digest
+    }
+
     /// An image that was found before, here or where it was then.
     pub(super) async fn again(digest: Digest, contents: &Contents, from_origin: bool) -> Self {
         let known = match &contents.origins {

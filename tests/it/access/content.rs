@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use bytes::Bytes;
 use colocate::oci::Digest;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::bundle::{Bundle, BundleBuilder, lock_of};
 use crate::support::scripted::ScriptedUpstream;
@@ -30,7 +30,7 @@ pub(super) enum Kind {
     Blob,
     /// Always asked upstream.
     Tags,
-    /// Not served at all.
+    /// Likewise.
     Referrers,
 }
 
@@ -115,6 +115,7 @@ impl Content {
         upstream.put(REPOSITORY, &self.bundle.layout(Some(BUNDLE_TAG)));
         upstream.put(REPOSITORY, &self.image.layout(Some(IMAGE_TAG)));
         upstream.put(REPOSITORY, &self.locations.layout(Some(&self.locations_tag())));
+        upstream.refer(REPOSITORY, &self.bundle.digest(), self.signature());
         self.images.iter().for_each(|image| upstream.put(REPOSITORY, &image.layout(None)));
         upstream.put(OTHERS, &Bundle::image("of bob").layout(Some("own")));
     }
@@ -127,6 +128,12 @@ impl Content {
     /// A blob and a manifest, by digest, each with the part of the API where it is.
     pub(super) fn two_originals(&self) -> [(Digest, &'static str); 2] {
         [(self.image.layer_digest(), "blobs"), (self.image.digest(), "manifests")]
+    }
+
+    /// How a list names what signs the bundle.
+    fn signature(&self) -> Value {
+        let media_type = "application/vnd.oci.image.manifest.v1+json";
+        json!({"mediaType": media_type, "digest": Digest::of(b"a signature"), "size": 11, "artifactType": "signature"})
     }
 
     fn locations_tag(&self) -> String {
@@ -144,6 +151,9 @@ impl Content {
         let by_digest = |name, kind, bytes: &Bytes| thing(name, kind, &Digest::of(bytes).to_string(), bytes);
         let original = &self.bundle.manifest.bytes;
         let tags = json!({"name": repository, "tags": [IMAGE_TAG, &self.locations_tag(), BUNDLE_TAG]}).to_string();
+        let media_type = "application/vnd.oci.image.index.v1+json";
+        let manifests = [self.signature()];
+        let referrers = json!({"schemaVersion": 2, "mediaType": media_type, "manifests": manifests}).to_string();
         vec![
             thing("an image", Kind::Manifest, IMAGE_TAG, &self.image.manifest.bytes),
             by_digest("the bundle as it was", Kind::Manifest, original),
@@ -153,7 +163,7 @@ impl Content {
             by_digest("its layer", Kind::Blob, &relocated.layer),
             by_digest("an image's layer", Kind::Blob, &self.image.layers[0]),
             thing("the locations", Kind::Manifest, &self.locations_tag(), &self.locations.manifest.bytes),
-            by_digest("referrers", Kind::Referrers, original),
+            thing("what refers to it", Kind::Referrers, &Digest::of(original).to_string(), &referrers.into()),
             thing("the tags", Kind::Tags, "list", &tags.into()),
         ]
     }

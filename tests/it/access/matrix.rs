@@ -182,7 +182,7 @@ impl Table {
     }
 
     async fn pull_all(&self, proxy: &Proxy) {
-        for thing in self.things.iter().filter(|thing| thing.kind != Kind::Referrers) {
+        for thing in &self.things {
             let path = thing.path(&self.world.mode.called(REPOSITORY));
             let answer = self.world.ask(proxy, Who::Owner, Method::GET, &path, &[]).await.expect("an answer");
             assert_eq!(answer.expect(200).body, thing.bytes, "{}", thing.name);
@@ -196,9 +196,9 @@ impl Table {
         let what = format!("{mode:?} {cell:?}: {answer:?}");
         let down = matches!(cell.state, State::Down | State::Unjudged);
         let unjudged = mode.is_judged_upstream() && cell.state == State::Unjudged;
-        if self.may(cell) && cell.thing.kind != Kind::Referrers {
+        if self.may(cell) {
             let answer = answer.unwrap_or_else(|| panic!("{what}"));
-            if unjudged || (down && cell.thing.kind == Kind::Tags) {
+            if unjudged || (down && matches!(cell.thing.kind, Kind::Tags | Kind::Referrers)) {
                 assert!(matches!(answer.status.as_u16(), 502..=504), "{what}");
                 assert_nothing_of(cell.thing, &answer, &what);
             } else {
@@ -260,8 +260,6 @@ impl Table {
         let down = matches!(cell.state, State::Down | State::Unjudged);
         Some(match (self.world.mode, cell.who) {
             (Mode::Certificate, Who::Wrong) => return None,
-            // It is not served to anybody.
-            _ if cell.thing.kind == Kind::Referrers => 404,
             (mode, _) if mode.is_judged_upstream() && down => 503,
             (Mode::Certificate, _) | (Mode::Htpasswd | Mode::Passed | Mode::Exchanged, Who::Other) => 403,
             (Mode::PassedHiding, Who::Other) => 404,
@@ -322,7 +320,7 @@ impl Cell<'_> {
         if let Some(length) = length {
             assert_eq!(answer.header("content-length"), Some(length.as_str()), "{what}");
         }
-        if *kind != Kind::Tags {
+        if matches!(kind, Kind::Manifest | Kind::Blob) {
             assert_eq!(answer.digest(), self.thing.digest(), "{what}");
         }
     }

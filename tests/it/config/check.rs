@@ -29,6 +29,7 @@ async fn each_upstream_is_told_with_its_names() {
     let expected = "The configuration is valid.
 clients connect to 127.0.0.1:5000 (plain HTTP)
 who may read: everyone who reaches that, without being asked
+bundles in any repository may have images at any repository, if everyone may read them
 
 main.example, at https://main.example/, asked as robot
   proxy.example/NAME       locks name proxy.example/NAME

@@ -1,5 +1,5 @@
 //! Locks that name what is none of their bundle's business: nothing is asked for them anywhere but in the bundle's own
-//! repository.
+//! repository, unless the operator lets images stay at their origins (`origins::reach`).
 
 use std::collections::BTreeSet;
 
@@ -42,7 +42,7 @@ async fn a_lock_leads_to_no_host_and_to_no_other_repository() {
             Mode::PassThrough => config.replace("upstream: {", &format!("upstreams: [{further}]\nupstream: {{")),
             _ => format!("{config}upstreams: [{further}]\n"),
         };
-        let world = World::new(&config).await;
+        let world = World::new(&format!("{config}relocation: {{from_origin: []}}\n")).await;
         let (name, shown) = (setup.name("public/app"), setup.shown());
         // With several upstreams behind one host, the proxy asks for user and password itself.
         for (index, bundle) in bundles.iter().enumerate() {

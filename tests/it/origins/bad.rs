@@ -149,7 +149,7 @@ async fn a_lock_that_names_its_own_repository() {
     passes(&registries, "", &bundle, "is not in its repository").await;
     assert_eq!(
         registries.own.count("HEAD", "*/manifests/sha256:*"),
-        2,
+        3,
         "once for the pull, once to explain it in JSON, and once in text"
     )
 }

@@ -55,7 +55,10 @@ async fn wrong_bytes_are_never_a_manifest() {
 #[tokio::test]
 async fn a_page_is_no_manifest() {
     let error = failing(|| Reply::ok("<html>sign in</html>").kind("text/html; charset=utf-8")).await;
-    assert!(matches!(&error, UpstreamError::Malformed { what } if what.contains("text/html")), "{error:?}");
+    assert!(
+        matches!(&error, UpstreamError::NotAManifest { media_type } if media_type.as_ref() == "text/html"),
+        "{error:?}"
+    );
     let error = failing(|| Reply::ok("<html>sign in</html>")).await;
     assert!(matches!(error, UpstreamError::Malformed { .. }), "{error:?}");
     let error = failing(|| Reply::ok("{}").kind("application/json")).await;

@@ -105,6 +105,7 @@ impl State {
         match route.kind {
             "manifests" => repository.manifest(route.reference),
             "blobs" => repository.blob(route.reference),
+            "referrers" => repository.referrers(route.reference),
             _ => repository.tags(route.repository, &seen.query),
         }
     }
@@ -127,6 +128,16 @@ impl Repository {
         let mut response = found("application/octet-stream", Some(digest), content.clone());
         response.headers_mut().insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
         response
+    }
+
+    fn referrers(&self, reference: &str) -> Response<Content> {
+        let Some(digest) = reference.parse::<Digest>().ok().filter(|_| !self.referrers.is_empty()) else {
+            return unknown("UNSUPPORTED");
+        };
+        let media_type = "application/vnd.oci.image.index.v1+json";
+        let manifests = self.referrers.get(&digest).cloned().unwrap_or_default();
+        let index = json!({"schemaVersion": 2, "mediaType": media_type, "manifests": manifests});
+        found(media_type, None, json_of(&index))
     }
 
     fn tags(&self, name: &str, query: &str) -> Response<Content> {
@@ -156,7 +167,7 @@ impl<'a> Route<'a> {
     fn parse(path: &'a str) -> Option<Self> {
         let (rest, reference) = path.strip_prefix("/v2/")?.rsplit_once('/')?;
         let (repository, kind) = rest.rsplit_once('/')?;
-        let known = matches!(kind, "manifests" | "blobs") || (kind == "tags" && reference == "list");
+        let known = matches!(kind, "manifests" | "blobs" | "referrers") || (kind == "tags" && reference == "list");
         known.then_some(Self { repository, kind, reference })
     }
 }

@@ -23,6 +23,7 @@ use bytes::Bytes;
 use colocate::oci::Digest;
 use http::HeaderMap;
 use hyper_util::rt::TokioIo;
+use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
@@ -57,6 +58,8 @@ struct Repository {
     manifests: BTreeMap<Digest, Document>,
     blobs: BTreeMap<Digest, Content>,
     tags: BTreeMap<String, Digest>,
+    /// What refers to what, where it is known.
+    referrers: BTreeMap<Digest, Vec<Value>>,
 }
 
 /// A request that arrived.
@@ -126,6 +129,13 @@ impl ScriptedUpstream {
     /// Points a tag at a digest.
     pub(crate) fn tag(&self, repository: &str, tag: &str, digest: &Digest) {
         self.put(repository, &Layout { tags: vec![(tag.to_owned(), *digest)], ..Layout::default() });
+    }
+
+    /// Has a repository list what refers to a digest. Without, it does not know such a question.
+    pub(crate) fn refer(&self, repository: &str, digest: &Digest, descriptor: Value) {
+        let mut state = self.state();
+        let repository = state.repositories.entry(repository.to_owned()).or_default();
+        repository.referrers.entry(*digest).or_default().push(descriptor);
     }
 
     /// Takes a tag, a manifest or a blob away.
