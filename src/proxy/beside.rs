@@ -167,7 +167,7 @@ impl Proxy {
             && let Err(ProxyError::NotFound { .. }) = contents.manifest(bundle).await
         {
             // Perhaps another replica made it.
-            self.search(contents, view).await;
+            self.search(contents, view, bundle).await;
             relocation = relocator.by_manifest(repository, bundle).await?;
             if relocation.is_none() {
                 return Ok(None);

@@ -174,7 +174,7 @@ impl Proxy {
             Err(error @ ProxyError::NotFound { .. }) => error,
             Err(error) => return Err(error),
         };
-        let undecided = self.search(&contents, view).await;
+        let undecided = self.search(&contents, view, digest).await;
         if let Some(relocation) = relocator.by_part(repository, digest).await? {
             return relocated_part(&contents, digest, &relocation).await;
         }
@@ -206,7 +206,7 @@ impl Proxy {
             Err(error @ ProxyError::NotFound { .. }) => error,
             Err(error) => return Err(error),
         };
-        let undecided = self.search(&contents, view).await;
+        let undecided = self.search(&contents, view, digest).await;
         if let Some(relocation) = relocator.by_part(repository, digest).await? {
             return Ok(part_head(digest, &relocation));
         }
@@ -381,7 +381,7 @@ impl Proxy {
             Err(error @ ProxyError::NotFound { .. }) => error,
             Err(error) => return Err(error),
         };
-        let undecided = self.search(contents, view).await;
+        let undecided = self.search(contents, view, digest).await;
         let relocation = relocator.by_manifest(repository, digest).await?;
         if let Some(relocation) = relocation {
             return Ok(ServedManifest::relocated(&relocation, Outcome::Relocated.into()));

@@ -2,9 +2,10 @@
 //! lost.
 //!
 //! Everything made here can be made again from the bundles in the repository, and everything granted follows from their
-//! locks. So before such a digest is answered with 404, the repository's bundles are relocated for this client, the
-//! bundles that these name too, and what the images they name are made of is granted again. That is dear: it is done once
-//! for a repository and target, and then not again for a while, whoever asks.
+//! locks. So before such a digest is answered with 404, the repository's bundles are relocated for this client; and if
+//! that was not it, the bundles that these name are, too, what their images are made of is granted again, and what belongs
+//! to bundles is made. That is dear: each is done once for a repository and target, and then not again for a while, whoever
+//! asks.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use std::sync::Arc;
 use super::Proxy;
 use super::contents::Contents;
 use super::error::ProxyError;
-use super::relocation::{Answer, Colocated, MAX_NESTING, RelocationKey, glance, unreadable};
+use super::relocation::{Answer, Colocated, Depth, MAX_NESTING, RelocationKey, glance, unreadable};
 use super::tag::Demand;
 use super::undecided::Undecided;
 use super::view::View;
@@ -30,49 +31,100 @@ struct Trail {
 }
 
 impl Trail {
-    fn add(&mut self, images: &[Digest], depth: u32) {
-        for image in images {
-            if self.seen.len() < MAX_FOLLOWED && self.seen.insert(*image) {
+    /// Adds images; not if they are too many. Says whether it did.
+    fn add(&mut self, images: &[Digest], depth: u32) -> bool {
+        let has_room = self.seen.len() + images.len() <= MAX_FOLLOWED;
+        for image in images.iter().filter(|_| has_room) {
+            if self.seen.insert(*image) {
                 self.waiting.push_back((*image, depth));
             }
         }
+        has_room
     }
 }
 
 impl Proxy {
-    /// Looks for what the repository's bundles lead to. Gives what kept it from finding all there is, as the answer for a
-    /// digest that is still not known.
-    pub(super) async fn search(&self, contents: &Arc<Contents>, view: &View) -> Option<ProxyError> {
-        let (target, repository) = (view.target.as_ref()?, &view.repository);
-        let relocator = &self.0.relocator;
-        let search = async {
-            let (mut undecided, mut trail) = (None, Trail::default());
-            for digest in relocator.known_originals(repository).await {
-                let original = contents.manifest(&digest).await.map(|(manifest, _)| manifest);
-                let relocated = self.relocate_found(contents, view, original, &mut trail, 1).await;
-                undecided = undecided.or(relocated.err());
-            }
-            let tags = match relocator.candidate_tags(contents).await {
-                Ok(tags) => tags,
-                Err(error) => return Some(Undecided::Upstream { what: "listing the tags".to_owned(), error }),
-            };
-            for tag in tags {
-                // Asked anew: a tag that has moved may be what the digest was made of.
-                let original = self.original(contents, &tag, Demand::Asked).await.map(|(manifest, _)| manifest);
-                let relocated = self.relocate_found(contents, view, original, &mut trail, 1).await;
-                undecided = undecided.or(relocated.err());
-            }
-            while let Some((image, depth)) = trail.waiting.pop_front() {
-                let followed = self.follow(contents, view, &image, &mut trail, depth).await;
-                undecided = undecided.or(followed.err());
-            }
-            undecided
-        };
-        relocator.search(contents, target, search).await.map(ProxyError::from)
+    /// Looks for `digest` in what the repository's bundles lead to. Gives what kept it from finding all there is, as the
+    /// answer for a digest that is still not known.
+    pub(super) async fn search(&self, contents: &Arc<Contents>, view: &View, digest: &Digest) -> Option<ProxyError> {
+        let (target, relocator) = (view.target.as_ref()?, &self.0.relocator);
+        let near = relocator.search(contents, target, Depth::Bundles, self.relocate_all(contents, view)).await;
+        if self.is_found(contents, view, digest).await {
+            return None;
+        }
+        let far = relocator.search(contents, target, Depth::Images, self.follow_all(contents, view)).await;
+        near.or(far).map(ProxyError::from)
     }
 
-    /// Relocates what a search found, and makes what belongs to it; the images it names are looked into next.
+    /// Whether a search has made it, or granted it.
+    async fn is_found(&self, contents: &Contents, view: &View, digest: &Digest) -> bool {
+        let (relocator, repository) = (&self.0.relocator, &view.repository);
+        matches!(relocator.by_manifest(repository, digest).await, Ok(Some(_)))
+            || matches!(relocator.by_part(repository, digest).await, Ok(Some(_)))
+            || self.made(view, digest).await.is_some()
+            || match &contents.origins {
+                Some(origins) => !origins.known(digest).await.is_empty(),
+                None => false,
+            }
+    }
+
+    /// Relocates the repository's bundles: those that were before, and those behind its tags.
+    async fn relocate_all(&self, contents: &Arc<Contents>, view: &View) -> Option<Undecided> {
+        let (relocator, mut undecided) = (&self.0.relocator, None);
+        for digest in relocator.known_originals(&view.repository).await {
+            let original = contents.manifest(&digest).await.map(|(manifest, _)| manifest);
+            undecided = undecided.or(self.relocate_found(contents, view, original).await.err());
+        }
+        let tags = match relocator.candidate_tags(contents).await {
+            Ok(tags) => tags,
+            Err(error) => return Some(Undecided::Upstream { what: "listing the tags".to_owned(), error }),
+        };
+        for tag in tags {
+            // Asked anew: a tag that has moved may be what the digest was made of.
+            let original = self.original(contents, &tag, Demand::Asked).await.map(|(manifest, _)| manifest);
+            undecided = undecided.or(self.relocate_found(contents, view, original).await.err());
+        }
+        undecided
+    }
+
+    /// Looks into what the bundles name that were relocated, and makes what belongs to them.
+    async fn follow_all(&self, contents: &Arc<Contents>, view: &View) -> Option<Undecided> {
+        let (mut undecided, mut trail) = (None, Trail::default());
+        for digest in self.0.relocator.known_originals(&view.repository).await {
+            let original = contents.manifest(&digest).await.map(|(manifest, _)| manifest);
+            undecided = undecided.or(self.follow_bundle(contents, view, original, &mut trail, 1).await.err());
+        }
+        while let Some((image, depth)) = trail.waiting.pop_front() {
+            undecided = undecided.or(self.follow(contents, view, &image, &mut trail, depth).await.err());
+        }
+        undecided
+    }
+
+    /// Relocates what a search found, and has its images granted again if that is lost.
     async fn relocate_found(
+        &self,
+        contents: &Arc<Contents>,
+        view: &View,
+        original: Result<Manifest, ProxyError>,
+    ) -> Result<Option<(Manifest, Colocated)>, Undecided> {
+        let manifest = match original {
+            Ok(manifest) => manifest,
+            Err(ProxyError::NotFound { .. }) => return Ok(None),
+            Err(ProxyError::Upstream(error)) => {
+                return Err(Undecided::Upstream { what: "searching the repository".to_owned(), error });
+            }
+            Err(error) => return Err(Undecided::Internal(error.to_string())),
+        };
+        let Some(key) = RelocationKey::new(view, manifest.digest) else { return Ok(None) };
+        let Answer::Relocated(colocated) = self.0.relocator.answer(contents, &key, &manifest).await? else {
+            return Ok(None);
+        };
+        self.0.relocator.grant_again(contents, &manifest, &colocated).await?;
+        Ok(Some((manifest, colocated)))
+    }
+
+    /// Makes what belongs to a bundle; the images it names are looked into next.
+    async fn follow_bundle(
         &self,
         contents: &Arc<Contents>,
         view: &View,
@@ -80,25 +132,15 @@ impl Proxy {
         trail: &mut Trail,
         depth: u32,
     ) -> Result<(), Undecided> {
-        let manifest = match original {
-            Ok(manifest) => manifest,
-            Err(ProxyError::NotFound { .. }) => return Ok(()),
-            Err(ProxyError::Upstream(error)) => {
-                return Err(Undecided::Upstream { what: "searching the repository".to_owned(), error });
-            }
-            Err(error) => return Err(Undecided::Internal(error.to_string())),
-        };
-        let Some(key) = RelocationKey::new(view, manifest.digest) else { return Ok(()) };
-        let Answer::Relocated(colocated) = self.0.relocator.answer(contents, &key, &manifest).await? else {
+        let Some((manifest, colocated)) = self.relocate_found(contents, view, original).await? else { return Ok(()) };
+        let relocation = Arc::clone(&colocated.relocation);
+        if !trail.add(&relocation.images, depth) {
             return Ok(());
-        };
-        self.0.relocator.grant_again(contents, &manifest, &colocated).await?;
-        let Colocated { relocation, .. } = &colocated;
-        trail.add(&relocation.images, depth);
+        }
         if relocation.complete {
             self.make_both_locations(contents, manifest, &colocated).await.map_err(unreadable)?;
         }
-        self.provenance(contents, relocation).await.map_err(unreadable)?;
+        self.provenance(contents, &relocation).await.map_err(unreadable)?;
         Ok(())
     }
 
@@ -126,7 +168,7 @@ impl Proxy {
                 trail.add(&children, depth + 1);
                 Ok(())
             }
-            _ if glance(&manifest).is_ok() => self.relocate_found(contents, view, Ok(manifest), trail, depth + 1).await,
+            _ if glance(&manifest).is_ok() => self.follow_bundle(contents, view, Ok(manifest), trail, depth + 1).await,
             _ => Ok(()),
         }
     }

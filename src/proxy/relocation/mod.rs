@@ -6,9 +6,12 @@
 //! they have stopped waiting. `search` finds bundles again whose relocation nobody remembers.
 //!
 //! An answer is a value (`answer`): relocated, original and why, or undecided and why. Once given, "relocated"
-//! stays until an image is confirmed gone; and what was relocated is served by digest for good.
+//! stays until an image is confirmed gone, which a later look (`again`) may find; and what was relocated is served by digest
+//! for good. Images that are at their origins are written down with the answer (`granting`).
 
+mod again;
 mod answer;
+mod granting;
 mod locations;
 mod memory;
 mod pass;
@@ -18,33 +21,31 @@ mod search;
 mod verdict;
 mod work;
 
-use std::collections::HashSet;
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 pub(super) use answer::{Answer, Colocated, Why};
+use granting::{grant, may_read};
 pub(super) use locations::Listed;
 use memory::{Memory, Remembered};
 pub(super) use pass::unreadable;
 use passes::Passes;
-pub(super) use record::{AtOrigin, Relocation, RelocationKey};
+pub(super) use record::{Relocation, RelocationKey};
+pub(super) use search::Depth;
 pub(super) use verdict::{Effort, Extent, Found, Sought, Verdict, verdict};
 use work::{Stopped, work};
 pub(super) use work::{Worked, assemble, glance, inspect, read_lock, rewrite_layer};
 
 use super::contents::Contents;
-use super::error::ProxyError;
 use super::flights::{Crowd, Flight, Flights};
 use super::made::Kinds;
-use super::origins::{Elsewhere, Obstacle};
-use super::readers::Probe;
 use super::undecided::Undecided;
 use crate::body::Clock;
 use crate::cache::Cache;
 use crate::imgpkg::{ImagesLock, Target};
-use crate::oci::{Digest, Manifest, Reference, Repository, Tag};
+use crate::oci::{Digest, Manifest, Repository, Tag};
 use crate::rewrite::Unchanged;
 use crate::telemetry::Metrics;
 use crate::upstream::UpstreamError;
@@ -214,12 +215,18 @@ impl Relocator {
 
     /// Runs `search` for digests that are not known, unless that was done a moment ago. Gives what kept it from
     /// finding all there is; then a digest that is still unknown may exist all the same.
-    pub(super) async fn search<F>(&self, contents: &Contents, target: &Target, search: F) -> Option<Undecided>
+    pub(super) async fn search<F>(
+        &self,
+        contents: &Contents,
+        target: &Target,
+        depth: Depth,
+        search: F,
+    ) -> Option<Undecided>
     where
         F: Future<Output = Option<Undecided>>,
     {
         let Some(turn) =
-            self.searches.turn((contents.repository.clone(), target.clone(), contents.reader), self.clock.now())
+            self.searches.turn((contents.repository.clone(), target.clone(), depth, contents.reader), self.clock.now())
         else {
             return Some(Undecided::Internal("too many repositories are being searched".to_owned()));
         };
@@ -259,32 +266,6 @@ impl Relocator {
         let turn = self.passes.turn(contents.payer.as_ref(), &Crowd::default()).await;
         let _turn = turn.map_err(|error| Undecided::Internal(error.to_string()))?;
         read_lock(contents, &bundle).await
-    }
-
-    /// Finds the images of a relocated bundle again whose grants are lost.
-    pub(super) async fn grant_again(
-        &self,
-        contents: &Arc<Contents>,
-        manifest: &Manifest,
-        colocated: &Colocated,
-    ) -> Result<(), Undecided> {
-        let Some(origins) = contents.origins.as_ref().filter(|_| !colocated.origins.is_empty()) else { return Ok(()) };
-        let mut lost = HashSet::new();
-        for image in &colocated.relocation.images {
-            // What the repository itself gave needs none.
-            if origins.known(image).await.is_empty() && contents.cached_manifest(image).await.is_none() {
-                lost.insert(*image);
-            }
-        }
-        if lost.is_empty() {
-            return Ok(());
-        }
-        let Ok(lock) = self.lock_of(contents, manifest).await? else { return Ok(()) };
-        let mut images = Sought::of(&lock, contents, true);
-        images.retain(|image| lost.contains(image.digest()));
-        let verdict = verdict(contents, manifest.digest, images, self.limits.effort(), Extent::Whole).await;
-        grant(contents, &manifest.digest, &verdict).await;
-        verdict.undecided().map_or(Ok(()), Err)
     }
 
     async fn settle(&self, contents: &Arc<Contents>, key: RelocationKey, manifest: Manifest, crowd: &Crowd) -> Settled {
@@ -365,99 +346,6 @@ impl Relocator {
                 tracing::warn!(%repository, %original, %target, %cause, "undecided");
                 self.metrics.relocation("undecided", "undecided");
             }
-        }
-    }
-
-    /// Looks whether the images of a relocated bundle are still there; only an image confirmed gone changes the
-    /// answer.
-    fn look_again(
-        self: &Arc<Self>,
-        contents: &Arc<Contents>,
-        key: &RelocationKey,
-        manifest: &Manifest,
-        colocated: &Colocated,
-    ) {
-        let this = Arc::clone(self);
-        let (contents, colocated) = (Arc::clone(contents), colocated.clone());
-        let (own_key, original) = (key.clone(), manifest.digest);
-        self.flights.join(key, self.clock.now(), None, |_| async move {
-            let gone = this.gone(&contents, original, &own_key, &colocated.relocation).await;
-            let recorded = match &gone {
-                Ok(Some(why)) => {
-                    tracing::info!(repository = %own_key.repository, original = %own_key.original, %why, "no longer relocated");
-                    this.metrics.answer_changed("relocated_to_original");
-                    this.memory.withdraw(&own_key, contents.reader, why, this.limits.negative_ttl).await
-                }
-                Ok(None) => this.memory.seen(&own_key, &colocated).await,
-                // Not with the next request again: an upstream in trouble is not helped by that.
-                Err(_) => {
-                    let answer = Answer::Relocated(colocated.clone());
-                    this.memory.hold(&own_key, contents.reader, &answer, LOOK_AGAIN_AFTER_TROUBLE);
-                    Ok(())
-                }
-            };
-            if let Err(error) = recorded {
-                tracing::warn!(%error, "a relocation could not be recorded");
-            }
-            match gone {
-                Ok(Some(why)) => Ok(Answer::Original(why)),
-                Ok(None) | Err(_) => Ok(Answer::Relocated(colocated)),
-            }
-        });
-    }
-
-    async fn gone(
-        &self,
-        contents: &Arc<Contents>,
-        original: Digest,
-        key: &RelocationKey,
-        relocation: &Relocation,
-    ) -> Result<Option<Why>, Undecided> {
-        let mut images = Vec::with_capacity(relocation.images.len());
-        for image in &relocation.images {
-            images.push(Sought::again(*image, contents, key.from_origin).await);
-        }
-        let verdict = verdict(contents, original, images, self.limits.effort(), Extent::UntilMissing).await;
-        let Some((image, elsewhere)) = verdict.missing() else { return verdict.undecided().map_or(Ok(None), Err) };
-        if elsewhere.iter().any(|elsewhere| elsewhere.problem == Obstacle::Refused) && contents.reader.is_some() {
-            // Which is about the client that it was asked for.
-            let what = format!("looking for the image {image}");
-            return Err(Undecided::Upstream { what, error: UpstreamError::Denied });
-        }
-        if let Some(origins) = &contents.origins {
-            for Elsewhere { place, .. } in elsewhere.iter().filter(|it| it.problem == Obstacle::NotPublic) {
-                if let Ok(origin) = place.parse() {
-                    origins.revoke(&origin).await;
-                }
-            }
-        }
-        Ok(Some(Why::Missing { image, elsewhere: elsewhere.to_vec() }))
-    }
-}
-
-/// Whether a client may read the origins that a relocated bundle has images at.
-async fn may_read(contents: &Contents, colocated: &Colocated) -> Result<bool, Undecided> {
-    for AtOrigin { repository, image } in colocated.origins.iter() {
-        let Some(origins) = &contents.origins else { return Ok(false) };
-        let Some(there) = origins.open(repository).await else { return Ok(false) };
-        match origins.may_read(&there, Probe::Manifest(Reference::Digest(*image))).await {
-            Ok(true) => {}
-            Ok(false) => return Ok(false),
-            Err(ProxyError::Upstream(error)) => {
-                return Err(Undecided::Upstream { what: format!("asking whether {repository} may be read"), error });
-            }
-            Err(error) => return Err(Undecided::Internal(error.to_string())),
-        }
-    }
-    Ok(true)
-}
-
-/// Writes down what was found elsewhere.
-pub(super) async fn grant(contents: &Contents, original: &Digest, verdict: &Verdict) {
-    let Some(origins) = &contents.origins else { return };
-    for (image, origin) in verdict.at_origins() {
-        if let Err(error) = origins.grant(image, original, origin).await {
-            tracing::warn!(repository = %contents.repository, %image, %error, "a grant could not be recorded");
         }
     }
 }

@@ -26,8 +26,17 @@ const QUIET_AFTER_TROUBLE: Duration = Duration::from_secs(5);
 /// How many searches are remembered; over that, all that may be repeated are forgotten.
 const MAX_SEARCHES: usize = 4096;
 
+/// How far a search goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(in crate::proxy) enum Depth {
+    /// To the repository's bundles.
+    Bundles,
+    /// To what these name.
+    Images,
+}
+
 /// Each client that the upstream judges searches for itself.
-type SearchKey = (Repository, Target, Option<ReaderKey>);
+type SearchKey = (Repository, Target, Depth, Option<ReaderKey>);
 type Turn = Arc<AsyncMutex<Option<Searched>>>;
 
 /// A search that was made.
