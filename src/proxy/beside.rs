@@ -55,8 +55,12 @@ impl Proxy {
         };
         all.retain(|referrer| artifact_type.is_none() || referrer.artifact_type().is_some_and(wanted));
         if let Some(relocation) = own.filter(|_| wanted(PROVENANCE_TYPE)) {
-            let provenance = self.provenance(&contents, &relocation).await?;
-            all.extend(provenance.map(|provenance| Referrer(provenance.descriptor())));
+            match self.provenance(&contents, &relocation).await {
+                Ok(provenance) => all.extend(provenance.map(|provenance| Referrer(provenance.descriptor()))),
+                Err(error) => {
+                    tracing::warn!(repository = %view.repository, %digest, %error, "what a bundle was made of cannot be told");
+                }
+            }
         }
         Ok(Some(all))
     }
@@ -91,9 +95,12 @@ impl Proxy {
         view: &View,
         bundle: &Digest,
     ) -> Result<Option<ServedManifest>, ProxyError> {
-        let Some(complete) = self.complete(contents, view, bundle).await? else { return Ok(None) };
+        let made = async {
+            let Some(complete) = self.complete(contents, view, bundle).await? else { return Ok(None) };
+            self.make_locations(contents, &complete, bundle).await
+        };
         let made = tokio::select! {
-            made = self.make_locations(contents, &complete, bundle) => made,
+            made = made => made,
             () = contents.cache.clock().sleep(self.0.relocator.limits().deadline) => Err(Undecided::Deadline.into()),
         };
         match made {
@@ -143,9 +150,9 @@ impl Proxy {
             return Ok(Some(manifest));
         }
         if let Some(made) = kinds.made
-            && let Some(made) = Made::find(cache, repository, &made).await
+            && let Some(manifest) = Made::whole(cache, repository, &made).await
         {
-            return Ok(made.manifest());
+            return Ok(Some(manifest));
         }
         let Ok(lock) = self.0.relocator.lock_of(contents, &complete.original).await? else { return Ok(None) };
         let manifest = kinds.make_for_original(cache, repository, original, &lock).await?;
@@ -167,7 +174,7 @@ impl Proxy {
             && let Err(ProxyError::NotFound { .. }) = contents.manifest(bundle).await
         {
             // Perhaps another replica made it.
-            self.search(contents, view, bundle).await;
+            self.search(view, bundle).await;
             relocation = relocator.by_manifest(repository, bundle).await?;
             if relocation.is_none() {
                 return Ok(None);
@@ -185,12 +192,11 @@ impl Proxy {
                 Ok(complete.then_some(Complete { original: manifest, colocated }))
             }
             Ok(Answer::Original(_)) => Ok(None),
-            Err(_) if relocator.limits().undecided_original => Ok(None),
             Err(cause) => Err(cause.into()),
         }
     }
 
-    /// What a relocated bundle was made of; `None` if that can no longer be read.
+    /// What a relocated bundle was made of; `None` if that cannot be said, or is too long.
     pub(super) async fn provenance(
         &self,
         contents: &Arc<Contents>,
@@ -205,6 +211,6 @@ impl Proxy {
         }
         let (original, _) = contents.manifest(&relocation.original).await?;
         let Ok(lock) = self.0.relocator.lock_of(contents, &original).await? else { return Ok(None) };
-        Ok(Some(Provenance::make(cache, repository, relocation, &lock).await?))
+        Ok(Provenance::make(cache, repository, relocation, &lock).await?)
     }
 }

@@ -233,7 +233,7 @@ struct Found<T> {
 
 /// That the repository itself does not have it says little while an origin that may have it is in trouble. That one
 /// refuses it is told as "not there": whatever is there is none of this repository's readers' business.
-fn not_elsewhere(error: ProxyError, elsewhere: Option<ProxyError>) -> ProxyError {
+pub(super) fn not_elsewhere(error: ProxyError, elsewhere: Option<ProxyError>) -> ProxyError {
     match (error, elsewhere) {
         (ProxyError::NotFound { .. }, Some(trouble))
             if trouble.upstream_error().is_none_or(|error| !error.is_refusal()) =>

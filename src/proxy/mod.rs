@@ -37,7 +37,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 pub use blob::ServedBlob;
-use contents::Contents;
+use contents::{Contents, not_elsewhere};
 use counted::Counted;
 pub use error::{ProxyError, Side, Subject};
 pub use explain::{ExplainedChild, ExplainedImage, Explanation, Nested, Relocated};
@@ -174,7 +174,7 @@ impl Proxy {
             Err(error @ ProxyError::NotFound { .. }) => error,
             Err(error) => return Err(error),
         };
-        let undecided = self.search(&contents, view, digest).await;
+        let undecided = self.search(view, digest).await;
         if let Some(relocation) = relocator.by_part(repository, digest).await? {
             return relocated_part(&contents, digest, &relocation).await;
         }
@@ -184,7 +184,8 @@ impl Proxy {
         // What was searched for may have been granted.
         match contents.granted_blob(digest).await {
             Ok(Some((reader, outcome, _))) => Ok(ServedBlob::stored(*digest, reader, outcome)),
-            _ => Err(undecided.unwrap_or(absent)),
+            Ok(None) => Err(undecided.unwrap_or(absent)),
+            Err(error) => Err(not_elsewhere(absent, Some(error))),
         }
     }
 
@@ -206,7 +207,7 @@ impl Proxy {
             Err(error @ ProxyError::NotFound { .. }) => error,
             Err(error) => return Err(error),
         };
-        let undecided = self.search(&contents, view, digest).await;
+        let undecided = self.search(view, digest).await;
         if let Some(relocation) = relocator.by_part(repository, digest).await? {
             return Ok(part_head(digest, &relocation));
         }
@@ -215,7 +216,8 @@ impl Proxy {
         }
         match contents.granted_blob_head(digest).await {
             Ok(Some((size, outcome))) => Ok(ServedBlob::unopened(*digest, size, outcome)),
-            _ => Err(undecided.unwrap_or(absent)),
+            Ok(None) => Err(undecided.unwrap_or(absent)),
+            Err(error) => Err(not_elsewhere(absent, Some(error))),
         }
     }
 
@@ -381,7 +383,7 @@ impl Proxy {
             Err(error @ ProxyError::NotFound { .. }) => error,
             Err(error) => return Err(error),
         };
-        let undecided = self.search(contents, view, digest).await;
+        let undecided = self.search(view, digest).await;
         let relocation = relocator.by_manifest(repository, digest).await?;
         if let Some(relocation) = relocation {
             return Ok(ServedManifest::relocated(&relocation, Outcome::Relocated.into()));
@@ -392,7 +394,8 @@ impl Proxy {
         // What was searched for may have been granted.
         match contents.granted_manifest(digest).await {
             Ok(Some((manifest, outcome))) => Ok(ServedManifest::new(manifest, outcome)),
-            _ => Err(undecided.unwrap_or(absent)),
+            Ok(None) => Err(undecided.unwrap_or(absent)),
+            Err(error) => Err(not_elsewhere(absent, Some(error))),
         }
     }
 

@@ -13,7 +13,8 @@ use std::sync::Arc;
 use super::Proxy;
 use super::contents::Contents;
 use super::error::ProxyError;
-use super::relocation::{Answer, Colocated, Depth, MAX_NESTING, RelocationKey, glance, unreadable};
+use super::made::Kinds;
+use super::relocation::{Answer, Colocated, Depth, MAX_NESTING, RelocationKey, grant};
 use super::tag::Demand;
 use super::undecided::Undecided;
 use super::view::View;
@@ -31,23 +32,23 @@ struct Trail {
 }
 
 impl Trail {
-    /// Adds images; not if they are too many. Says whether it did.
-    fn add(&mut self, images: &[Digest], depth: u32) -> bool {
-        let has_room = self.seen.len() + images.len() <= MAX_FOLLOWED;
-        for image in images.iter().filter(|_| has_room) {
-            if self.seen.insert(*image) {
+    fn add(&mut self, images: &[Digest], depth: u32) {
+        for image in images {
+            if self.seen.len() < MAX_FOLLOWED && self.seen.insert(*image) {
                 self.waiting.push_back((*image, depth));
             }
         }
-        has_room
     }
 }
 
 impl Proxy {
     /// Looks for `digest` in what the repository's bundles lead to. Gives what kept it from finding all there is, as the
     /// answer for a digest that is still not known.
-    pub(super) async fn search(&self, contents: &Arc<Contents>, view: &View, digest: &Digest) -> Option<ProxyError> {
+    pub(super) async fn search(&self, view: &View, digest: &Digest) -> Option<ProxyError> {
         let (target, relocator) = (view.target.as_ref()?, &self.0.relocator);
+        // Everybody profits from it, and serves nobody by itself: what may be served is judged afterwards.
+        let view = &View { rights: None, ..view.clone() };
+        let contents = &self.contents(view).await.ok()?;
         let near = relocator.search(contents, target, Depth::Bundles, self.relocate_all(contents, view)).await;
         if self.is_found(contents, view, digest).await {
             return None;
@@ -95,7 +96,10 @@ impl Proxy {
             undecided = undecided.or(self.follow_bundle(contents, view, original, &mut trail, 1).await.err());
         }
         while let Some((image, depth)) = trail.waiting.pop_front() {
-            undecided = undecided.or(self.follow(contents, view, &image, &mut trail, depth).await.err());
+            if let Err(error) = self.follow(contents, view, &image, &mut trail, depth).await {
+                // Whatever is the matter with it, it is with this one.
+                tracing::debug!(repository = %view.repository, %image, %error, "an image is not looked into");
+            }
         }
         undecided
     }
@@ -119,7 +123,7 @@ impl Proxy {
         let Answer::Relocated(colocated) = self.0.relocator.answer(contents, &key, &manifest).await? else {
             return Ok(None);
         };
-        self.0.relocator.grant_again(contents, &manifest, &colocated).await?;
+        grant(contents, &manifest.digest, &colocated.origins).await;
         Ok(Some((manifest, colocated)))
     }
 
@@ -134,13 +138,20 @@ impl Proxy {
     ) -> Result<(), Undecided> {
         let Some((manifest, colocated)) = self.relocate_found(contents, view, original).await? else { return Ok(()) };
         let relocation = Arc::clone(&colocated.relocation);
-        if !trail.add(&relocation.images, depth) {
-            return Ok(());
+        // What the repository itself has needs nobody to say what it is made of.
+        let mut images: Vec<Digest> = colocated.origins.iter().flat_map(|origin| origin.images.clone()).collect();
+        let original = manifest.digest;
+        if relocation.complete
+            && (!images.is_empty() || Kinds::recorded(&contents.cache, &view.repository, &original).await.is_some())
+            && let Err(error) = self.make_both_locations(contents, manifest, &colocated).await
+        {
+            // Which says nothing of any other digest.
+            tracing::debug!(repository = %view.repository, %original, %error, "no locations image is made");
         }
-        if relocation.complete {
-            self.make_both_locations(contents, manifest, &colocated).await.map_err(unreadable)?;
+        if let Some(kinds) = Kinds::recorded(&contents.cache, &view.repository, &original).await {
+            images.extend(relocation.images.iter().filter(|image| kinds.is_bundle(image)));
         }
-        self.provenance(contents, &relocation).await.map_err(unreadable)?;
+        trail.add(&images, depth);
         Ok(())
     }
 
@@ -153,12 +164,8 @@ impl Proxy {
         image: &Digest,
         trail: &mut Trail,
         depth: u32,
-    ) -> Result<(), Undecided> {
-        let manifest = match contents.manifest(image).await {
-            Ok((manifest, _)) => manifest,
-            Err(ProxyError::NotFound { .. }) => return Ok(()),
-            Err(error) => return Err(unreadable(error)),
-        };
+    ) -> Result<(), ProxyError> {
+        let (manifest, _) = contents.manifest(image).await?;
         if depth > MAX_NESTING {
             return Ok(());
         }
@@ -168,8 +175,8 @@ impl Proxy {
                 trail.add(&children, depth + 1);
                 Ok(())
             }
-            _ if glance(&manifest).is_ok() => self.follow_bundle(contents, view, Ok(manifest), trail, depth + 1).await,
-            _ => Ok(()),
+            // For most images that is settled by a glance.
+            _ => Ok(self.follow_bundle(contents, view, Ok(manifest), trail, depth + 1).await?),
         }
     }
 }

@@ -1,12 +1,13 @@
 //! The answer to `referrers`.
 
-use http::HeaderMap;
 use http::header::LINK;
+use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use url::Url;
 
 use super::error::UpstreamError;
+use crate::oci::MediaType;
 
 /// How much is taken in, all pages together: what the distribution spec asks for an index.
 pub(super) const MAX_REFERRERS_BYTES: usize = 4 << 20;
@@ -21,6 +22,21 @@ impl Referrer {
     /// The kind of artifact, if it says so.
     pub fn artifact_type(&self) -> Option<&str> {
         self.0.get("artifactType").and_then(Value::as_str)
+    }
+}
+
+/// Whether an answer says that a registry does not know such a question. One that does has an index for every digest, if
+/// need be an empty one; of the others, each says it in its own way: 404 as the specification has it, 400, 405, 406 or 501, a
+/// page, or a redirect to somewhere else.
+pub(super) fn is_unknown(status: StatusCode, media_type: Option<&MediaType>, foreign: bool) -> bool {
+    match status {
+        StatusCode::OK => media_type.is_some_and(|media_type| *media_type != MediaType::ImageIndex),
+        StatusCode::BAD_REQUEST
+        | StatusCode::NOT_FOUND
+        | StatusCode::METHOD_NOT_ALLOWED
+        | StatusCode::NOT_ACCEPTABLE
+        | StatusCode::NOT_IMPLEMENTED => true,
+        _ => foreign,
     }
 }
 

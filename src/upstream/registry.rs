@@ -310,12 +310,11 @@ impl RegistryUpstream {
         for _ in 0..referrers::MAX_PAGES {
             let ask = Ask::referrers(repository, digest, &query);
             let url = ask.url(&self.shared.base);
-            let answer = match expect(self.ask(ask).await?, StatusCode::OK).await {
-                Ok(answer) => answer.require_identity()?,
-                // One that knows the question has an answer for every digest, if need be an empty one.
-                Err(error) if error.is_absent() && all.is_empty() => return Ok(None),
-                Err(error) => return Err(error),
-            };
+            let answer = self.ask(ask).await?;
+            if all.is_empty() && referrers::is_unknown(answer.status(), answer.media_type().as_ref(), answer.foreign) {
+                return Ok(None);
+            }
+            let answer = expect(answer, StatusCode::OK).await?.require_identity()?;
             let next = referrers::next(&answer.head.headers, &url);
             let page = answer.collect(room, REFERRERS_DEADLINE).await?;
             room -= page.len();

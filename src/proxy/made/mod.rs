@@ -17,7 +17,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::cache::{Cache, RecordKey};
-use crate::oci::{Digest, Manifest, MediaType, Repository};
+use crate::oci::{Digest, Manifest, ManifestView, MediaType, Repository};
 
 /// Something that was made.
 #[derive(Clone, Debug)]
@@ -49,6 +49,16 @@ impl Made {
             media_type: record.media_type.as_deref().map(MediaType::from),
             bytes,
         })
+    }
+
+    /// The manifest made under this digest, if all that it names is there, too.
+    pub(super) async fn whole(cache: &Cache, repository: &Repository, digest: &Digest) -> Option<Manifest> {
+        let manifest = Self::find(cache, repository, digest).await?.manifest()?;
+        let ManifestView::Image { config, layers } = manifest.view().ok()? else { return None };
+        for part in [config].iter().chain(&layers) {
+            Self::find(cache, repository, &part.digest).await?;
+        }
+        Some(manifest)
     }
 
     /// Keeps it. It is read from now on, and made again if a crash loses it.

@@ -14,6 +14,8 @@ use crate::proxy::relocation::Relocation;
 
 /// The type of the artifact, and of its only layer.
 pub(in crate::proxy) const PROVENANCE_TYPE: &str = "application/vnd.colocate.provenance.v1+json";
+/// The largest statement that is made: some thousand images. It is kept in a record.
+const MAX_STATEMENT_BYTES: usize = 1 << 20;
 /// What stands in for a config where there is none (image-spec, "Guidance for an Empty Descriptor").
 const EMPTY: (&str, &str) = ("application/vnd.oci.empty.v1+json", "{}");
 
@@ -43,9 +45,10 @@ pub(in crate::proxy) struct Provenance {
 }
 
 impl Provenance {
-    /// The artifact of the relocated bundle `relocated`, if it was made.
+    /// The artifact of the relocated bundle `relocated`, if it was made and is whole.
     pub(in crate::proxy) async fn recorded(cache: &Cache, repository: &Repository, relocated: &Digest) -> Option<Self> {
-        cache.get(&key(repository, relocated)).await.unwrap_or_default()
+        let provenance: Self = cache.get(&key(repository, relocated)).await.unwrap_or_default()?;
+        Made::whole(cache, repository, &provenance.digest).await.map(|_| provenance)
     }
 
     /// Makes the artifact of a relocated bundle, whose original has this lock.
@@ -54,7 +57,7 @@ impl Provenance {
         repository: &Repository,
         relocation: &Relocation,
         lock: &ImagesLock,
-    ) -> io::Result<Self> {
+    ) -> io::Result<Option<Self>> {
         let images = lock.images().map(|image| {
             let digest = image.reference.digest;
             let moved = relocation.images.binary_search(&digest).is_ok();
@@ -73,6 +76,9 @@ impl Provenance {
             bytes: Bytes::from(bytes),
         };
         let statement = made(None, serde_json::to_vec(&statement)?);
+        if statement.bytes.len() > MAX_STATEMENT_BYTES {
+            return Ok(None);
+        }
         let empty = made(None, EMPTY.1.into());
         let subject = descriptor(&relocation.media_type, &relocation.manifest.digest, relocation.manifest.text.len());
         // By hand: the order of fields is in the digest, and no library promises one.
@@ -89,7 +95,7 @@ impl Provenance {
         let size = manifest.bytes.len();
         let provenance = Self { digest: manifest.keep(cache, repository).await?, size };
         cache.put_record_behind(&key(repository, &relocation.manifest.digest), &provenance).await?;
-        Ok(provenance)
+        Ok(Some(provenance))
     }
 
     /// How a list of referrers names it.

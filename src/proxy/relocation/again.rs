@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use super::answer::{Answer, Colocated, Why};
-use super::record::{Relocation, RelocationKey};
+use super::granting::grant;
+use super::record::RelocationKey;
 use super::verdict::{Extent, Sought, verdict};
 use super::{LOOK_AGAIN_AFTER_TROUBLE, Relocator};
-use crate::oci::{Digest, Manifest};
+use crate::oci::Manifest;
 use crate::proxy::contents::Contents;
 use crate::proxy::origins::{Elsewhere, Obstacle};
 use crate::proxy::undecided::Undecided;
@@ -24,46 +25,61 @@ impl Relocator {
     ) {
         let this = Arc::clone(self);
         let (contents, colocated) = (Arc::clone(contents), colocated.clone());
-        let (own_key, original) = (key.clone(), manifest.digest);
+        let (own_key, manifest) = (key.clone(), manifest.clone());
         self.flights.join(key, self.clock.now(), None, |_| async move {
-            let gone = this.gone(&contents, original, &own_key, &colocated.relocation).await;
-            let recorded = match &gone {
-                Ok(Some(why)) => {
+            let looked = this.look(&contents, &own_key, &manifest, &colocated).await;
+            let (settled, recorded) = match looked {
+                Ok(Looked::Gone(why)) => {
                     tracing::info!(repository = %own_key.repository, original = %own_key.original, %why, "no longer relocated");
                     this.metrics.answer_changed("relocated_to_original");
-                    this.memory.withdraw(&own_key, contents.reader, why, this.limits.negative_ttl).await
+                    let hold = this.limits.negative_ttl;
+                    let recorded = this.memory.withdraw(&own_key, contents.reader, &why, hold).await;
+                    (Answer::Original(why), recorded)
                 }
-                Ok(None) => this.memory.seen(&own_key, &colocated).await,
+                Ok(Looked::There(colocated)) => {
+                    let recorded = this.memory.seen(&own_key, &colocated).await;
+                    (Answer::Relocated(colocated), recorded)
+                }
                 // Not with the next request again: an upstream in trouble is not helped by that.
                 Err(_) => {
-                    let answer = Answer::Relocated(colocated.clone());
+                    let answer = Answer::Relocated(colocated);
                     this.memory.hold(&own_key, contents.reader, &answer, LOOK_AGAIN_AFTER_TROUBLE);
-                    Ok(())
+                    (answer, Ok(()))
                 }
             };
             if let Err(error) = recorded {
                 tracing::warn!(%error, "a relocation could not be recorded");
             }
-            match gone {
-                Ok(Some(why)) => Ok(Answer::Original(why)),
-                Ok(None) | Err(_) => Ok(Answer::Relocated(colocated)),
-            }
+            Ok(settled)
         });
     }
 
-    async fn gone(
+    async fn look(
         &self,
         contents: &Arc<Contents>,
-        original: Digest,
         key: &RelocationKey,
-        relocation: &Relocation,
-    ) -> Result<Option<Why>, Undecided> {
-        let mut images = Vec::with_capacity(relocation.images.len());
-        for image in &relocation.images {
-            images.push(Sought::again(*image, contents, key.from_origin).await);
+        manifest: &Manifest,
+        colocated: &Colocated,
+    ) -> Result<Looked, Undecided> {
+        let (original, effort) = (manifest.digest, self.limits.effort());
+        let first = verdict(contents, original, Sought::again(colocated), effort, Extent::UntilMissing).await;
+        if first.missing().is_none() {
+            return first.undecided().map_or_else(|| Ok(Looked::There(colocated.clone())), Err);
         }
-        let verdict = verdict(contents, original, images, self.limits.effort(), Extent::UntilMissing).await;
-        let Some((image, elsewhere)) = verdict.missing() else { return verdict.undecided().map_or(Ok(None), Err) };
+        // The lock may know other places for it.
+        let Ok(lock) = self.lock_of(contents, manifest).await? else {
+            return Err(Undecided::Internal("the bundle's lock can no longer be read".to_owned()));
+        };
+        let images = Sought::of(&lock, contents, key.from_origin);
+        let second = verdict(contents, original, images, effort, Extent::Whole).await;
+        let Some((image, elsewhere)) = second.missing() else {
+            if let Some(cause) = second.undecided() {
+                return Err(cause);
+            }
+            let colocated = Colocated { origins: second.at_origins(), ..colocated.clone() };
+            grant(contents, &original, &colocated.origins).await;
+            return Ok(Looked::There(colocated));
+        };
         if elsewhere.iter().any(|elsewhere| elsewhere.problem == Obstacle::Refused) && contents.reader.is_some() {
             // Which is about the client that it was asked for.
             let what = format!("looking for the image {image}");
@@ -76,6 +92,14 @@ impl Relocator {
                 }
             }
         }
-        Ok(Some(Why::Missing { image, elsewhere: elsewhere.to_vec() }))
+        Ok(Looked::Gone(Why::Missing { image, elsewhere: elsewhere.to_vec() }))
     }
+}
+
+/// What a second look finds.
+enum Looked {
+    /// All of them, perhaps at other places.
+    There(Colocated),
+    /// Not all.
+    Gone(Why),
 }

@@ -22,7 +22,7 @@ pub(in crate::proxy) enum Answer {
 pub(in crate::proxy) struct Colocated {
     /// What it consists of.
     pub(in crate::proxy) relocation: Arc<Relocation>,
-    /// One image of each origin.
+    /// The others, by origin.
     pub(in crate::proxy) origins: Arc<[AtOrigin]>,
 }
 

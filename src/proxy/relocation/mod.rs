@@ -27,7 +27,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub(super) use answer::{Answer, Colocated, Why};
-use granting::{grant, may_read};
+pub(super) use granting::grant;
+use granting::may_read;
 pub(super) use locations::Listed;
 use memory::{Memory, Remembered};
 pub(super) use pass::unreadable;
@@ -40,7 +41,7 @@ pub(super) use work::{Worked, assemble, glance, inspect, read_lock, rewrite_laye
 
 use super::contents::Contents;
 use super::flights::{Crowd, Flight, Flights};
-use super::made::Kinds;
+use super::made::{Kinds, Provenance};
 use super::undecided::Undecided;
 use crate::body::Clock;
 use crate::cache::Cache;
@@ -320,8 +321,16 @@ impl Relocator {
             tracing::warn!(repository = %key.repository, %error, "a list of locations could not be recorded");
         }
         // Before the answer that counts on them.
-        grant(contents, &key.original, &worked.verdict).await;
-        Ok(assemble(manifest, &key.target, &bundle, worked)?)
+        grant(contents, &key.original, &worked.verdict.at_origins()).await;
+        let lock = worked.lock.clone();
+        let answer = assemble(manifest, &key.target, &bundle, worked)?;
+        if let Answer::Relocated(Colocated { relocation, .. }) = &answer
+            // Another replica that is asked for it has to find it by relocating the bundle.
+            && let Err(error) = Provenance::make(&contents.cache, &key.repository, relocation, &lock).await
+        {
+            tracing::warn!(repository = %key.repository, %error, "what a bundle was made of could not be recorded");
+        }
+        Ok(answer)
     }
 
     fn report(&self, key: &RelocationKey, settled: &Settled) {

@@ -85,13 +85,13 @@ pub(super) enum AnswerRecord {
     },
 }
 
-/// An origin that a bundle has images at.
+/// An origin, and which images of a bundle are there and not beside it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::proxy) struct AtOrigin {
     /// The origin.
     pub(in crate::proxy) repository: Repository,
-    /// One of them, by which it shows whether a client may read it.
-    pub(in crate::proxy) image: Digest,
+    /// The images; at least one, by which it shows whether a client may read the origin.
+    pub(in crate::proxy) images: Vec<Digest>,
 }
 
 /// A relocated bundle: its two documents, and how to make its layer. Never changed once it is recorded.

@@ -13,13 +13,18 @@ use std::sync::Arc;
 
 use tokio::task::JoinSet;
 
+use super::answer::Colocated;
 use super::locations::{self, Listed};
+use super::record::AtOrigin;
 use crate::imgpkg::ImagesLock;
 use crate::oci::{Digest, Reference, Repository};
 use crate::proxy::contents::Contents;
 use crate::proxy::origins::{Elsewhere, Obstacle};
 use crate::proxy::undecided::Undecided;
 use crate::upstream::UpstreamError;
+
+/// A lock may name one digest at so many places; those behind are not looked at.
+const MAX_PLACES: usize = 8;
 
 /// An image to be looked for.
 #[derive(Clone, Debug)]
@@ -38,6 +43,9 @@ impl Sought {
         let mut images: BTreeMap<Digest, Vec<Result<Repository, Elsewhere>>> = BTreeMap::new();
         for image in lock.images() {
             let origins = images.entry(image.reference.digest).or_default();
+            if origins.len() >= MAX_PLACES {
+                continue;
+            }
             let candidate = contents.origins.as_ref().and_then(|origins| origins.candidate(&image.reference));
             let candidate = candidate.map(|candidate| {
                 candidate.and_then(|origin| if from_origin { Ok(origin) } else { Err(barred(origin)) })
@@ -47,18 +55,19 @@ impl Sought {
         images.into_iter().map(|(digest, origins)| Self { digest, origins, granted: false }).collect()
     }
 
-    /// Which one.
-    pub(super) fn digest(&self) -> &Digest {
-        &self.digest
-    }
-
-    /// An image that was found before, here or where it was then.
-    pub(super) async fn again(digest: Digest, contents: &Contents, from_origin: bool) -> Self {
-        let known = match &contents.origins {
-            Some(origins) if from_origin => origins.known(&digest).await,
-            _ => Vec::new(),
-        };
-        Self { digest, granted: !known.is_empty(), origins: known.into_iter().map(Ok).collect() }
+    /// The images of a relocated bundle, here or where they were then.
+    pub(super) fn again(colocated: &Colocated) -> Vec<Self> {
+        let mut origins: HashMap<Digest, Vec<Result<Repository, Elsewhere>>> = HashMap::new();
+        for AtOrigin { repository, images } in colocated.origins.iter() {
+            for image in images {
+                origins.entry(*image).or_default().push(Ok(repository.clone()));
+            }
+        }
+        let images = colocated.relocation.images.iter().map(|image| {
+            let origins = origins.remove(image).unwrap_or_default();
+            Self { digest: *image, granted: !origins.is_empty(), origins }
+        });
+        images.collect()
     }
 }
 
@@ -118,12 +127,19 @@ impl Verdict {
         self.too_many
     }
 
-    /// The images that are at an origin.
-    pub(in crate::proxy) fn at_origins(&self) -> impl Iterator<Item = (&Digest, &Repository)> {
-        self.found.iter().filter_map(|(digest, found)| match found {
-            Found::Origin(origin) => Some((digest, origin)),
-            _ => None,
-        })
+    /// The images that are at an origin, by origin.
+    pub(in crate::proxy) fn at_origins(&self) -> Arc<[AtOrigin]> {
+        let mut at_origins: BTreeMap<&Repository, Vec<Digest>> = BTreeMap::new();
+        for (image, found) in &self.found {
+            if let Found::Origin(origin) = found {
+                at_origins.entry(origin).or_default().push(*image);
+            }
+        }
+        let sorted = |(repository, mut images): (&Repository, Vec<Digest>)| {
+            images.sort_unstable();
+            AtOrigin { repository: repository.clone(), images }
+        };
+        at_origins.into_iter().map(sorted).collect()
     }
 
     /// Why it is not known of every image whether it is there.
@@ -174,8 +190,11 @@ pub(in crate::proxy) async fn verdict(
     let (there, mut ask): (Vec<Sought>, Vec<Sought>) =
         images.into_iter().partition(|image| listed.contains(&image.digest));
     verdict.found.extend(there.into_iter().map(|image| (image.digest, Found::Locations)));
-    if ask.len() > effort.max_images {
-        verdict.too_many = Some(ask.len());
+    // Each place is a question of its own.
+    let places: usize =
+        ask.iter().map(|image| image.origins.iter().filter(|origin| origin.is_ok()).count().max(1)).sum();
+    if places > effort.max_images {
+        verdict.too_many = Some(places);
         return verdict;
     }
     let mut asking = JoinSet::new();

@@ -1,6 +1,5 @@
 //! The work on one bundle: is it one, what does its lock say, are the images there, and what does it become.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -9,10 +8,10 @@ use tokio::sync::{AcquireError, oneshot};
 use super::answer::{Answer, Colocated, Why};
 use super::pass::{self, unreadable};
 use super::passes::Turn;
-use super::record::{AtOrigin, Document, Relocation, RelocationKey};
+use super::record::{Document, Relocation, RelocationKey};
 use super::verdict::{Effort, Extent, Sought, Verdict, verdict};
 use crate::imgpkg::{ImagesLock, Target, has_bundle_label};
-use crate::oci::{Descriptor, Digest, Manifest, Repository};
+use crate::oci::{Descriptor, Digest, Manifest};
 use crate::proxy::contents::Contents;
 use crate::proxy::error::ProxyError;
 use crate::proxy::undecided::Undecided;
@@ -219,14 +218,7 @@ pub(in crate::proxy) fn assemble(
     images.dedup();
     let named = images.len();
     images.retain(|digest| verdict.is_colocated(digest));
-    // One image of each, the first, so that it is the same whoever looked.
-    let mut at_origins: BTreeMap<&Repository, Digest> = BTreeMap::new();
-    for (image, origin) in verdict.at_origins() {
-        let first = at_origins.entry(origin).or_insert(*image);
-        *first = (*first).min(*image);
-    }
-    let origins = at_origins.into_iter().map(|(repository, image)| AtOrigin { repository: repository.clone(), image });
-    let origins = origins.collect();
+    let origins = verdict.at_origins();
     let relocation = Arc::new(Relocation {
         original: manifest.digest,
         media_type: manifest.media_type.to_string(),
