@@ -138,7 +138,11 @@ impl Proxy {
             return Ok(());
         }
         if relocation.complete {
-            self.make_both_locations(contents, manifest, &colocated).await.map_err(unreadable)?;
+            match self.make_both_locations(contents, manifest, &colocated).await {
+                // An image that is gone since is in no list, and its absence says nothing of any other digest.
+                Ok(()) | Err(ProxyError::NotFound { .. }) => {}
+                Err(error) => return Err(unreadable(error)),
+            }
         }
         self.provenance(contents, &relocation).await.map_err(unreadable)?;
         Ok(())
