@@ -296,6 +296,10 @@ impl Relocator {
                     }
                 }
             }
+            // What its images are made of is not granted yet, only the images themselves.
+            if matches!(answer, Answer::Relocated(colocated) if !colocated.origins.is_empty()) {
+                self.searches.forget(&key.repository);
+            }
         }
         settled
     }
