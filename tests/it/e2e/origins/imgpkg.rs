@@ -107,7 +107,7 @@ pub(super) async fn pull(front: &Front, repository: &str, reference: &str) -> Pu
 }
 
 /// The list of a bundle's locations, from an image of the kind that imgpkg reads; and that one's digest.
-async fn list_of(front: &Front, repository: &str, bundle: &Digest) -> (Vec<u8>, Digest) {
+pub(super) async fn list_of(front: &Front, repository: &str, bundle: &Digest) -> (Vec<u8>, Digest) {
     let tag = locations_tag(bundle);
     let answer: Answer = front.colocate.manifest(repository, &tag).await.expect(200);
     let manifest = answer.json();
@@ -121,7 +121,7 @@ async fn list_of(front: &Front, repository: &str, bundle: &Digest) -> (Vec<u8>, 
 }
 
 /// imgpkg's own list for a golden bundle.
-fn list_in(golden: &Golden) -> Vec<u8> {
+pub(super) fn list_in(golden: &Golden) -> Vec<u8> {
     let Layout { tags, .. } = &golden.colocated;
     let tag = locations_tag(&golden.digest);
     let (_, digest) = tags.iter().find(|(name, _)| *name == tag).expect("imgpkg made a list");

@@ -4,6 +4,7 @@ mod beside;
 mod explained;
 mod fetching;
 mod imgpkg;
+mod lost;
 mod nested;
 mod pinned;
 mod secluded;
