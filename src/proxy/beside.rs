@@ -173,10 +173,12 @@ impl Proxy {
         if relocation.is_none()
             && let Err(ProxyError::NotFound { .. }) = contents.manifest(bundle).await
         {
-            // Perhaps another replica made it.
+            // Perhaps another replica made it, or it is named by another bundle's lock.
             self.search(view, bundle).await;
             relocation = relocator.by_manifest(repository, bundle).await?;
-            if relocation.is_none() {
+            if relocation.is_none()
+                && let Err(ProxyError::NotFound { .. }) = contents.manifest(bundle).await
+            {
                 return Ok(None);
             }
         }

@@ -12,7 +12,8 @@ use crate::cache::{Cache, RecordKey};
 use crate::imgpkg::{ImageLocation, ImageLocations, ImagesLock, LocationsImage};
 use crate::oci::{Digest, Manifest, MediaType, Repository};
 use crate::proxy::contents::Contents;
-use crate::proxy::relocation::{Listed, inspect, unreadable};
+use crate::proxy::error::ProxyError;
+use crate::proxy::relocation::{Listed, inspect};
 use crate::proxy::undecided::Undecided;
 
 /// What is known of a bundle's images, apart from where they are.
@@ -47,7 +48,7 @@ impl Kinds {
         contents: &Arc<Contents>,
         images: &[Digest],
         concurrency: usize,
-    ) -> Result<Self, Undecided> {
+    ) -> Result<Self, ProxyError> {
         let (mut waiting, mut looking) = (images.iter().copied(), JoinSet::new());
         let mut bundles = Vec::new();
         loop {
@@ -134,8 +135,8 @@ async fn make(
 }
 
 /// Whether an image is a bundle. One whose parts are not there is none that anybody could pull.
-async fn is_bundle(contents: &Contents, image: &Digest) -> Result<bool, Undecided> {
-    let (manifest, _) = contents.manifest(image).await.map_err(unreadable)?;
+async fn is_bundle(contents: &Contents, image: &Digest) -> Result<bool, ProxyError> {
+    let (manifest, _) = contents.manifest(image).await?;
     Ok(match inspect(contents, &manifest, u64::MAX).await? {
         Ok(_) => true,
         Err(reason) => !reason.is_not_a_bundle(),

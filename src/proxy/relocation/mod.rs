@@ -31,7 +31,6 @@ pub(super) use granting::grant;
 use granting::may_read;
 pub(super) use locations::Listed;
 use memory::{Memory, Remembered};
-pub(super) use pass::unreadable;
 use passes::Passes;
 pub(super) use record::{Relocation, RelocationKey};
 pub(super) use search::Depth;
@@ -296,6 +295,10 @@ impl Relocator {
                         return Err(Undecided::Internal("the relocated bundle could not be recorded".to_owned()));
                     }
                 }
+            }
+            // What its images are made of is not granted yet, only the images themselves.
+            if matches!(answer, Answer::Relocated(colocated) if !colocated.origins.is_empty()) {
+                self.searches.forget(&key.repository);
             }
         }
         settled

@@ -78,6 +78,14 @@ impl Searches {
         }
         Some(Arc::clone(searches.entry(key).or_default()))
     }
+
+    /// Has the next client search `repository` again, however short a time ago that was done: it has a bundle that the
+    /// last search did not see.
+    pub(super) fn forget(&self, repository: &Repository) {
+        let mut searches = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // One that is locked is being made, and is likely to be what found the bundle.
+        searches.retain(|(searched, ..), turn| searched != repository || turn.try_lock().is_err());
+    }
 }
 
 /// The tags that may name bundles: not those that imgpkg, cosign and the like derive from digests.

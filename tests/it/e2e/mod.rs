@@ -9,6 +9,7 @@ mod demo;
 mod digests;
 mod missing;
 mod offline;
+mod origins;
 mod parts;
 mod private;
 mod proxied;
