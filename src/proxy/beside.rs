@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use super::Proxy;
 use super::ServedManifest;
-use super::contents::Contents;
 use super::error::{ProxyError, Subject};
 use super::made::{Kinds, Made, PROVENANCE_TYPE, Provenance};
 use super::outcome::Outcome;
 use super::relocation::{Answer, Colocated, Relocation, RelocationKey};
+use super::sources::Sources;
 use super::tag::Demand;
 use super::undecided::Undecided;
 use super::view::View;
@@ -68,7 +68,7 @@ impl Proxy {
     /// What a tag gives that imgpkg derives from a digest; `None` if it is a tag like any other.
     pub(super) async fn derived(
         &self,
-        contents: &Arc<Contents>,
+        contents: &Arc<Sources>,
         view: &View,
         tag: &Tag,
     ) -> Result<Option<ServedManifest>, ProxyError> {
@@ -91,7 +91,7 @@ impl Proxy {
     /// for each image, so whatever keeps it from being made is no reason to fail.
     async fn locations(
         &self,
-        contents: &Arc<Contents>,
+        contents: &Arc<Sources>,
         view: &View,
         bundle: &Digest,
     ) -> Result<Option<ServedManifest>, ProxyError> {
@@ -114,7 +114,7 @@ impl Proxy {
 
     pub(super) async fn make_both_locations(
         &self,
-        contents: &Arc<Contents>,
+        contents: &Arc<Sources>,
         original: Manifest,
         colocated: &Colocated,
     ) -> Result<(), ProxyError> {
@@ -126,7 +126,7 @@ impl Proxy {
 
     async fn make_locations(
         &self,
-        contents: &Arc<Contents>,
+        contents: &Arc<Sources>,
         complete: &Complete,
         bundle: &Digest,
     ) -> Result<Option<Manifest>, ProxyError> {
@@ -145,7 +145,7 @@ impl Proxy {
             return Ok(Some(kinds.make_for_relocated(cache, repository, original, named).await?));
         }
         if let Some(own) = kinds.own
-            && let Ok((manifest, _)) = contents.own_manifest(&own).await
+            && let Ok((manifest, _)) = contents.own.manifest(&own).await
         {
             return Ok(Some(manifest));
         }
@@ -164,7 +164,7 @@ impl Proxy {
     /// A bundle by its own digest or by that of what it is relocated to for this view, if all its images are colocated.
     async fn complete(
         &self,
-        contents: &Arc<Contents>,
+        contents: &Arc<Sources>,
         view: &View,
         bundle: &Digest,
     ) -> Result<Option<Complete>, ProxyError> {
@@ -201,7 +201,7 @@ impl Proxy {
     /// What a relocated bundle was made of; `None` if that cannot be said, or is too long.
     pub(super) async fn provenance(
         &self,
-        contents: &Arc<Contents>,
+        contents: &Arc<Sources>,
         relocation: &Relocation,
     ) -> Result<Option<Provenance>, ProxyError> {
         let (cache, repository) = (&contents.cache, &contents.repository);

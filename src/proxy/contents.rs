@@ -1,8 +1,7 @@
 //! Originals: manifests and blobs by digest, from the cache if this repository may have them, else from upstream.
 //!
 //! Content is stored once for all repositories, so having it is no right to show it: a digest is served under a
-//! repository only when that repository's upstream gave it, or confirmed it. What that one does not have may be granted
-//! from elsewhere (`origins`); then it is the origin's content, by the same rule, shown under this name.
+//! repository only when that repository's upstream gave it, or confirmed it.
 
 use std::error::Error;
 use std::io;
@@ -11,10 +10,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::error::{ProxyError, Subject};
-use super::origins::{Granted, Origins};
 use super::outcome::Outcome;
 use super::reader::ReaderKey;
-use super::readers::Probe;
 use super::view::Payer;
 use crate::body::{self, BoxFuture, CollectError, find_source};
 use crate::cache::{Cache, FillError, Lookup, Member, ReadError, Reader, Source, SourceBody, SourceError, TAIL_BYTES};
@@ -30,36 +27,11 @@ pub(super) struct Contents {
     pub(super) payer: Option<Payer>,
     pub(super) upstream: Arc<dyn Upstream>,
     pub(super) cache: Cache,
-    /// Where else its bundles' images may be, as one client may read them.
-    pub(super) origins: Option<Origins>,
 }
 
 impl Contents {
-    /// The manifest of `digest`, of this repository or granted.
+    /// The manifest of `digest`.
     pub(super) async fn manifest(&self, digest: &Digest) -> Result<(Manifest, Outcome), ProxyError> {
-        if let Some(manifest) = self.cached_manifest(digest).await {
-            return Ok((manifest, Outcome::Hit));
-        }
-        let elsewhere = self.granted_manifest(digest).await;
-        if let Ok(Some(granted)) = elsewhere {
-            return Ok(granted);
-        }
-        self.own_manifest(digest).await.map_err(|error| not_elsewhere(error, elsewhere.err()))
-    }
-
-    /// The manifest of `digest`, if it is granted from elsewhere.
-    pub(super) async fn granted_manifest(&self, digest: &Digest) -> Result<Option<(Manifest, Outcome)>, ProxyError> {
-        let probe = Probe::Manifest(Reference::Digest(*digest));
-        let ask = |origin: Arc<Self>, digest| async move { origin.own_manifest(&digest).await };
-        let Some(Found { what, origin, bundle }) = self.ask_origins(digest, probe, ask).await? else { return Ok(None) };
-        if let Some(origins) = &self.origins {
-            origins.grant_parts(&what.0, &bundle, &origin.repository).await;
-        }
-        Ok(Some(what))
-    }
-
-    /// The manifest of `digest`, of this repository alone.
-    pub(super) async fn own_manifest(&self, digest: &Digest) -> Result<(Manifest, Outcome), ProxyError> {
         if let Some(manifest) = self.cached_manifest(digest).await {
             return Ok((manifest, Outcome::Hit));
         }
@@ -106,37 +78,8 @@ impl Contents {
         self.cache.content(digest).await
     }
 
-    /// The blob of `digest`, which may still be arriving, of this repository or granted.
+    /// The blob of `digest`, which may still be arriving.
     pub(super) async fn blob(&self, digest: &Digest) -> Result<(Reader, Outcome), ProxyError> {
-        self.held_blob(digest).await.map(|(reader, outcome, _)| (reader, outcome))
-    }
-
-    /// The same, and which repository has it.
-    pub(super) async fn held_blob(&self, digest: &Digest) -> Result<(Reader, Outcome, Repository), ProxyError> {
-        let own = || self.repository.clone();
-        if let Some(reader) = self.cached_blob(digest).await {
-            return Ok((reader, Outcome::Hit, own()));
-        }
-        let elsewhere = self.granted_blob(digest).await;
-        if let Ok(Some(granted)) = elsewhere {
-            return Ok(granted);
-        }
-        let found = self.own_blob(digest).await.map_err(|error| not_elsewhere(error, elsewhere.err()));
-        found.map(|(reader, outcome)| (reader, outcome, own()))
-    }
-
-    /// The blob of `digest`, if it is granted from elsewhere, and which repository has it.
-    pub(super) async fn granted_blob(
-        &self,
-        digest: &Digest,
-    ) -> Result<Option<(Reader, Outcome, Repository)>, ProxyError> {
-        let ask = |origin: Arc<Self>, digest| async move { origin.own_blob(&digest).await };
-        let found = self.ask_origins(digest, Probe::Blob(*digest), ask).await?;
-        Ok(found.map(|Found { what: (reader, outcome), origin, .. }| (reader, outcome, origin.repository.clone())))
-    }
-
-    /// The blob of `digest`, of this repository alone.
-    async fn own_blob(&self, digest: &Digest) -> Result<(Reader, Outcome), ProxyError> {
         let is_member = self.member(digest).await.is_some();
         let absent = |error| ProxyError::upstream(error, Subject::Blob, &self.repository.name);
         let source = Arc::new(BlobSource::new(self, *digest));
@@ -170,77 +113,9 @@ impl Contents {
         if let Some(reader) = self.cached_blob(digest).await {
             return Ok((reader.size(), Outcome::Hit));
         }
-        let elsewhere = self.granted_blob_head(digest).await;
-        if let Ok(Some(granted)) = elsewhere {
-            return Ok(granted);
-        }
-        self.own_blob_head(digest).await.map_err(|error| not_elsewhere(error, elsewhere.err()))
-    }
-
-    /// A blob's length, if it is granted from elsewhere.
-    pub(super) async fn granted_blob_head(&self, digest: &Digest) -> Result<Option<(u64, Outcome)>, ProxyError> {
-        let ask = |origin: Arc<Self>, digest| async move { origin.own_blob_head(&digest).await };
-        Ok(self.ask_origins(digest, Probe::Blob(*digest), ask).await?.map(|found| found.what))
-    }
-
-    /// A blob's length, from this repository alone.
-    async fn own_blob_head(&self, digest: &Digest) -> Result<(u64, Outcome), ProxyError> {
-        if let Some(reader) = self.cached_blob(digest).await {
-            return Ok((reader.size(), Outcome::Hit));
-        }
         let size = self.upstream.blob_head(&self.repository.name, digest).await;
         size.map(|size| (size, Outcome::Miss))
             .map_err(|error| ProxyError::upstream(error, Subject::Blob, &self.repository.name))
-    }
-
-    /// What an origin gives that `digest` is granted from; `None` if there is none, or none that has it.
-    async fn ask_origins<T, F: Future<Output = Result<T, ProxyError>>>(
-        &self,
-        digest: &Digest,
-        probe: Probe,
-        ask: impl Fn(Arc<Self>, Digest) -> F,
-    ) -> Result<Option<Found<T>>, ProxyError> {
-        let Some(origins) = &self.origins else { return Ok(None) };
-        let Some(Granted { bundle, holders }) = origins.granted(digest, probe).await? else { return Ok(None) };
-        let mut trouble = None;
-        for origin in holders {
-            match ask(Arc::clone(&origin), *digest).await {
-                Ok(what) => return Ok(Some(Found { what, origin, bundle })),
-                Err(ProxyError::NotFound { .. }) => {}
-                Err(error) => {
-                    tracing::debug!(repository = %self.repository, origin = %origin.repository, %digest, %error, "an origin fails");
-                    trouble = trouble.or(Some(error));
-                }
-            }
-        }
-        trouble.map_or(Ok(None), Err)
-    }
-
-    /// A whole blob of at most `cap` bytes, verified.
-    pub(super) async fn small_blob(&self, digest: &Digest, cap: usize) -> Result<Bytes, ProxyError> {
-        let (reader, _) = self.blob(digest).await?;
-        read_all(&reader, cap).await
-    }
-}
-
-/// Something that an origin gave.
-struct Found<T> {
-    what: T,
-    origin: Arc<Contents>,
-    /// By whose lock.
-    bundle: Digest,
-}
-
-/// That the repository itself does not have it says little while an origin that may have it is in trouble. That one
-/// refuses it is told as "not there": whatever is there is none of this repository's readers' business.
-pub(super) fn not_elsewhere(error: ProxyError, elsewhere: Option<ProxyError>) -> ProxyError {
-    match (error, elsewhere) {
-        (ProxyError::NotFound { .. }, Some(trouble))
-            if trouble.upstream_error().is_none_or(|error| !error.is_refusal()) =>
-        {
-            trouble
-        }
-        (error, _) => error,
     }
 }
 
@@ -271,7 +146,7 @@ async fn confirm_member(cache: Cache, repository: Repository, reader: Reader) {
 }
 
 /// All that a reader has, if that is at most `cap` bytes.
-async fn read_all(reader: &Reader, cap: usize) -> Result<Bytes, ProxyError> {
+pub(super) async fn read_all(reader: &Reader, cap: usize) -> Result<Bytes, ProxyError> {
     let too_large = |limit: usize| UpstreamError::TooLarge { limit: limit as u64 }.into();
     if reader.size() > cap as u64 {
         return Err(too_large(cap));

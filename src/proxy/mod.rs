@@ -3,8 +3,8 @@
 //! A manifest by tag: what the tag stands for (`tag`), the original (`contents`), and what becomes of it for this
 //! client (`relocation`). By digest: exactly that digest, from whatever has it: a relocated bundle, the cache,
 //! the upstream, and last a search for the bundle that it could have been made of. Blobs likewise (`blob`).
-//! What a repository does not have may be granted from where a lock says it is (`origins`); what belongs to a bundle by
-//! other names is in `beside`, and made in `made`. What nobody here remembers is found again by a `search`.
+//! What a repository does not have may be granted from where a lock says it is (`origins`); both together are what can be
+//! pulled under its name (`sources`). What belongs to a bundle by other names is in `beside`, and made in `made`. What nobody here remembers is found again by a `search`.
 //! Who may read what is cached is what its registry last said of them (`reader`, `readers`); a [`View`] says how one
 //! client sees the registry. `explain` tells all of it to a person, `tasks` are what operators have done.
 //!
@@ -25,6 +25,7 @@ mod reader;
 mod readers;
 mod relocation;
 mod search;
+mod sources;
 mod tag;
 mod tasks;
 mod undecided;
@@ -37,7 +38,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 pub use blob::ServedBlob;
-use contents::{Contents, not_elsewhere};
+use contents::Contents;
 use counted::Counted;
 pub use error::{ProxyError, Side, Subject};
 pub use explain::{ExplainedChild, ExplainedImage, Explanation, Nested, Relocated};
@@ -49,6 +50,7 @@ pub use reader::Reader;
 use readers::{Probe, Readers};
 pub use relocation::RelocationLimits;
 use relocation::{Answer, Colocated, Relocation, RelocationKey, Relocator};
+use sources::{Sources, not_elsewhere};
 pub use tag::TagPolicy;
 use tag::{Content, Demand, Resolved, Tags};
 pub use tasks::{
@@ -240,16 +242,16 @@ impl Proxy {
     }
 
     /// The originals of a view's repository.
-    async fn contents(&self, view: &View) -> Result<Arc<Contents>, ProxyError> {
+    async fn contents(&self, view: &View) -> Result<Arc<Sources>, ProxyError> {
         let View { repository, reader, payer, .. } = view;
-        Ok(Arc::new(Contents {
+        let own = Arc::new(Contents {
             upstream: self.upstream(&repository.registry, reader.as_ref()).await?,
             repository: repository.clone(),
             reader: reader.as_ref().map(Reader::key),
             payer: payer.clone(),
             cache: self.0.cache.clone(),
-            origins: Origins::of(&self.0.origins, view),
-        }))
+        });
+        Ok(Arc::new(Sources { own, origins: Origins::of(&self.0.origins, view) }))
     }
 
     /// A registry, as a client asks it.
@@ -268,7 +270,7 @@ impl Proxy {
     /// Whether the client may read the repository, where the upstream judges that.
     async fn admit(
         &self,
-        contents: &Contents,
+        contents: &Sources,
         view: &View,
         probe: impl Future<Output = Probe>,
     ) -> Result<(), ProxyError> {
@@ -318,7 +320,7 @@ impl Proxy {
 
     async fn manifest_by_tag(
         &self,
-        contents: &Arc<Contents>,
+        contents: &Arc<Sources>,
         view: &View,
         tag: &Tag,
     ) -> Result<ServedManifest, ProxyError> {
@@ -347,11 +349,11 @@ impl Proxy {
     /// The manifest that a tag stands for upstream, or stood for not long ago.
     async fn original(
         &self,
-        contents: &Arc<Contents>,
+        contents: &Arc<Sources>,
         tag: &Tag,
         demand: Demand,
     ) -> Result<(Manifest, CacheStatus), ProxyError> {
-        let Resolved { content, status } = self.0.tags.resolve(contents, tag, demand).await?;
+        let Resolved { content, status } = self.0.tags.resolve(&contents.own, tag, demand).await?;
         match content {
             Content::Manifest(manifest) => Ok((manifest, status)),
             Content::Digest(digest) => {
@@ -363,7 +365,7 @@ impl Proxy {
 
     async fn manifest_by_digest(
         &self,
-        contents: &Arc<Contents>,
+        contents: &Arc<Sources>,
         view: &View,
         digest: &Digest,
     ) -> Result<ServedManifest, ProxyError> {
@@ -413,7 +415,7 @@ impl Proxy {
 }
 
 async fn relocated_part(
-    contents: &Contents,
+    contents: &Sources,
     digest: &Digest,
     relocation: &Relocation,
 ) -> Result<ServedBlob, ProxyError> {

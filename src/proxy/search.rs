@@ -11,10 +11,10 @@ use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 
 use super::Proxy;
-use super::contents::Contents;
 use super::error::ProxyError;
 use super::made::Kinds;
 use super::relocation::{Answer, Colocated, Depth, MAX_NESTING, RelocationKey, grant};
+use super::sources::Sources;
 use super::tag::Demand;
 use super::undecided::Undecided;
 use super::view::View;
@@ -58,7 +58,7 @@ impl Proxy {
     }
 
     /// Whether a search has made it, or granted it.
-    async fn is_found(&self, contents: &Contents, view: &View, digest: &Digest) -> bool {
+    async fn is_found(&self, contents: &Sources, view: &View, digest: &Digest) -> bool {
         let (relocator, repository) = (&self.0.relocator, &view.repository);
         matches!(relocator.by_manifest(repository, digest).await, Ok(Some(_)))
             || matches!(relocator.by_part(repository, digest).await, Ok(Some(_)))
@@ -70,7 +70,7 @@ impl Proxy {
     }
 
     /// Relocates the repository's bundles: those that were before, and those behind its tags.
-    async fn relocate_all(&self, contents: &Arc<Contents>, view: &View) -> Option<Undecided> {
+    async fn relocate_all(&self, contents: &Arc<Sources>, view: &View) -> Option<Undecided> {
         let (relocator, mut undecided) = (&self.0.relocator, None);
         for digest in relocator.known_originals(&view.repository).await {
             let original = contents.manifest(&digest).await.map(|(manifest, _)| manifest);
@@ -89,7 +89,7 @@ impl Proxy {
     }
 
     /// Looks into what the bundles name that were relocated, and makes what belongs to them.
-    async fn follow_all(&self, contents: &Arc<Contents>, view: &View) -> Option<Undecided> {
+    async fn follow_all(&self, contents: &Arc<Sources>, view: &View) -> Option<Undecided> {
         let (mut undecided, mut trail) = (None, Trail::default());
         for digest in self.0.relocator.known_originals(&view.repository).await {
             let original = contents.manifest(&digest).await.map(|(manifest, _)| manifest);
@@ -107,7 +107,7 @@ impl Proxy {
     /// Relocates what a search found, and has its images granted again if that is lost.
     async fn relocate_found(
         &self,
-        contents: &Arc<Contents>,
+        contents: &Arc<Sources>,
         view: &View,
         original: Result<Manifest, ProxyError>,
     ) -> Result<Option<(Manifest, Colocated)>, Undecided> {
@@ -130,7 +130,7 @@ impl Proxy {
     /// Makes what belongs to a bundle; the images it names are looked into next.
     async fn follow_bundle(
         &self,
-        contents: &Arc<Contents>,
+        contents: &Arc<Sources>,
         view: &View,
         original: Result<Manifest, ProxyError>,
         trail: &mut Trail,
@@ -159,7 +159,7 @@ impl Proxy {
     /// relocated likewise.
     async fn follow(
         &self,
-        contents: &Arc<Contents>,
+        contents: &Arc<Sources>,
         view: &View,
         image: &Digest,
         trail: &mut Trail,

@@ -10,3 +10,4 @@ mod counts;
 mod parts;
 mod pulls;
 mod reach;
+mod warm;

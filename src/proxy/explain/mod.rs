@@ -10,11 +10,11 @@ pub use account::{ExplainedChild, ExplainedImage, Explanation, Nested, Relocated
 use nested::Follower;
 
 use super::Proxy;
-use super::contents::Contents;
 use super::error::ProxyError;
 use super::relocation::{
     Answer, Colocated, Extent, RelocationKey, Sought, Why, Worked, assemble, inspect, read_lock, rewrite_layer, verdict,
 };
+use super::sources::Sources;
 use super::tag::Demand;
 use super::undecided::Undecided;
 use super::view::View;
@@ -66,7 +66,7 @@ impl Proxy {
 
     async fn explain_bundle(
         &self,
-        contents: &Arc<Contents>,
+        contents: &Arc<Sources>,
         key: &RelocationKey,
         manifest: &Manifest,
         explanation: &mut Explanation,
@@ -123,7 +123,7 @@ impl Proxy {
     }
 
     /// Tells of an index whether there are bundles in it: what a tag names is then still the index, as it stands.
-    async fn explain_index(&self, contents: &Contents, manifest: &Manifest, explanation: &mut Explanation) {
+    async fn explain_index(&self, contents: &Sources, manifest: &Manifest, explanation: &mut Explanation) {
         let Ok(ManifestView::Index { manifests }) = manifest.view() else { return };
         for child in manifests.into_iter().take(MAX_CHILDREN) {
             let Ok((manifest, _)) = contents.manifest(&child.digest).await else { continue };

@@ -7,10 +7,10 @@ use super::account::{ExplainedImage, Nested};
 use crate::body::BoxFuture;
 use crate::imgpkg::{ImagesLock, LockedImage};
 use crate::oci::Digest;
-use crate::proxy::contents::Contents;
 use crate::proxy::relocation::{
     Extent, Found, MAX_NESTING, RelocationKey, RelocationLimits, Sought, Verdict, glance, inspect, read_lock, verdict,
 };
+use crate::proxy::sources::Sources;
 use crate::rewrite::Unchanged;
 
 /// How many images are looked into, all in all.
@@ -18,7 +18,7 @@ const MAX_LOOKED_INTO: usize = 2000;
 
 /// Follows locks.
 pub(super) struct Follower<'a> {
-    contents: &'a Arc<Contents>,
+    contents: &'a Arc<Sources>,
     key: &'a RelocationKey,
     limits: &'a RelocationLimits,
     /// What was looked into.
@@ -27,7 +27,7 @@ pub(super) struct Follower<'a> {
 
 impl<'a> Follower<'a> {
     pub(super) fn new(
-        contents: &'a Arc<Contents>,
+        contents: &'a Arc<Sources>,
         key: &'a RelocationKey,
         limits: &'a RelocationLimits,
         root: Digest,
@@ -39,7 +39,7 @@ impl<'a> Follower<'a> {
     /// `depth`.
     pub(super) fn images<'f>(
         &'f mut self,
-        holder: &'f Arc<Contents>,
+        holder: &'f Arc<Sources>,
         lock: &'f ImagesLock,
         verdict: &'f Verdict,
         depth: u32,
@@ -51,7 +51,7 @@ impl<'a> Follower<'a> {
                 let holder = match verdict.found(&image.reference.digest) {
                     Some(Found::Repository | Found::Locations) => Some(Arc::clone(holder)),
                     Some(Found::Origin(origin)) => match &self.contents.origins {
-                        Some(origins) => origins.open(origin).await,
+                        Some(origins) => origins.open(origin).await.map(|own| Arc::new(Sources::alone(own))),
                         None => None,
                     },
                     _ => None,
@@ -66,7 +66,7 @@ impl<'a> Follower<'a> {
     }
 
     /// What is inside an image, if it is a bundle.
-    async fn nested(&mut self, holder: &Arc<Contents>, digest: &Digest, depth: u32) -> Option<Nested> {
+    async fn nested(&mut self, holder: &Arc<Sources>, digest: &Digest, depth: u32) -> Option<Nested> {
         let not_told = |reason: String| Some(Nested { images: Vec::new(), reason: Some(reason) });
         if self.seen.len() >= MAX_LOOKED_INTO || !self.seen.insert(*digest) {
             return None;

@@ -11,9 +11,9 @@ use super::Made;
 use crate::cache::{Cache, RecordKey};
 use crate::imgpkg::{ImageLocation, ImageLocations, ImagesLock, LocationsImage};
 use crate::oci::{Digest, Manifest, MediaType, Repository};
-use crate::proxy::contents::Contents;
 use crate::proxy::error::ProxyError;
 use crate::proxy::relocation::{Listed, inspect};
+use crate::proxy::sources::Sources;
 use crate::proxy::undecided::Undecided;
 
 /// What is known of a bundle's images, apart from where they are.
@@ -45,7 +45,7 @@ impl Kinds {
 
     /// What the images themselves say.
     pub(in crate::proxy) async fn found(
-        contents: &Arc<Contents>,
+        contents: &Arc<Sources>,
         images: &[Digest],
         concurrency: usize,
     ) -> Result<Self, ProxyError> {
@@ -135,7 +135,7 @@ async fn make(
 }
 
 /// Whether an image is a bundle. One whose parts are not there is none that anybody could pull.
-async fn is_bundle(contents: &Contents, image: &Digest) -> Result<bool, ProxyError> {
+async fn is_bundle(contents: &Sources, image: &Digest) -> Result<bool, ProxyError> {
     let (manifest, _) = contents.manifest(image).await?;
     Ok(match inspect(contents, &manifest, u64::MAX).await? {
         Ok(_) => true,

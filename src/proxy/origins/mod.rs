@@ -147,7 +147,6 @@ impl Origins {
             reader: reader.as_ref().map(Reader::key),
             payer: None,
             cache: self.parts.cache.clone(),
-            origins: None,
         }))
     }
 

@@ -8,8 +8,8 @@ use super::record::RelocationKey;
 use super::verdict::{Extent, Sought, verdict};
 use super::{LOOK_AGAIN_AFTER_TROUBLE, Relocator};
 use crate::oci::Manifest;
-use crate::proxy::contents::Contents;
 use crate::proxy::origins::{Elsewhere, Obstacle};
+use crate::proxy::sources::Sources;
 use crate::proxy::undecided::Undecided;
 use crate::upstream::UpstreamError;
 
@@ -18,7 +18,7 @@ impl Relocator {
     /// answer.
     pub(super) fn look_again(
         self: &Arc<Self>,
-        contents: &Arc<Contents>,
+        contents: &Arc<Sources>,
         key: &RelocationKey,
         manifest: &Manifest,
         colocated: &Colocated,
@@ -56,7 +56,7 @@ impl Relocator {
 
     async fn look(
         &self,
-        contents: &Arc<Contents>,
+        contents: &Arc<Sources>,
         key: &RelocationKey,
         manifest: &Manifest,
         colocated: &Colocated,

@@ -3,13 +3,13 @@
 use super::answer::Colocated;
 use super::record::AtOrigin;
 use crate::oci::{Digest, Reference};
-use crate::proxy::contents::Contents;
 use crate::proxy::error::ProxyError;
 use crate::proxy::readers::Probe;
+use crate::proxy::sources::Sources;
 use crate::proxy::undecided::Undecided;
 
 /// Whether a client may read the origins that a relocated bundle has images at.
-pub(super) async fn may_read(contents: &Contents, colocated: &Colocated) -> Result<bool, Undecided> {
+pub(super) async fn may_read(contents: &Sources, colocated: &Colocated) -> Result<bool, Undecided> {
     for AtOrigin { repository, images } in colocated.origins.iter() {
         let Some(image) = images.first() else { continue };
         let Some(origins) = &contents.origins else { return Ok(false) };
@@ -27,7 +27,7 @@ pub(super) async fn may_read(contents: &Contents, colocated: &Colocated) -> Resu
 }
 
 /// Writes down where the images of a bundle are that are elsewhere; again, should that have been lost.
-pub(in crate::proxy) async fn grant(contents: &Contents, original: &Digest, at_origins: &[AtOrigin]) {
+pub(in crate::proxy) async fn grant(contents: &Sources, original: &Digest, at_origins: &[AtOrigin]) {
     let Some(origins) = &contents.origins else { return };
     for AtOrigin { repository, images } in at_origins {
         for image in images {

@@ -6,7 +6,7 @@ use flate2::read::MultiGzDecoder;
 
 use crate::imgpkg::{ImageLocations, LOCATIONS_FILE, locations_tag};
 use crate::oci::{Digest, ManifestView, Reference};
-use crate::proxy::contents::Contents;
+use crate::proxy::sources::Sources;
 use crate::tar::{Scanner, Step};
 
 /// The largest locations layer that is taken in, compressed and not: what a lock of the largest size comes to.
@@ -30,14 +30,14 @@ impl Listed {
 
 /// The locations image of the bundle `original`; none if there is no such image, or none that can be read. Then each
 /// image is asked for by itself, which is always right.
-pub(super) async fn listed(contents: &Contents, original: &Digest) -> Option<Listed> {
+pub(super) async fn listed(contents: &Sources, original: &Digest) -> Option<Listed> {
     read(contents, original).await.unwrap_or_else(|reason| {
         tracing::debug!(repository = %contents.repository, %original, reason, "no use of a locations image");
         None
     })
 }
 
-async fn read(contents: &Contents, original: &Digest) -> Result<Option<Listed>, &'static str> {
+async fn read(contents: &Sources, original: &Digest) -> Result<Option<Listed>, &'static str> {
     let tag = locations_tag(original).parse().map_err(|_| "the digest makes no tag")?;
     let manifest = match contents.upstream.manifest(&contents.repository.name, &Reference::Tag(tag)).await {
         Ok(manifest) => manifest,

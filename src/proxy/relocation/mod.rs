@@ -38,9 +38,9 @@ pub(super) use verdict::{Effort, Extent, Found, Sought, Verdict, verdict};
 use work::{Stopped, work};
 pub(super) use work::{Worked, assemble, glance, inspect, read_lock, rewrite_layer};
 
-use super::contents::Contents;
 use super::flights::{Crowd, Flight, Flights};
 use super::made::{Kinds, Provenance};
+use super::sources::Sources;
 use super::undecided::Undecided;
 use crate::body::Clock;
 use crate::cache::Cache;
@@ -125,7 +125,7 @@ impl Relocator {
     /// An image at its origin counts for those who may read it there. For others only what is beside the bundle does.
     pub(super) async fn answer(
         self: &Arc<Self>,
-        contents: &Arc<Contents>,
+        contents: &Arc<Sources>,
         key: &RelocationKey,
         manifest: &Manifest,
     ) -> Settled {
@@ -139,7 +139,7 @@ impl Relocator {
 
     async fn answer_all(
         self: &Arc<Self>,
-        contents: &Arc<Contents>,
+        contents: &Arc<Sources>,
         key: &RelocationKey,
         manifest: &Manifest,
     ) -> Settled {
@@ -182,12 +182,7 @@ impl Relocator {
     }
 
     /// Has it settled what becomes of a bundle, once for everybody who wants to know.
-    fn work_on(
-        self: &Arc<Self>,
-        contents: &Arc<Contents>,
-        key: &RelocationKey,
-        manifest: &Manifest,
-    ) -> Flight<Settled> {
+    fn work_on(self: &Arc<Self>, contents: &Arc<Sources>, key: &RelocationKey, manifest: &Manifest) -> Flight<Settled> {
         let this = Arc::clone(self);
         let (own_contents, own_key, manifest) = (Arc::clone(contents), key.clone(), manifest.clone());
         self.flights.join(key, self.clock.now(), contents.payer.as_ref(), |crowd| async move {
@@ -217,7 +212,7 @@ impl Relocator {
     /// finding all there is; then a digest that is still unknown may exist all the same.
     pub(super) async fn search<F>(
         &self,
-        contents: &Contents,
+        contents: &Sources,
         target: &Target,
         depth: Depth,
         search: F,
@@ -244,7 +239,7 @@ impl Relocator {
     }
 
     /// The tags of a repository that may name bundles.
-    pub(super) async fn candidate_tags(&self, contents: &Contents) -> Result<Vec<Tag>, UpstreamError> {
+    pub(super) async fn candidate_tags(&self, contents: &Sources) -> Result<Vec<Tag>, UpstreamError> {
         search::tags(contents).await
     }
 
@@ -256,7 +251,7 @@ impl Relocator {
     /// The lock of a bundle.
     pub(super) async fn lock_of(
         &self,
-        contents: &Contents,
+        contents: &Sources,
         manifest: &Manifest,
     ) -> Result<Result<ImagesLock, Unchanged>, Undecided> {
         let bundle = match inspect(contents, manifest, self.limits.max_layer_bytes).await? {
@@ -268,7 +263,7 @@ impl Relocator {
         read_lock(contents, &bundle).await
     }
 
-    async fn settle(&self, contents: &Arc<Contents>, key: RelocationKey, manifest: Manifest, crowd: &Crowd) -> Settled {
+    async fn settle(&self, contents: &Arc<Sources>, key: RelocationKey, manifest: Manifest, crowd: &Crowd) -> Settled {
         // Whoever started this looked before it was on the board: another may have landed in between.
         match self.memory.answer(&key, contents.reader).await {
             Ok(Some(Remembered::Relocated { colocated, .. })) => return Ok(Answer::Relocated(colocated)),
@@ -306,7 +301,7 @@ impl Relocator {
 
     async fn decide(
         &self,
-        contents: &Arc<Contents>,
+        contents: &Arc<Sources>,
         key: &RelocationKey,
         manifest: &Manifest,
         crowd: &Crowd,

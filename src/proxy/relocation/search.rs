@@ -10,8 +10,8 @@ use tokio::sync::Mutex as AsyncMutex;
 
 use crate::imgpkg::Target;
 use crate::oci::{Repository, Tag};
-use crate::proxy::contents::Contents;
 use crate::proxy::reader::ReaderKey;
+use crate::proxy::sources::Sources;
 use crate::proxy::undecided::Undecided;
 use crate::upstream::{TagPage, UpstreamError};
 
@@ -92,7 +92,7 @@ impl Searches {
 ///
 /// # Errors
 /// When the upstream cannot list them, other than because there is no such repository.
-pub(super) async fn tags(contents: &Contents) -> Result<Vec<Tag>, UpstreamError> {
+pub(super) async fn tags(contents: &Sources) -> Result<Vec<Tag>, UpstreamError> {
     let mut tags = Vec::new();
     let mut page = TagPage::default();
     for _ in 0..MAX_PAGES {

@@ -18,8 +18,8 @@ use super::locations::{self, Listed};
 use super::record::AtOrigin;
 use crate::imgpkg::ImagesLock;
 use crate::oci::{Digest, Reference, Repository};
-use crate::proxy::contents::Contents;
 use crate::proxy::origins::{Elsewhere, Obstacle};
+use crate::proxy::sources::Sources;
 use crate::proxy::undecided::Undecided;
 use crate::upstream::UpstreamError;
 
@@ -38,7 +38,7 @@ pub(in crate::proxy) struct Sought {
 
 impl Sought {
     /// Every image of a lock, once. Without `from_origin`, only what is beside the bundle counts for this client.
-    pub(in crate::proxy) fn of(lock: &ImagesLock, contents: &Contents, from_origin: bool) -> Vec<Self> {
+    pub(in crate::proxy) fn of(lock: &ImagesLock, contents: &Sources, from_origin: bool) -> Vec<Self> {
         let barred = |origin: Repository| Elsewhere { place: origin.to_string(), problem: Obstacle::NotForClient };
         let mut images: BTreeMap<Digest, Vec<Result<Repository, Elsewhere>>> = BTreeMap::new();
         for image in lock.images() {
@@ -178,7 +178,7 @@ pub(in crate::proxy) struct Effort {
 
 /// Looks for the images of the bundle `original`.
 pub(in crate::proxy) async fn verdict(
-    contents: &Arc<Contents>,
+    contents: &Arc<Sources>,
     original: Digest,
     images: Vec<Sought>,
     effort: Effort,
@@ -222,7 +222,7 @@ pub(in crate::proxy) async fn verdict(
     }
 }
 
-async fn look(contents: &Contents, original: &Digest, image: &Sought) -> Found {
+async fn look(contents: &Sources, original: &Digest, image: &Sought) -> Found {
     if image.granted
         && let found @ Found::Origin(_) = look_elsewhere(contents, image).await
     {
@@ -236,7 +236,7 @@ async fn look(contents: &Contents, original: &Digest, image: &Sought) -> Found {
 }
 
 /// Whether the bundle's repository has it.
-async fn look_here(contents: &Contents, original: &Digest, digest: &Digest) -> Result<bool, UpstreamError> {
+async fn look_here(contents: &Sources, original: &Digest, digest: &Digest) -> Result<bool, UpstreamError> {
     let head =
         async |digest| contents.upstream.manifest_head(&contents.repository.name, &Reference::Digest(digest)).await;
     match head(*digest).await {
@@ -256,7 +256,7 @@ async fn look_here(contents: &Contents, original: &Digest, digest: &Digest) -> R
 }
 
 /// Whether one of the places that the lock names has it.
-async fn look_elsewhere(contents: &Contents, image: &Sought) -> Found {
+async fn look_elsewhere(contents: &Sources, image: &Sought) -> Found {
     let (mut elsewhere, mut trouble) = (Vec::new(), None);
     for origin in &image.origins {
         let (origin, origins) = match (origin, &contents.origins) {

@@ -12,8 +12,8 @@ use super::record::{Document, Relocation, RelocationKey};
 use super::verdict::{Effort, Extent, Sought, Verdict, verdict};
 use crate::imgpkg::{ImagesLock, Target, has_bundle_label};
 use crate::oci::{Descriptor, Digest, Manifest};
-use crate::proxy::contents::Contents;
 use crate::proxy::error::ProxyError;
+use crate::proxy::sources::Sources;
 use crate::proxy::undecided::Undecided;
 use crate::rewrite::{
     Candidate, LockChange, MAX_CONFIG_BYTES, RelocatedLayer, Replacement, Unchanged, candidate, diff_id,
@@ -38,7 +38,7 @@ pub(in crate::proxy) fn glance(manifest: &Manifest) -> Result<(Candidate, Option
 
 /// Finds out whether an image is a bundle that can be relocated.
 pub(in crate::proxy) async fn inspect(
-    contents: &Contents,
+    contents: &Sources,
     manifest: &Manifest,
     max_layer_bytes: u64,
 ) -> Result<Result<Bundle, Unchanged>, Undecided> {
@@ -96,7 +96,7 @@ impl From<Undecided> for Stopped {
 
 /// Rewrites the bundle's layer and looks for its images, both at once where one does not need the other.
 pub(in crate::proxy) async fn work(
-    contents: &Arc<Contents>,
+    contents: &Arc<Sources>,
     key: &RelocationKey,
     bundle: &Bundle,
     turn: impl Future<Output = Result<Turn, AcquireError>>,
@@ -147,7 +147,7 @@ pub(in crate::proxy) async fn work(
 
 /// Runs the pass over a bundle's layer.
 pub(in crate::proxy) async fn rewrite_layer(
-    contents: &Contents,
+    contents: &Sources,
     bundle: &Bundle,
     change: LockChange,
 ) -> Result<Result<RelocatedLayer, Unchanged>, Undecided> {
@@ -165,7 +165,7 @@ pub(in crate::proxy) async fn rewrite_layer(
 
 /// The bundle's lock, by a pass that stops there.
 pub(in crate::proxy) async fn read_lock(
-    contents: &Contents,
+    contents: &Sources,
     bundle: &Bundle,
 ) -> Result<Result<ImagesLock, Unchanged>, Undecided> {
     let found = Arc::new(Mutex::new(None));

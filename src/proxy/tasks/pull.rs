@@ -9,10 +9,11 @@ use super::teller::Teller;
 use super::{Wanted, full_name};
 use crate::cache::Member;
 use crate::oci::{Descriptor, Digest, Manifest, Reference};
-use crate::proxy::contents::{Contents, fill_failure};
+use crate::proxy::contents::fill_failure;
 use crate::proxy::error::ProxyError;
 use crate::proxy::outcome::Outcome;
 use crate::proxy::relocation::{Answer, Colocated, Relocation, RelocationKey, inspect, read_lock};
+use crate::proxy::sources::Sources;
 use crate::proxy::tag::Demand;
 use crate::proxy::undecided::Undecided;
 use crate::proxy::view::View;
@@ -26,7 +27,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 /// Pulls from one repository.
 pub(super) struct Puller {
-    pub(super) contents: Arc<Contents>,
+    pub(super) contents: Arc<Sources>,
     pub(super) teller: Arc<Teller>,
     proxy: Proxy,
     view: View,

@@ -27,7 +27,7 @@ pub(crate) struct World {
     /// How much of it is not the test's.
     own: usize,
     log: Log,
-    _scratch: TempDir,
+    scratch: TempDir,
     _capture: Capture,
 }
 
@@ -42,7 +42,7 @@ impl World {
         );
         let (own, config) = (own.len(), format!("{own}{config}"));
         let running = Some(start(Config::parse("test", &config).unwrap()).await.unwrap());
-        Self { running, config, own, log, _scratch: scratch, _capture: capture }
+        Self { running, config, own, log, scratch, _capture: capture }
     }
 
     /// Stops it and starts it again, with the same cache.
@@ -56,6 +56,16 @@ impl World {
         let (own, _) = self.config.split_at(self.own);
         self.config = format!("{own}{config}");
         self.restart().await;
+    }
+
+    /// Its configuration.
+    pub(crate) fn config(&self) -> &str {
+        &self.config
+    }
+
+    /// A directory that lives as long as this.
+    pub(crate) fn scratch(&self) -> &std::path::Path {
+        self.scratch.path()
     }
 
     /// All that was logged.
