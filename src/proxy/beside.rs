@@ -112,6 +112,7 @@ impl Proxy {
         }
     }
 
+    /// Makes the locations images of a bundle all of whose images are colocated: for the original, and for the relocated one.
     pub(super) async fn make_both_locations(
         &self,
         contents: &Arc<Sources>,

@@ -4,7 +4,8 @@
 //! client (`relocation`). By digest: exactly that digest, from whatever has it: a relocated bundle, the cache,
 //! the upstream, and last a search for the bundle that it could have been made of. Blobs likewise (`blob`).
 //! What a repository does not have may be granted from where a lock says it is (`origins`); both together are what can be
-//! pulled under its name (`sources`). What belongs to a bundle by other names is in `beside`, and made in `made`. What nobody here remembers is found again by a `search`.
+//! pulled under its name (`sources`). What belongs to a bundle by other names is in `beside`, and made in `made`. What
+//! nobody here remembers is found again by a `search`.
 //! Who may read what is cached is what its registry last said of them (`reader`, `readers`); a [`View`] says how one
 //! client sees the registry. `explain` tells all of it to a person, `tasks` are what operators have done.
 //!

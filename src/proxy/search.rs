@@ -148,6 +148,9 @@ impl Proxy {
             // Which says nothing of any other digest.
             tracing::debug!(repository = %view.repository, %original, %error, "no locations image is made");
         }
+        if let Err(error) = self.provenance(contents, &relocation).await {
+            tracing::debug!(repository = %view.repository, %original, %error, "what it was made of is not told");
+        }
         if let Some(kinds) = Kinds::recorded(&contents.cache, &view.repository, &original).await {
             images.extend(relocation.images.iter().filter(|image| kinds.is_bundle(image)));
         }
