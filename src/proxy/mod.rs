@@ -166,10 +166,11 @@ impl Proxy {
         if let Some(reader) = contents.cached_blob(digest).await {
             return Ok(ServedBlob::stored(*digest, reader, Outcome::Hit));
         }
-        if let Ok(Some(relocation)) = relocator.by_part(repository, digest).await {
+        let (relocation, made) = tokio::join!(relocator.by_part(repository, digest), self.made(view, digest));
+        if let Ok(Some(relocation)) = relocation {
             return relocated_part(&contents, digest, &relocation).await;
         }
-        if let Some(made) = self.made(view, digest).await {
+        if let Some(made) = made {
             return Ok(ServedBlob::inline(*digest, made.bytes));
         }
         let absent = match contents.blob(digest).await {
@@ -199,10 +200,11 @@ impl Proxy {
     pub async fn blob_head(&self, view: &View, digest: &Digest) -> Result<ServedBlob, ProxyError> {
         let (contents, relocator, repository) = (self.contents(view).await?, &self.0.relocator, &view.repository);
         self.admit(&contents, view, self.probe_blob(view, digest)).await?;
-        if let Ok(Some(relocation)) = relocator.by_part(repository, digest).await {
+        let (relocation, made) = tokio::join!(relocator.by_part(repository, digest), self.made(view, digest));
+        if let Ok(Some(relocation)) = relocation {
             return Ok(part_head(digest, &relocation));
         }
-        if let Some(made) = self.made(view, digest).await {
+        if let Some(made) = made {
             return Ok(ServedBlob::inline(*digest, made.bytes));
         }
         let absent = match contents.blob_head(digest).await {
@@ -375,10 +377,12 @@ impl Proxy {
         if let Some(manifest) = contents.cached_manifest(digest).await {
             return Ok(ServedManifest::new(manifest, Outcome::Hit));
         }
-        if let Ok(Some(relocation)) = relocator.by_manifest(repository, digest).await {
+        let (relocation, made) =
+            tokio::join!(relocator.by_manifest(repository, digest), self.made_manifest(view, digest));
+        if let Ok(Some(relocation)) = relocation {
             return Ok(ServedManifest::relocated(&relocation, Outcome::Relocated.into()));
         }
-        if let Some(made) = self.made_manifest(view, digest).await {
+        if let Some(made) = made {
             return Ok(made);
         }
         let absent = match contents.manifest(digest).await {

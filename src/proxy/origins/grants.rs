@@ -1,6 +1,8 @@
 //! Grants, as they are written down.
 
+use std::collections::HashMap;
 use std::io;
+use std::sync::{Mutex as SyncMutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
@@ -20,21 +22,47 @@ pub(super) struct Grant {
     pub(super) origins: Vec<Repository>,
 }
 
+/// Repositories of which it is remembered whether they have any grants; over that, those without are looked at anew.
+const MAX_REMEMBERED: usize = 4096;
+
 /// All grants.
 pub(super) struct Grants {
     cache: Cache,
+    /// Whether a repository has any. Most have none, and what is not cached should not wait for the disk to say so.
+    any: SyncMutex<HashMap<Repository, bool>>,
     /// Held while one is read to be changed.
     changing: Mutex<()>,
 }
 
 impl Grants {
     pub(super) fn new(cache: Cache) -> Self {
-        Self { cache, changing: Mutex::default() }
+        Self { cache, any: SyncMutex::default(), changing: Mutex::default() }
     }
 
     /// What is granted of `digest` under `repository`. A disk that cannot say grants nothing.
     pub(super) async fn of(&self, repository: &Repository, digest: &Digest) -> Option<Grant> {
+        if !self.has_any(repository).await {
+            return None;
+        }
         self.cache.get(&key(repository, digest)).await.unwrap_or_default()
+    }
+
+    async fn has_any(&self, repository: &Repository) -> bool {
+        if let Some(any) = self.lock_any().get(repository) {
+            return *any;
+        }
+        let Ok(keys) = self.cache.list(&RecordKey::new([KIND, &repository.to_string()])).await else { return true };
+        let mut any = self.lock_any();
+        if any.len() >= MAX_REMEMBERED {
+            any.retain(|_, any| *any);
+        }
+        // One that was added meanwhile has said so.
+        *any.entry(repository.clone()).or_insert(!keys.is_empty())
+    }
+
+    fn lock_any(&self) -> MutexGuard<'_, HashMap<Repository, bool>> {
+        // Nothing panics while it is held, and a map is whole after any panic.
+        self.any.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Grants it. It is worth no wait: what is lost in a crash is found again as after the loss of the whole cache.
@@ -57,6 +85,7 @@ impl Grants {
             None => Grant { bundle: *bundle, origins: Vec::new() },
         };
         grant.origins.push(origin.clone());
+        self.lock_any().insert(repository.clone(), true);
         self.cache.put_record_behind(&key(repository, digest), &grant).await
     }
 
