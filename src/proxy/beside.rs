@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::Proxy;
 use super::ServedManifest;
+use super::by_digest::AManifest;
 use super::error::{ProxyError, Subject};
 use super::made::{Kinds, Made, PROVENANCE_TYPE, Provenance};
 use super::outcome::Outcome;
@@ -42,10 +43,14 @@ impl Proxy {
             let mut relocation = self.0.relocator.by_manifest(&view.repository, digest).await?;
             if relocation.is_none() && contents.cached_manifest(digest).await.is_none() {
                 // Perhaps another replica made it. If it is nowhere, there is still the upstream to say so.
-                drop(self.manifest_by_digest(&contents, view, digest).await);
+                drop(self.by_digest::<AManifest>(&contents, view, digest).await);
                 relocation = self.0.relocator.by_manifest(&view.repository, digest).await?;
             }
-            own = relocation;
+            if let Some(relocation) = relocation
+                && self.may_show(&contents, view, &relocation.original).await?
+            {
+                own = Some(relocation);
+            }
         }
         let listed = contents.upstream.referrers(&view.repository.name, digest, artifact_type).await;
         let listed = listed.map_err(|error| ProxyError::upstream(error, Subject::Manifest, &view.repository.name))?;
@@ -81,7 +86,9 @@ impl Proxy {
                     Ok(Some(ServedManifest { manifest, status, original: None }))
                 }
                 Ok(_) => Ok(None),
-                Err(ProxyError::NotFound { .. }) => self.manifest_by_digest(contents, view, &digest).await.map(Some),
+                Err(ProxyError::NotFound { .. }) => {
+                    self.by_digest::<AManifest>(contents, view, &digest).await.map(Some)
+                }
                 Err(error) => Err(error),
             },
         }

@@ -1,8 +1,7 @@
 //! The flow of a request, from what is asked to what is answered.
 //!
 //! A manifest by tag: what the tag stands for (`tag`), the original (`contents`), and what becomes of it for this
-//! client (`relocation`). By digest: exactly that digest, from whatever has it: a relocated bundle, the cache,
-//! the upstream, and last a search for the bundle that it could have been made of. Blobs likewise (`blob`).
+//! client (`relocation`). By digest (`by_digest`): exactly that digest, from whatever has it. Blobs are served by `blob`.
 //! What a repository does not have may be granted from where a lock says it is (`origins`); both together are what can be
 //! pulled under its name (`sources`). What belongs to a bundle by other names is in `beside`, and made in `made`. What
 //! nobody here remembers is found again by a `search`.
@@ -14,6 +13,7 @@
 
 mod beside;
 mod blob;
+mod by_digest;
 mod contents;
 mod counted;
 mod error;
@@ -39,11 +39,11 @@ use std::time::Duration;
 use bytes::Bytes;
 
 pub use blob::ServedBlob;
+use by_digest::{ABlob, ALength, AManifest, Want};
 use contents::Contents;
 use counted::Counted;
 pub use error::{ProxyError, Side, Subject};
 pub use explain::{ExplainedChild, ExplainedImage, Explanation, Nested, Relocated};
-use made::Made;
 pub use origins::OriginPolicy;
 use origins::{OriginParts, Origins};
 pub use outcome::{CacheStatus, Forward, Outcome};
@@ -51,7 +51,7 @@ pub use reader::Reader;
 use readers::{Probe, Readers};
 pub use relocation::RelocationLimits;
 use relocation::{Answer, Colocated, Relocation, RelocationKey, Relocator};
-use sources::{Sources, not_elsewhere};
+use sources::Sources;
 pub use tag::TagPolicy;
 use tag::{Content, Demand, Resolved, Tags};
 pub use tasks::{
@@ -151,7 +151,7 @@ impl Proxy {
         self.admit(&contents, view, self.probe_manifest(view, reference)).await?;
         match reference {
             Reference::Tag(tag) => self.manifest_by_tag(&contents, view, tag).await,
-            Reference::Digest(digest) => self.manifest_by_digest(&contents, view, digest).await,
+            Reference::Digest(digest) => self.by_digest::<AManifest>(&contents, view, digest).await,
         }
     }
 
@@ -160,37 +160,9 @@ impl Proxy {
     /// # Errors
     /// When it is not there, or the upstream fails.
     pub async fn blob(&self, view: &View, digest: &Digest) -> Result<ServedBlob, ProxyError> {
-        let (contents, relocator, repository) = (self.contents(view).await?, &self.0.relocator, &view.repository);
+        let contents = self.contents(view).await?;
         self.admit(&contents, view, self.probe_blob(view, digest)).await?;
-        // Nearly all that is asked for is an original, and which digests were made here is on the disk.
-        if let Some(reader) = contents.cached_blob(digest).await {
-            return Ok(ServedBlob::stored(*digest, reader, Outcome::Hit));
-        }
-        let (relocation, made) = tokio::join!(relocator.by_part(repository, digest), self.made(view, digest));
-        if let Ok(Some(relocation)) = relocation {
-            return relocated_part(&contents, digest, &relocation).await;
-        }
-        if let Some(made) = made {
-            return Ok(ServedBlob::inline(*digest, made.bytes));
-        }
-        let absent = match contents.blob(digest).await {
-            Ok((reader, outcome)) => return Ok(ServedBlob::stored(*digest, reader, outcome)),
-            Err(error @ ProxyError::NotFound { .. }) => error,
-            Err(error) => return Err(error),
-        };
-        let undecided = self.search(view, digest).await;
-        if let Some(relocation) = relocator.by_part(repository, digest).await? {
-            return relocated_part(&contents, digest, &relocation).await;
-        }
-        if let Some(made) = self.made(view, digest).await {
-            return Ok(ServedBlob::inline(*digest, made.bytes));
-        }
-        // What was searched for may have been granted.
-        match contents.granted_blob(digest).await {
-            Ok(Some((reader, outcome, _))) => Ok(ServedBlob::stored(*digest, reader, outcome)),
-            Ok(None) => Err(undecided.unwrap_or(absent)),
-            Err(error) => Err(not_elsewhere(absent, Some(error))),
-        }
+        self.by_digest::<ABlob>(&contents, view, digest).await
     }
 
     /// A blob's length alone: what a HEAD asks, and a client that has it already. Nothing is fetched for it.
@@ -198,32 +170,9 @@ impl Proxy {
     /// # Errors
     /// As [`blob`](Self::blob).
     pub async fn blob_head(&self, view: &View, digest: &Digest) -> Result<ServedBlob, ProxyError> {
-        let (contents, relocator, repository) = (self.contents(view).await?, &self.0.relocator, &view.repository);
+        let contents = self.contents(view).await?;
         self.admit(&contents, view, self.probe_blob(view, digest)).await?;
-        let (relocation, made) = tokio::join!(relocator.by_part(repository, digest), self.made(view, digest));
-        if let Ok(Some(relocation)) = relocation {
-            return Ok(part_head(digest, &relocation));
-        }
-        if let Some(made) = made {
-            return Ok(ServedBlob::inline(*digest, made.bytes));
-        }
-        let absent = match contents.blob_head(digest).await {
-            Ok((size, outcome)) => return Ok(ServedBlob::unopened(*digest, size, outcome)),
-            Err(error @ ProxyError::NotFound { .. }) => error,
-            Err(error) => return Err(error),
-        };
-        let undecided = self.search(view, digest).await;
-        if let Some(relocation) = relocator.by_part(repository, digest).await? {
-            return Ok(part_head(digest, &relocation));
-        }
-        if let Some(made) = self.made(view, digest).await {
-            return Ok(ServedBlob::inline(*digest, made.bytes));
-        }
-        match contents.granted_blob_head(digest).await {
-            Ok(Some((size, outcome))) => Ok(ServedBlob::unopened(*digest, size, outcome)),
-            Ok(None) => Err(undecided.unwrap_or(absent)),
-            Err(error) => Err(not_elsewhere(absent, Some(error))),
-        }
+        self.by_digest::<ALength>(&contents, view, digest).await
     }
 
     /// One page of a repository's tags.
@@ -288,10 +237,7 @@ impl Proxy {
     async fn probe_manifest(&self, view: &View, reference: &Reference) -> Probe {
         let bundle = match reference {
             Reference::Tag(_) => None,
-            Reference::Digest(digest) => {
-                let relocated = self.0.relocator.by_manifest(&view.repository, digest).await.ok().flatten();
-                self.bundle_of(view, digest, relocated).await
-            }
+            Reference::Digest(digest) => self.bundle_of::<AManifest>(view, digest).await,
         };
         match bundle {
             Some(digest) => Probe::Original { digest, asked: Subject::Manifest },
@@ -301,24 +247,18 @@ impl Proxy {
 
     /// The same for a blob.
     async fn probe_blob(&self, view: &View, digest: &Digest) -> Probe {
-        let relocated = self.0.relocator.by_part(&view.repository, digest).await.ok().flatten();
-        match self.bundle_of(view, digest, relocated).await {
+        match self.bundle_of::<ABlob>(view, digest).await {
             Some(digest) => Probe::Original { digest, asked: Subject::Blob },
             None => Probe::Blob(*digest),
         }
     }
 
     /// The bundle in the view's repository that something not of the repository's own goes back to.
-    async fn bundle_of(&self, view: &View, digest: &Digest, relocated: Option<Arc<Relocation>>) -> Option<Digest> {
-        let original = match relocated {
-            Some(relocation) => relocation.original,
-            None => match self.made(view, digest).await {
-                Some(made) => made.original,
-                None => return self.0.origins.bundle_of(&view.repository, digest).await,
-            },
-        };
+    async fn bundle_of<W: Want>(&self, view: &View, digest: &Digest) -> Option<Digest> {
+        let bundle_of = |digest| async move { self.0.origins.bundle_of(&view.repository, &digest).await };
+        let Some(part) = self.part::<W>(view, digest).await else { return bundle_of(*digest).await };
         // A bundle within a bundle may itself be there by a grant.
-        Some(self.0.origins.bundle_of(&view.repository, &original).await.unwrap_or(original))
+        Some(bundle_of(part.original()).await.unwrap_or(part.original()))
     }
 
     async fn manifest_by_tag(
@@ -365,75 +305,4 @@ impl Proxy {
             }
         }
     }
-
-    async fn manifest_by_digest(
-        &self,
-        contents: &Arc<Sources>,
-        view: &View,
-        digest: &Digest,
-    ) -> Result<ServedManifest, ProxyError> {
-        let (relocator, repository) = (&self.0.relocator, &view.repository);
-        // As for blobs: an original in memory costs no look at the disk.
-        if let Some(manifest) = contents.cached_manifest(digest).await {
-            return Ok(ServedManifest::new(manifest, Outcome::Hit));
-        }
-        let (relocation, made) =
-            tokio::join!(relocator.by_manifest(repository, digest), self.made_manifest(view, digest));
-        if let Ok(Some(relocation)) = relocation {
-            return Ok(ServedManifest::relocated(&relocation, Outcome::Relocated.into()));
-        }
-        if let Some(made) = made {
-            return Ok(made);
-        }
-        let absent = match contents.manifest(digest).await {
-            Ok((manifest, outcome)) => return Ok(ServedManifest::new(manifest, outcome)),
-            Err(error @ ProxyError::NotFound { .. }) => error,
-            Err(error) => return Err(error),
-        };
-        let undecided = self.search(view, digest).await;
-        let relocation = relocator.by_manifest(repository, digest).await?;
-        if let Some(relocation) = relocation {
-            return Ok(ServedManifest::relocated(&relocation, Outcome::Relocated.into()));
-        }
-        if let Some(made) = self.made_manifest(view, digest).await {
-            return Ok(made);
-        }
-        // What was searched for may have been granted.
-        match contents.granted_manifest(digest).await {
-            Ok(Some((manifest, outcome))) => Ok(ServedManifest::new(manifest, outcome)),
-            Ok(None) => Err(undecided.unwrap_or(absent)),
-            Err(error) => Err(not_elsewhere(absent, Some(error))),
-        }
-    }
-
-    /// A manifest that was made here beside a bundle.
-    async fn made_manifest(&self, view: &View, digest: &Digest) -> Option<ServedManifest> {
-        let made = self.made(view, digest).await?;
-        Some(ServedManifest::new(made.manifest()?, Outcome::Relocated))
-    }
-
-    /// What was made here beside a bundle; nothing in the exact view.
-    async fn made(&self, view: &View, digest: &Digest) -> Option<Made> {
-        view.target.as_ref()?;
-        Made::find(&self.0.cache, &view.repository, digest).await
-    }
-}
-
-async fn relocated_part(
-    contents: &Sources,
-    digest: &Digest,
-    relocation: &Relocation,
-) -> Result<ServedBlob, ProxyError> {
-    if *digest == relocation.config.digest {
-        let bytes = Bytes::copy_from_slice(relocation.config.text.as_bytes());
-        return Ok(ServedBlob::inline(*digest, bytes));
-    }
-    let (original, fetched) = contents.blob(&relocation.original_layer).await?;
-    Ok(ServedBlob::spliced(*digest, original, relocation.recipe.clone(), fetched))
-}
-
-fn part_head(digest: &Digest, relocation: &Relocation) -> ServedBlob {
-    let is_config = *digest == relocation.config.digest;
-    let size = if is_config { relocation.config.text.len() as u64 } else { relocation.recipe.size() };
-    ServedBlob::unopened(*digest, size, Outcome::Relocated)
 }

@@ -11,6 +11,7 @@ use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 
 use super::Proxy;
+use super::by_digest::{ABlob, AManifest};
 use super::error::ProxyError;
 use super::made::Kinds;
 use super::relocation::{Answer, Colocated, Depth, MAX_NESTING, RelocationKey, grant};
@@ -59,10 +60,8 @@ impl Proxy {
 
     /// Whether a search has made it, or granted it.
     async fn is_found(&self, contents: &Sources, view: &View, digest: &Digest) -> bool {
-        let (relocator, repository) = (&self.0.relocator, &view.repository);
-        matches!(relocator.by_manifest(repository, digest).await, Ok(Some(_)))
-            || matches!(relocator.by_part(repository, digest).await, Ok(Some(_)))
-            || self.made(view, digest).await.is_some()
+        self.part::<AManifest>(view, digest).await.is_some()
+            || self.part::<ABlob>(view, digest).await.is_some()
             || match &contents.origins {
                 Some(origins) => !origins.known(digest).await.is_empty(),
                 None => false,

@@ -5,7 +5,7 @@ use std::fs;
 use colocate::oci::Digest;
 use tempfile::TempDir;
 
-use super::parts::{APPS, REPOSITORY, Registries, at_apps, blob, manifest};
+use super::parts::{APPS, REPOSITORY, Registries, at_apps, blob, get, manifest, parts};
 use crate::hostile::parts::{Answer, World, basic, guard};
 use crate::support::bundle::{Bundle, BundleBuilder, lock_of};
 use crate::support::scripted::Fault;
@@ -18,6 +18,15 @@ fn users(names: &[(&str, &str)]) -> TempDir {
     directory
 }
 
+/// Anna may read all registries, Bob the bundles' alone.
+fn only_anna_reads_origins(users: &TempDir) -> String {
+    format!(
+        "access: {{mode: htpasswd, htpasswd: '{}', rules: [{{identity: 'user:anna', allow: [pull]}}, \
+         {{identity: 'user:bob', registry: registry.example, allow: [pull]}}]}}",
+        users.path().join("users").display()
+    )
+}
+
 async fn ask(world: &World, who: &str, path: &str) -> Answer {
     world.get(path, &[("authorization", who)]).await
 }
@@ -28,11 +37,7 @@ async fn by_the_rules() {
     let (bundle, images) = registries.bundle(2);
     let [anna, bob] = ["Anna's password", "Bob's password"].map(secret);
     let users = users(&[("anna", &anna), ("bob", &bob)]);
-    let rules = format!(
-        "access: {{mode: htpasswd, htpasswd: '{}', rules: [{{identity: 'user:anna', allow: [pull]}}, \
-         {{identity: 'user:bob', registry: registry.example, allow: [pull]}}]}}",
-        users.path().join("users").display()
-    );
+    let rules = only_anna_reads_origins(&users);
     let (anna, bob) = (basic("anna", &anna), basic("bob", &bob));
     for bob_first in [false, true] {
         let world = registries.world(&rules).await;
@@ -56,6 +61,50 @@ async fn by_the_rules() {
     }
 }
 
+/// What is made of a bundle that is itself only granted is text of that bundle.
+#[tokio::test]
+async fn what_is_made_of_a_granted_bundle_is_for_who_may_read_that() {
+    let registries = Registries::start().await;
+    let image = registries.images(1).remove(0);
+    let inner = BundleBuilder::with_lock(&lock_of(&[at_apps(&image.digest())])).file("inner", "its text").build();
+    registries.apps.put(APPS, &inner.layout(None));
+    registries.push(&[at_apps(&inner.digest())], "v1");
+    // The same at the same target, where it is the repository's own, is relocated to the same.
+    let twin = Registries::start().await;
+    twin.apps.put(APPS, &image.layout(None));
+    twin.own.put(REPOSITORY, &inner.layout(Some("v1")));
+    let twin = get(&twin.world("").await, &manifest("v1")).await;
+    let relocated = Digest::of(&twin.body);
+    assert_ne!(relocated, inner.digest());
+
+    let [anna, bob] = ["Anna's password", "Bob's password"].map(secret);
+    let users = users(&[("anna", &anna), ("bob", &bob)]);
+    let world = registries.world(&only_anna_reads_origins(&users)).await;
+    let (anna, bob) = (basic("anna", &anna), basic("bob", &bob));
+    let derived = |digest: &Digest| format!("{}.image-locations.imgpkg", digest.to_string().replace(':', "-"));
+    let mut paths = vec![manifest(relocated)];
+    paths.extend(parts(&twin.body).iter().map(blob));
+    paths.extend([manifest(derived(&inner.digest())), manifest(derived(&relocated))]);
+    for path in paths.clone() {
+        let answer = ask(&world, &anna, &path).await;
+        assert_eq!(answer.status, 200, "{path}");
+        if path.ends_with(".imgpkg") {
+            paths.push(manifest(Digest::of(&answer.body)));
+            paths.extend(parts(&answer.body).iter().map(blob));
+        }
+    }
+    for path in &paths {
+        for method in ["GET", "HEAD"] {
+            let answer = world.ask(method, path, &[("authorization", &bob)]).await;
+            assert_eq!(answer.status, 404, "{method} {path}");
+        }
+        assert_eq!(ask(&world, &anna, path).await.status, 200, "{path}");
+    }
+    let referrers = format!("/v2/{REPOSITORY}/referrers/{relocated}");
+    assert_eq!(ask(&world, &anna, &referrers).await.status, 200);
+    assert_eq!(ask(&world, &bob, &referrers).await.status, 404);
+}
+
 #[tokio::test]
 async fn each_image_for_itself_is_each_that_this_client_may_read() {
     let registries = Registries::start().await;
@@ -64,11 +113,7 @@ async fn each_image_for_itself_is_each_that_this_client_may_read() {
     let bundle = registries.push(&[at_apps(&image.digest()), at_apps(&own.digest())], "v1");
     let [anna, bob] = ["Anna's password", "Bob's password"].map(secret);
     let users = users(&[("anna", &anna), ("bob", &bob)]);
-    let config = format!(
-        "relocation: {{when: each}}\naccess: {{mode: htpasswd, htpasswd: '{}', rules: [{{identity: 'user:anna', allow: [pull]}}, \
-         {{identity: 'user:bob', registry: registry.example, allow: [pull]}}]}}",
-        users.path().join("users").display()
-    );
+    let config = format!("relocation: {{when: each}}\n{}", only_anna_reads_origins(&users));
     let world = registries.world(&config).await;
     let mut digests = Vec::new();
     for who in [basic("anna", &anna), basic("bob", &bob)] {
