@@ -23,7 +23,7 @@ use crate::oci::RegistryName;
 use crate::proxy::{OriginPolicy, Proxy, ProxyParts, RelocationLimits, TagPolicy, Tasks};
 use crate::server::{
     Access, AccessRules, Directory, Drained, Gate, Htpasswd, HtpasswdError, ListenError, Mode, Server, ServerLimits,
-    ServerParts,
+    ServerParts, WithoutRules,
 };
 use crate::telemetry::Metrics;
 use crate::tls::{ClientFiles, ClientIdentity, ServerTls, ServerTlsError, TlsFiles};
@@ -274,7 +274,7 @@ async fn access(config: &Config) -> Result<Access, StartError> {
     };
     let without = match &mode {
         Mode::Own(gate) => gate.without_rules(),
-        Mode::Upstream => Gate::Open.without_rules(),
+        Mode::Upstream => WithoutRules::Everything,
     };
     Ok(Access { rules: Arc::new(AccessRules::new(config.access.rules.clone(), without)), mode })
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::checker::{Checker, MAX_FILE_BYTES, glob};
 use super::upstream::registry_glob;
-use super::upstream::{UpstreamConfig, UpstreamPlace};
+use super::upstream::{UpstreamConfig, UpstreamPlace, Writes};
 use super::values;
 use super::{ANONYMOUS, Action, Glob, IdentityPattern, raw};
 
@@ -86,6 +86,7 @@ impl Checker {
             _ => {}
         }
         self.unheard_of(&mode, &rules);
+        self.nobody_writes(&mode, &rules, upstreams);
         AccessConfig {
             mode,
             verdict_ttl: self.setting("access.verdict_ttl", raw.verdict_ttl, "60s", values::duration),
@@ -113,6 +114,19 @@ impl Checker {
         }
     }
 
+    /// Pushes that are forwarded need somebody who may push: where the proxy is to judge that, a rule.
+    fn nobody_writes(&mut self, mode: &AccessMode, rules: &[AccessRule], upstreams: &[(String, &UpstreamConfig)]) {
+        let writes = |rule: &AccessRule| rule.allow.iter().any(|action| *action != Action::Pull);
+        if *mode == AccessMode::Upstream && rules.is_empty() || rules.iter().any(writes) {
+            return;
+        }
+        for (path, _) in upstreams.iter().filter(|(_, upstream)| upstream.writes == Writes::Forward) {
+            let reason = "is `forward`, and nobody may push: say who by a rule of `access.rules`, such as \
+                          `{identity: 'user:ci', allow: [pull, push]}`";
+            self.problem(format!("{path}.writes"), reason);
+        }
+    }
+
     fn open(&mut self, upstreams: &[(String, &UpstreamConfig)]) {
         let with: Vec<String> = upstreams
             .iter()
@@ -137,9 +151,9 @@ impl Checker {
         if !upstreams.iter().any(|(_, upstream)| upstream.has_credentials()) {
             return;
         }
-        let public = |rule: &&AccessRule| rule.identity.matches(ANONYMOUS) && rule.allow.contains(&Action::Pull);
+        let public = |rule: &&AccessRule| rule.identity.matches(ANONYMOUS) && !rule.allow.is_empty();
         if let Some(index) = rules.iter().position(|rule| public(&rule)) {
-            let reason = "lets those pull who give no name, with an upstream's credentials; write `user:**` for all who \
+            let reason = "lets those in who give no name, with an upstream's credentials; write `user:**` for all who \
                           do, or `access.allow_public: true` if everyone may";
             self.problem(format!("access.rules[{index}].identity"), reason);
         }

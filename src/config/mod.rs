@@ -49,7 +49,7 @@ pub use listen::{ListenAddress, ListenAddressError, MAX_SOCKET_PATH_BYTES, Trust
 pub use origins::{OriginRule, RepositoryPattern};
 pub use rules::{Rule, Rules, When};
 pub use server::{ServerConfig, TlsConfig};
-pub use upstream::{Credentials, DOCKER_HUB_REALM, DOCKER_HUB_URL, UpstreamConfig, UpstreamPlace};
+pub use upstream::{Credentials, DOCKER_HUB_REALM, DOCKER_HUB_URL, UpstreamConfig, UpstreamPlace, Writes};
 pub use values::Secret;
 
 /// Everything `colocate serve` needs to know, checked.

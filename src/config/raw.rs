@@ -101,6 +101,7 @@ pub(super) struct Upstream {
     pub(super) credentials: Section<Credentials>,
     pub(super) client_credentials: Setting,
     pub(super) always_proxied: Setting,
+    pub(super) writes: Setting,
     pub(super) ca_file: Setting,
     pub(super) tls: Section<UpstreamTls>,
     pub(super) insecure: Setting,

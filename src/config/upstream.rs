@@ -36,6 +36,8 @@ pub struct UpstreamConfig {
     pub client_credentials: bool,
     /// Whether all who pull by its own name do so through this proxy.
     pub always_proxied: bool,
+    /// What becomes of pushes and deletes.
+    pub writes: Writes,
     /// Certificate authorities trusted besides the system's.
     pub extra_ca: Vec<CertificateDer<'static>>,
     /// The certificate chain and key that the proxy shows to it.
@@ -64,6 +66,16 @@ impl UpstreamConfig {
     pub(super) fn is_in_the_clear(&self) -> bool {
         !self.insecure && is_in_the_clear(&self.place)
     }
+}
+
+/// What becomes of pushes and deletes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Writes {
+    /// They are refused: clients push to the registry itself.
+    #[default]
+    Refuse,
+    /// They go to the registry, for those who may.
+    Forward,
 }
 
 /// Where images come from.
@@ -199,6 +211,14 @@ impl Checker {
                 }
             }
         }
+        let writes = self.setting(&at("writes"), raw.writes, "refuse", |text| match text {
+            "refuse" => Ok(Writes::Refuse),
+            "forward" => Ok(Writes::Forward),
+            _ => Err(format!("`{text}` is none of refuse and forward")),
+        });
+        if writes == Writes::Forward && matches!(place, UpstreamPlace::Layout(_)) {
+            self.problem(at("writes"), "cannot be `forward` for a layout directory, which is only read; remove it");
+        }
         let insecure = self.setting(&at("insecure"), raw.insecure, "false", values::boolean);
         if credentials.is_some() && !insecure && is_in_the_clear(&place) {
             let reason = "would go over http for everyone on the way to read; use https, or say `insecure: true`";
@@ -229,6 +249,7 @@ impl Checker {
             place,
             prefix,
             credentials,
+            writes,
             insecure,
             realms,
         }

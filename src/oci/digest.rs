@@ -24,6 +24,11 @@ impl Algorithm {
         }
     }
 
+    /// The digest of no bytes at all.
+    pub fn of_nothing(self) -> Digest {
+        Hasher::new(self).finish()
+    }
+
     /// The digest's length in bytes.
     pub fn bytes(self) -> usize {
         match self {

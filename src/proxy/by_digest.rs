@@ -39,6 +39,8 @@ impl Part {
 /// What is wanted of a digest.
 pub(super) trait Want {
     type Served;
+    /// Whether clients that push ask for what is not there yet. They should not wait for a search, and upload what it might find.
+    const MAY_BE_NEW: bool = false;
 
     /// The relocated bundle that has it.
     async fn relocation(
@@ -75,6 +77,9 @@ impl Proxy {
             Err(error @ ProxyError::NotFound { .. }) => error,
             served => return served,
         };
+        if W::MAY_BE_NEW && view.may_push {
+            return Err(absent);
+        }
         let undecided = self.search(view, digest).await;
         if let Some(served) = self.shown::<W>(contents, view, digest).await? {
             return Ok(served);
@@ -214,6 +219,7 @@ pub(super) struct ALength;
 
 impl Want for ALength {
     type Served = ServedBlob;
+    const MAY_BE_NEW: bool = true;
 
     async fn relocation(
         relocator: &Relocator,

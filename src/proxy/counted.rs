@@ -7,7 +7,9 @@ use http_body_util::BodyExt;
 use crate::body::BoxFuture;
 use crate::oci::{Digest, Manifest, Reference, RepositoryName};
 use crate::telemetry::Metrics;
-use crate::upstream::{Blob, ClientCredential, ManifestHead, Referrer, TagList, TagPage, Upstream, UpstreamError};
+use crate::upstream::{
+    Blob, Change, Changed, ClientCredential, ManifestHead, Referrer, TagList, TagPage, Upstream, UpstreamError,
+};
 
 pub(super) struct Counted {
     pub(super) upstream: Arc<dyn Upstream>,
@@ -22,6 +24,7 @@ impl Counted {
             Err(error) if error.is_forbidden() => "forbidden",
             Err(error) if error.is_held_back() => "held_back",
             Err(UpstreamError::RateLimited { .. }) => "limited",
+            Err(UpstreamError::Refused { .. }) => "refused",
             Err(_) => "failed",
         };
         self.metrics.upstream_request(operation, outcome);
@@ -93,6 +96,15 @@ impl Upstream for Counted {
         Box::pin(
             async move { self.count("referrers", self.upstream.referrers(repository, digest, artifact_type).await) },
         )
+    }
+
+    fn change<'a>(
+        &'a self,
+        repository: &'a RepositoryName,
+        change: Change<'a>,
+    ) -> BoxFuture<'a, Result<Changed, UpstreamError>> {
+        let label = change.label();
+        Box::pin(async move { self.count(label, self.upstream.change(repository, change).await) })
     }
 
     fn ping<'a>(&'a self) -> BoxFuture<'a, Result<(), UpstreamError>> {

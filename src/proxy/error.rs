@@ -7,6 +7,7 @@ use std::time::Duration;
 use http::StatusCode;
 
 use super::outcome::{CacheStatus, Outcome};
+use super::push::PushError;
 use super::undecided::Undecided;
 use crate::oci::{ErrorCode, ErrorDocument, RepositoryName};
 use crate::upstream::UpstreamError;
@@ -57,6 +58,9 @@ pub enum ProxyError {
     /// A bundle whose images could not all be looked for.
     #[error("this bundle's images could not all be looked for; pull again in a moment")]
     Undecided(#[from] Undecided),
+    /// A push is not as it should be.
+    #[error(transparent)]
+    Push(#[from] PushError),
     /// The cache's disk failed in a way that cannot be worked around.
     #[error("the proxy's cache failed")]
     Cache(#[source] Arc<io::Error>),
@@ -86,7 +90,10 @@ impl ProxyError {
             Self::Undecided(cause) => {
                 return (StatusCode::SERVICE_UNAVAILABLE, ErrorDocument::unknown(format!("{self} ({cause})")));
             }
+            Self::Push(error) => return error.answer(),
             Self::Cache(_) => return (StatusCode::INTERNAL_SERVER_ERROR, ErrorDocument::unknown(self.to_string())),
+            // In its own words: they are for who pushes.
+            Self::Upstream(U::Refused { status, document }) => return (*status, (**document).clone()),
             Self::Upstream(error) => error,
         };
         let message = match upstream {
@@ -104,7 +111,9 @@ impl ProxyError {
             U::RateLimited { .. } => {
                 (StatusCode::TOO_MANY_REQUESTS, ErrorDocument::new(&ErrorCode::TooManyRequests, message))
             }
-            U::Unavailable { .. } => (StatusCode::SERVICE_UNAVAILABLE, ErrorDocument::unknown(message)),
+            U::ReadOnly => (StatusCode::METHOD_NOT_ALLOWED, ErrorDocument::new(&ErrorCode::Unsupported, message)),
+            U::Aborted => (StatusCode::BAD_REQUEST, ErrorDocument::new(&ErrorCode::SizeInvalid, message)),
+            U::Unavailable { .. } | U::Renewed => (StatusCode::SERVICE_UNAVAILABLE, ErrorDocument::unknown(message)),
             U::Timeout { .. } => (StatusCode::GATEWAY_TIMEOUT, ErrorDocument::unknown(message)),
             U::Credentials { .. } => (StatusCode::INTERNAL_SERVER_ERROR, ErrorDocument::unknown(message)),
             _ => (StatusCode::BAD_GATEWAY, ErrorDocument::unknown(message)),
@@ -118,8 +127,9 @@ impl ProxyError {
             Self::Upstream(error @ UpstreamError::Unavailable { .. }) => {
                 Some(error.retry_after().unwrap_or(Duration::from_secs(5)))
             }
+            Self::Upstream(UpstreamError::Renewed) => Some(Duration::from_secs(1)),
             Self::Upstream(error) => error.retry_after(),
-            Self::NotFound { .. } | Self::NoRegistry | Self::Cache(_) => None,
+            Self::NotFound { .. } | Self::NoRegistry | Self::Push(_) | Self::Cache(_) => None,
         }
     }
 
@@ -127,7 +137,7 @@ impl ProxyError {
     pub fn upstream_error(&self) -> Option<&UpstreamError> {
         match self {
             Self::Upstream(error) | Self::Undecided(Undecided::Upstream { error, .. }) => Some(error),
-            Self::NotFound { .. } | Self::NoRegistry | Self::Undecided(_) | Self::Cache(_) => None,
+            Self::NotFound { .. } | Self::NoRegistry | Self::Push(_) | Self::Undecided(_) | Self::Cache(_) => None,
         }
     }
 
@@ -150,6 +160,7 @@ impl ProxyError {
             Self::NotFound { .. } | Self::NoRegistry => "not_found",
             Self::Upstream(error) => error.label(),
             Self::Undecided(_) => "undecided",
+            Self::Push(_) => "push",
             Self::Cache(_) => "cache",
         }
     }
@@ -158,6 +169,7 @@ impl ProxyError {
     pub fn cache_status(&self) -> CacheStatus {
         let outcome = match self.side() {
             Side::Upstream => Outcome::UpstreamError,
+            Side::Downstream if matches!(self, Self::Push(_)) => Outcome::Refused,
             Side::Downstream => Outcome::NotFound,
             Side::Internal => Outcome::InternalError,
         };
@@ -172,7 +184,10 @@ impl ProxyError {
     /// Whose fault it is.
     pub fn side(&self) -> Side {
         match self {
-            Self::NotFound { .. } | Self::NoRegistry => Side::Downstream,
+            Self::NotFound { .. } | Self::NoRegistry | Self::Push(_) => Side::Downstream,
+            Self::Upstream(UpstreamError::Refused { .. } | UpstreamError::ReadOnly | UpstreamError::Aborted) => {
+                Side::Downstream
+            }
             Self::Upstream(UpstreamError::Credentials { .. }) => Side::Internal,
             Self::Upstream(_) | Self::Undecided(_) => Side::Upstream,
             Self::Cache(_) => Side::Internal,

@@ -5,6 +5,7 @@
 //! What a repository does not have may be granted from where a lock says it is (`origins`); both together are what can be
 //! pulled under its name (`sources`). What belongs to a bundle by other names is in `beside`, and made in `made`. What
 //! nobody here remembers is found again by a `search`.
+//! What clients change goes the other way (`push`).
 //! Who may read what is cached is what its registry last said of them (`reader`, `readers`); a [`View`] says how one
 //! client sees the registry. `explain` tells all of it to a person, `tasks` are what operators have done.
 //!
@@ -22,6 +23,7 @@ mod flights;
 mod made;
 mod origins;
 mod outcome;
+mod push;
 mod reader;
 mod readers;
 mod relocation;
@@ -47,6 +49,8 @@ pub use explain::{ExplainedChild, ExplainedImage, Explanation, Nested, Relocated
 pub use origins::OriginPolicy;
 use origins::{OriginParts, Origins};
 pub use outcome::{CacheStatus, Forward, Outcome};
+use push::Seal;
+pub use push::{Begun, Mount, Part, PushError, Put, Uploading};
 pub use reader::Reader;
 use readers::{Probe, Readers};
 pub use relocation::RelocationLimits;
@@ -97,6 +101,7 @@ struct Inner {
     origins: Arc<OriginParts>,
     tags: Arc<Tags>,
     relocator: Arc<Relocator>,
+    seal: Seal,
 }
 
 /// A manifest to be served.
@@ -139,7 +144,8 @@ impl Proxy {
         let origins = Arc::new(origins);
         let tags = Arc::new(Tags::new(cache.clone(), Arc::clone(&clock), tags));
         let relocator = Arc::new(Relocator::new(cache.clone(), clock, relocation, metrics.clone()));
-        Self(Arc::new(Inner { upstreams, cache, readers, origins, tags, relocator }))
+        let seal = Seal::new(cache.clone());
+        Self(Arc::new(Inner { upstreams, cache, readers, origins, tags, relocator, seal }))
     }
 
     /// A manifest: by tag, relocated if it is a bundle and this view relocates; by digest, exactly that one.

@@ -25,6 +25,8 @@ pub struct View {
     pub rights: Option<Rights>,
     /// Whether images may be left at their origins: the names that are written lead to this proxy wherever they are used.
     pub from_origin: bool,
+    /// Whether this client may push here. Then it asks for blobs to find out what it has to upload.
+    pub may_push: bool,
     /// Who has to share what one client may cost; `None` for what the operator has done.
     pub payer: Option<Payer>,
 }
@@ -73,7 +75,16 @@ pub enum Payer {
 impl View {
     /// Everything as it stands upstream.
     pub fn exact(repository: Repository) -> Self {
-        Self { repository, target: None, each: false, reader: None, rights: None, from_origin: true, payer: None }
+        Self {
+            repository,
+            target: None,
+            each: false,
+            reader: None,
+            rights: None,
+            from_origin: true,
+            may_push: false,
+            payer: None,
+        }
     }
 
     /// Bundles relocated when all their images are colocated.

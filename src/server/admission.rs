@@ -48,6 +48,8 @@ pub(super) struct Visitor {
 /// A client that may do what it asks for, as far as the proxy is to say that.
 pub(super) struct Admitted {
     pub(super) view: View,
+    /// Whose an upload is, where the proxy tells clients apart. What the upstream judges it judges each time.
+    pub(super) owner: Option<String>,
     passage: Option<(Passage, bool)>,
 }
 
@@ -110,7 +112,7 @@ impl Access {
     /// # Errors
     /// When the rules do not allow it, which depends on names alone and on nothing that is there.
     pub(super) fn admit(&self, visitor: &Visitor, place: Place, action: Action) -> Result<Admitted, Refusal> {
-        let Place { mut view, credentials } = place;
+        let Place { mut view, credentials, takes_writes } = place;
         let Repository { registry, name } = &view.repository;
         let (registry, name) = (registry.as_str(), name.as_str());
         let passage = match &self.mode {
@@ -126,19 +128,26 @@ impl Access {
                 Some((credentials, named))
             }
         };
+        let may_push = self.rules.allows(&visitor.identity, registry, name, Action::Push);
+        view.may_push = takes_writes && may_push;
         if !self.rules.is_empty() {
-            view.rights = Some(self.rights(&visitor.identity, action));
+            view.rights = Some(self.rights(&visitor.identity));
         }
         view.payer = Some(visitor.payer());
-        Ok(Admitted { view, passage })
+        Ok(Admitted { view, owner: visitor.name(), passage })
     }
 
-    /// What else the rules let a visitor do the same with.
-    fn rights(&self, identity: &Identity, action: Action) -> Rights {
+    /// Whether what clients may do is for the upstream to say.
+    pub(super) fn is_judged_upstream(&self) -> bool {
+        matches!(self.mode, Mode::Upstream)
+    }
+
+    /// What else the rules let a visitor read.
+    fn rights(&self, identity: &Identity) -> Rights {
         let (rules, identity) = (Arc::clone(&self.rules), identity.clone());
         Rights::new(move |repository| {
             let Repository { registry, name } = repository;
-            rules.allows(&identity, registry.as_str(), name.as_str(), action)
+            rules.allows(&identity, registry.as_str(), name.as_str(), Action::Pull)
         })
     }
 

@@ -14,7 +14,7 @@
 //! | `proxy/v2/mirror/ghcr.io/acme/app`, with that prefix | `ghcr.io/acme/app` | `proxy/mirror/ghcr.io/acme/app` |
 //! | `proxy/v2/acme/app` | the default upstream's `acme/app` | `proxy/acme/app` |
 
-use crate::config::{Config, Endpoint, Rules, UpstreamConfig, When};
+use crate::config::{Config, Endpoint, Rules, UpstreamConfig, When, Writes};
 use crate::imgpkg::Target;
 use crate::oci::{RegistryName, RepositoryName};
 use crate::proxy::View;
@@ -38,6 +38,7 @@ struct Entry {
     takes_credentials: bool,
     /// Whether its own name leads here wherever it is used.
     always_proxied: bool,
+    takes_writes: bool,
 }
 
 /// What a client means by a name.
@@ -47,6 +48,8 @@ pub struct Place {
     pub view: View,
     /// What becomes of credentials that the client shows.
     pub credentials: Passage,
+    /// Whether pushes and deletes go on to there.
+    pub takes_writes: bool,
 }
 
 /// What becomes of a client's credentials where they are for the upstream to judge.
@@ -81,6 +84,7 @@ impl Directory {
             prefix: upstream.prefix.clone(),
             takes_credentials: upstream.client_credentials,
             always_proxied: upstream.always_proxied,
+            takes_writes: upstream.writes == Writes::Forward,
         };
         Self {
             endpoint: config.endpoint.clone(),
@@ -129,7 +133,13 @@ impl Directory {
         };
         // What is written then is the registry's own name, by which it can be asked directly, too.
         view.from_origin = ns.is_none() || entry.always_proxied;
-        Ok(Place { view, credentials: self.passage(entry, own.map(|(entry, _)| entry)) })
+        let credentials = self.passage(entry, own.map(|(entry, _)| entry));
+        Ok(Place { view, credentials, takes_writes: entry.takes_writes })
+    }
+
+    /// Whether any upstream takes pushes and deletes.
+    pub fn takes_writes(&self) -> bool {
+        self.entries.iter().any(|entry| entry.takes_writes)
     }
 
     /// Whether clients reach this proxy by `host`.

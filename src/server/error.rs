@@ -3,17 +3,20 @@
 use std::error::Error;
 use std::time::Duration;
 
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, LOCATION, RANGE, RETRY_AFTER, WWW_AUTHENTICATE,
+};
 use http::{HeaderMap, Response, StatusCode};
 
 use super::access::Refusal;
 use super::directory::NoSuchName;
 use super::host::AmbiguousHost;
+use super::push::BadPush;
 use super::route::{Route, RouteError};
 use super::tags::BadPage;
 use crate::body::{self, Body};
 use crate::oci::{ErrorCode, ErrorDocument};
-use crate::proxy::{CacheStatus, Outcome, ProxyError, Side};
+use crate::proxy::{CacheStatus, Outcome, ProxyError, PushError, Side};
 use crate::upstream::{Quota, UpstreamError};
 
 /// Why a request is not answered with what it asked for.
@@ -31,8 +34,20 @@ pub(super) enum RequestError {
         "the registry behind lists no referrers; clients fall back to the tag sha256-<hex>, as the distribution spec says"
     )]
     NoReferrers,
-    #[error("this proxy only serves pulls, so the method is not allowed here; push to the registry behind it")]
-    Method { allow: &'static str },
+    #[error("{}", if *writes {
+        "the method means nothing here"
+    } else {
+        "this proxy only serves pulls, so the method is not allowed here; push to the registry behind it"
+    })]
+    Method { allow: &'static str, writes: bool },
+    #[error(transparent)]
+    Push(#[from] BadPush),
+    #[error("{error}")]
+    OutOfOrder {
+        error: PushError,
+        /// Where the upload goes on.
+        headers: Box<HeaderMap>,
+    },
     #[error(transparent)]
     Refused(#[from] Refusal),
     #[error("the registry behind this proxy does not let this client in; log in to this host, or with another name")]
@@ -42,8 +57,9 @@ pub(super) enum RequestError {
 }
 
 impl RequestError {
-    pub(super) fn method(route: &Route) -> Self {
-        Self::Method { allow: route.allow() }
+    /// A method that a route does not have. `writes` says whether it has those that change something.
+    pub(super) fn method(route: &Route, writes: bool) -> Self {
+        Self::Method { allow: route.allow(writes), writes }
     }
 
     /// What the cache had to do with it.
@@ -56,6 +72,8 @@ impl RequestError {
             | Self::Page(_)
             | Self::NoReferrers
             | Self::Method { .. }
+            | Self::Push(_)
+            | Self::OutOfOrder { .. }
             | Self::Refused(_)
             | Self::Unauthorized { .. } => Outcome::Refused.into(),
         }
@@ -74,6 +92,13 @@ impl RequestError {
             Self::Method { .. } => {
                 (StatusCode::METHOD_NOT_ALLOWED, ErrorDocument::new(&ErrorCode::Unsupported, self.to_string()))
             }
+            Self::Push(BadPush::Range) => {
+                (StatusCode::BAD_REQUEST, ErrorDocument::new(&ErrorCode::BlobUploadInvalid, self.to_string()))
+            }
+            Self::Push(BadPush::NoDigest | BadPush::Digest(_)) => {
+                (StatusCode::BAD_REQUEST, ErrorDocument::new(&ErrorCode::DigestInvalid, self.to_string()))
+            }
+            Self::OutOfOrder { error, .. } => error.answer(),
             Self::Refused(refusal) => refusal.answer(),
             Self::Unauthorized { .. } => {
                 (StatusCode::UNAUTHORIZED, ErrorDocument::new(&ErrorCode::Unauthorized, self.to_string()))
@@ -89,7 +114,12 @@ impl RequestError {
         // A shared cache would otherwise be free to keep a 404 for what is pushed in the next second.
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         match &self {
-            Self::Method { allow } => {
+            Self::OutOfOrder { headers: goes_on, .. } => {
+                for name in [LOCATION, RANGE] {
+                    headers.extend(goes_on.get(&name).map(|value| (name.clone(), value.clone())));
+                }
+            }
+            Self::Method { allow, .. } => {
                 headers.insert(ALLOW, HeaderValue::from_static(allow));
             }
             Self::Refused(refusal) => {

@@ -33,7 +33,9 @@ mod forwarded;
 mod host;
 mod listener;
 mod manifest;
+mod patience;
 mod peer;
+mod push;
 mod range;
 mod referrers;
 mod route;
@@ -42,7 +44,7 @@ mod stall;
 mod tags;
 mod timed_io;
 
-pub use access::{AccessRules, Gate, Htpasswd, HtpasswdError};
+pub use access::{AccessRules, Gate, Htpasswd, HtpasswdError, WithoutRules};
 pub use admission::{Access, Mode};
 pub use bind::ListenError;
 pub use client::{Client, ClientAddress};

@@ -6,8 +6,9 @@
 
 use std::borrow::Cow;
 
-use http::StatusCode;
+use http::{Method, StatusCode};
 
+use crate::config::Action;
 use crate::oci::{Digest, DigestError, ErrorCode, ErrorDocument, NameError, Reference, RepositoryName};
 
 /// What is asked for.
@@ -23,15 +24,19 @@ pub(super) enum Route {
     Tags { repository: RepositoryName },
     /// `/v2/<name>/referrers/<digest>`
     Referrers { repository: RepositoryName, digest: Digest },
-    /// `/v2/<name>/blobs/uploads/…`, which only exists for pushing.
-    Uploads,
+    /// `/v2/<name>/blobs/uploads/`, where uploads begin.
+    Uploads { repository: RepositoryName },
+    /// `/v2/<name>/blobs/uploads/<session>`, where one goes on. What names it is this proxy's own word.
+    Upload { repository: RepositoryName, session: String },
 }
 
 /// Why a path asks for nothing that there can be.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum RouteError {
     /// No route has this shape.
-    #[error("nothing is served under this path; the registry API is /v2/<name>/manifests, /blobs and /tags/list")]
+    #[error(
+        "nothing is served under this path; the registry API is /v2/<name>/manifests, /blobs, /referrers and /tags/list"
+    )]
     Unknown,
     /// What should be the repository's name is none.
     #[error(transparent)]
@@ -71,8 +76,11 @@ impl Route {
                 Ok(Self::Manifest { repository: repository(name)?, reference: reference_of(reference)? })
             }
             [name @ .., "tags", "list"] => Ok(Self::Tags { repository: repository(name)? }),
-            [name @ .., "blobs", "uploads"] | [name @ .., "blobs", "uploads", _] => {
-                repository(name).map(|_| Self::Uploads)
+            [name @ .., "blobs", "uploads"] | [name @ .., "blobs", "uploads", ""] => {
+                Ok(Self::Uploads { repository: repository(name)? })
+            }
+            [name @ .., "blobs", "uploads", session] => {
+                Ok(Self::Upload { repository: repository(name)?, session: (*session).to_owned() })
             }
             [name @ .., "blobs", digest] => {
                 Ok(Self::Blob { repository: repository(name)?, digest: digest_of(digest)? })
@@ -92,13 +100,47 @@ impl Route {
             Self::Blob { .. } => "blob",
             Self::Tags { .. } => "tags",
             Self::Referrers { .. } => "referrers",
-            Self::Uploads => "uploads",
+            Self::Uploads { .. } => "uploads",
+            Self::Upload { .. } => "upload",
         }
     }
 
-    /// The methods it answers, as `Allow` lists them.
-    pub(super) fn allow(&self) -> &'static str {
-        if matches!(self, Self::Uploads) { "" } else { "GET, HEAD" }
+    /// The repository that it is about.
+    pub(super) fn repository(&self) -> Option<&RepositoryName> {
+        match self {
+            Self::Base => None,
+            Self::Manifest { repository, .. }
+            | Self::Blob { repository, .. }
+            | Self::Tags { repository }
+            | Self::Referrers { repository, .. }
+            | Self::Uploads { repository }
+            | Self::Upload { repository, .. } => Some(repository),
+        }
+    }
+
+    /// What a method means here; `None` for one that means nothing.
+    pub(super) fn action(&self, method: &Method) -> Option<Action> {
+        match (self, method) {
+            (Self::Uploads { .. }, &Method::POST)
+            | (Self::Upload { .. }, &Method::GET | &Method::PATCH | &Method::PUT | &Method::DELETE)
+            | (Self::Manifest { .. }, &Method::PUT) => Some(Action::Push),
+            (Self::Uploads { .. } | Self::Upload { .. }, _) => None,
+            (Self::Manifest { .. } | Self::Blob { .. }, &Method::DELETE) => Some(Action::Delete),
+            (_, &Method::GET | &Method::HEAD) => Some(Action::Pull),
+            _ => None,
+        }
+    }
+
+    /// The methods it answers, as `Allow` lists them; with those that change something, where `writes` are taken.
+    pub(super) fn allow(&self, writes: bool) -> &'static str {
+        match self {
+            Self::Uploads { .. } if writes => "POST",
+            Self::Upload { .. } if writes => "GET, PATCH, PUT, DELETE",
+            Self::Uploads { .. } | Self::Upload { .. } => "",
+            Self::Manifest { .. } if writes => "GET, HEAD, PUT, DELETE",
+            Self::Blob { .. } if writes => "GET, HEAD, DELETE",
+            _ => "GET, HEAD",
+        }
     }
 }
 
@@ -178,8 +220,12 @@ mod tests {
         assert!(matches!(Route::parse(&format!("/v2/a/b/blobs/{digest}")), Ok(Route::Blob { .. })));
         assert!(matches!(Route::parse("/v2/a/b/tags/list"), Ok(Route::Tags { .. })));
         assert!(matches!(Route::parse(&format!("/v2/a/referrers/{digest}")), Ok(Route::Referrers { .. })));
-        assert_eq!(Route::parse("/v2/a/blobs/uploads/"), Ok(Route::Uploads));
-        assert_eq!(Route::parse("/v2/a/blobs/uploads/7-8"), Ok(Route::Uploads));
+        let repository = || "a".parse().unwrap();
+        for path in ["/v2/a/blobs/uploads", "/v2/a/blobs/uploads/"] {
+            assert_eq!(Route::parse(path), Ok(Route::Uploads { repository: repository() }), "{path}");
+        }
+        let upload = Route::Upload { repository: repository(), session: "7-8".to_owned() };
+        assert_eq!(Route::parse("/v2/a/blobs/uploads/7-8"), Ok(upload));
     }
 
     #[test]

@@ -3,25 +3,28 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::header::{AGE, HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use http::{Method, Request, Response, Version};
 use http_body::Body as _;
 use url::form_urlencoded;
 
 use super::activity::Busy;
-use super::admission::Access;
+use super::admission::{Access, Visitor};
 use super::cache_status::{self, CACHE_STATUS};
 use super::client::Client;
 use super::conditional::{client_has, text_value};
 use super::directory::{Directory, NoSuchName};
 use super::entry::{Entry, Logged};
 use super::error::RequestError;
+use super::patience;
 use super::peer::Peer;
+use super::push::{self, BadPush, Push};
 use super::route::Route;
 use super::{blob, manifest, referrers, stall, tags};
-use crate::body::{self, Body};
+use crate::body::{self, Body, BoxError};
 use crate::config::{Action, TrustedProxy};
-use crate::proxy::{CacheStatus, Outcome, Proxy, View};
+use crate::proxy::{CacheStatus, Mount, Outcome, Proxy, View};
 use crate::telemetry::Metrics;
 use crate::upstream::VIEW;
 
@@ -45,13 +48,20 @@ pub(super) struct Service {
 }
 
 impl Service {
-    /// Answers one request; errors are answers too. The request's body is never read: nothing served takes one.
-    pub(super) async fn answer<B>(self: Arc<Self>, peer: &Peer, request: Request<B>, busy: Busy) -> Response<Logged> {
+    /// Answers one request; errors are answers too. The request's body is read only for what takes one.
+    pub(super) async fn answer<B>(self: Arc<Self>, peer: &Peer, request: Request<B>, busy: Busy) -> Response<Logged>
+    where
+        B: http_body::Body<Data = Bytes> + Send + Sync + Unpin + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let (head, body) = request.into_parts();
+        let request = Request::from_parts(head, ());
+        let body = patience::watch(body, self.idle_body_timeout);
         let activity = busy.activity();
         let client = Client::of(peer, &request, &self.trusted_proxies);
         let mut entry = Entry::new(&self.metrics, peer, &client, &request, busy);
         let ns = namespace(request.uri().query());
-        let (mut response, status) = match self.route(&mut entry, peer, &client, &ns, &request).await {
+        let (mut response, status) = match self.route(&mut entry, peer, &client, &ns, &request, body).await {
             Ok(answered) => answered,
             Err(error) => {
                 let status = error.cache_status();
@@ -86,20 +96,20 @@ impl Service {
         entry.respond(response, status.outcome)
     }
 
-    async fn route<B>(
+    async fn route(
         &self,
         entry: &mut Entry,
         peer: &Peer,
         client: &Client<'_>,
         ns: &Result<Option<String>, NoSuchName>,
-        request: &Request<B>,
+        request: &Request<()>,
+        body: Body,
     ) -> Result<(Response<Body>, CacheStatus), RequestError> {
         let route = Route::parse(request.uri().path())?;
         entry.route(route.label());
         let (method, headers) = (request.method(), request.headers());
-        if !matches!(*method, Method::GET | Method::HEAD) || route == Route::Uploads {
-            return Err(RequestError::method(&route));
-        }
+        let action = route.action(method).filter(|action| *action == Action::Pull || self.directory.takes_writes());
+        let action = action.ok_or_else(|| RequestError::method(&route, self.directory.takes_writes()))?;
         let (host, ns) = (client.host()?, ns.as_ref().map_err(Clone::clone)?.as_deref());
         let visitor = self.access.identify(headers, peer, client.address).await?;
         entry.identity(visitor.name());
@@ -110,10 +120,23 @@ impl Service {
             if headers.get(VIEW).is_some_and(|view| view == "exact") {
                 place.view = View::exact(place.view.repository);
             }
-            let admitted = self.access.admit(&visitor, place, Action::Pull)?;
+            if action != Action::Pull && !place.takes_writes {
+                return Err(RequestError::method(&route, false));
+            }
+            let admitted = self.access.admit(&visitor, place, action)?;
             entry.admitted(&admitted.view.repository);
             Ok::<_, RequestError>(admitted)
         };
+        if action != Action::Pull {
+            let Some(repository) = route.repository() else { return Err(RequestError::method(&route, true)) };
+            let admitted = admit(repository)?;
+            let (query, place) = (request.uri().query(), (host, ns));
+            let mount = self.mount(&visitor, &admitted.view, place, query)?;
+            let push = Push { proxy: &self.proxy, admitted: &admitted, ns, method, headers, query };
+            let response = push.answer(&route, mount, body).await?;
+            let status = CacheStatus { upstream: Some(response.status()), ..CacheStatus::from(Outcome::Bypass) };
+            return Ok((response, status));
+        }
         Ok(match &route {
             Route::Manifest { repository, reference } => {
                 let admitted = admit(repository)?;
@@ -126,7 +149,9 @@ impl Service {
                 (response, served.status)
             }
             Route::Blob { repository, digest } => {
-                let admitted = admit(repository)?;
+                let mut admitted = admit(repository)?;
+                // Who pushes asks by HEAD.
+                admitted.view.may_push &= *method == Method::HEAD;
                 // A client that wants no bytes is no reason to fetch any.
                 let served = if *method == Method::HEAD || client_has(headers, digest) {
                     self.proxy.blob_head(&admitted.view, digest).await
@@ -154,13 +179,35 @@ impl Service {
                 (referrers::respond(listed, wanted.is_some(), method), CacheStatus::from(Outcome::Bypass))
             }
             // A 200 tells go-containerregistry that no credentials are wanted here, a 401 tells all clients which are.
-            Route::Base | Route::Uploads => {
+            Route::Base | Route::Uploads { .. } | Route::Upload { .. } => {
                 let at = self.directory.passage_at(host, ns);
                 let at = at.map_err(|nowhere| self.access.told_nowhere(&visitor, nowhere))?;
                 self.access.enter(&visitor, &self.proxy, at).await?;
                 (base(), CacheStatus::from(Outcome::Local))
             }
         })
+    }
+
+    /// The blob that a client would rather take from another repository, if it may read that one, and that is in the same
+    /// registry. It is only a wish: without, the client uploads.
+    fn mount(
+        &self,
+        visitor: &Visitor,
+        view: &View,
+        (host, ns): (Option<&str>, Option<&str>),
+        query: Option<&str>,
+    ) -> Result<Option<Mount>, BadPush> {
+        let Some(digest) = push::query(query, "mount") else { return Ok(None) };
+        let digest = digest.parse()?;
+        let Some(from) = push::query(query, "from") else {
+            // From wherever the registry likes, which is more than this client may read.
+            return Ok(self.access.is_judged_upstream().then_some(Mount { digest, from: None }));
+        };
+        let place = from.parse().ok().and_then(|from| self.directory.find(host, ns, &from).ok());
+        let admitted = place.and_then(|place| self.access.admit(visitor, place, Action::Pull).ok());
+        let from =
+            admitted.map(|admitted| admitted.view.repository).filter(|from| from.registry == view.repository.registry);
+        Ok(from.map(|from| Mount { digest, from: Some(from.name) }))
     }
 }
 

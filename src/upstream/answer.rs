@@ -76,6 +76,14 @@ impl Answer {
         })
     }
 
+    /// What it says went wrong; where it does not, what its status means.
+    pub(super) async fn explanation(self) -> ErrorDocument {
+        let status = self.status();
+        let body = self.collect(MAX_ERROR_BYTES, ERROR_DEADLINE).await.unwrap_or_default();
+        let document = ErrorDocument::parse(&body).filter(|document| !document.code.is_empty());
+        document.unwrap_or_else(|| ErrorDocument::unknown(status.canonical_reason().unwrap_or("no reason was given")))
+    }
+
     /// The error that an answer other than the wanted one is.
     pub(super) async fn into_error(self) -> UpstreamError {
         let (status, retry_after) = (self.head.status, retry_after(&self.head.headers, SystemTime::now()));

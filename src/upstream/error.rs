@@ -12,7 +12,7 @@ use super::challenges::{Challenges, ForeignRealm};
 use super::credential::error::CredentialError;
 use super::quota::Quota;
 use super::quoted::quoted;
-use crate::oci::{Digest, MediaType};
+use crate::oci::{Digest, ErrorDocument, MediaType};
 
 /// Why an upstream did not give what was asked.
 ///
@@ -93,6 +93,19 @@ pub enum UpstreamError {
         /// What is wrong with it.
         why: RedirectProblem,
     },
+    /// It does not take a change, and says why.
+    Refused {
+        /// What it sent, from 400 to 499.
+        status: StatusCode,
+        /// The error that it told, or stands for its status.
+        document: Arc<ErrorDocument>,
+    },
+    /// It wanted another credential with something that was sent once; there is one now, and it may be sent again.
+    Renewed,
+    /// It cannot be changed: files, and not a registry.
+    ReadOnly,
+    /// What was to be sent to it broke off on its way from the client.
+    Aborted,
     /// The offset asked for is not inside the blob.
     RangeNotSatisfiable {
         /// That offset.
@@ -122,6 +135,8 @@ pub enum TimeoutStage {
     Response,
     /// The next bytes of the body.
     Body,
+    /// That it takes in what is sent.
+    Taking,
     /// A token, from the upstream's token server.
     Token,
 }
@@ -137,6 +152,10 @@ pub enum RedirectProblem {
     Unsupported,
     /// From `https` to `http`.
     Downgrade,
+    /// With something that was sent, and would have to be sent elsewhere.
+    Sending,
+    /// To another host, where an upload is to go on.
+    UploadElsewhere,
 }
 
 impl From<ForeignRealm> for UpstreamError {
@@ -177,7 +196,9 @@ impl UpstreamError {
             Self::Unauthorized { .. } => Some(StatusCode::UNAUTHORIZED),
             Self::Denied => Some(StatusCode::FORBIDDEN),
             Self::RateLimited { .. } => Some(StatusCode::TOO_MANY_REQUESTS),
-            Self::Unavailable { status, .. } | Self::UnexpectedStatus { status } => Some(*status),
+            Self::Unavailable { status, .. } | Self::UnexpectedStatus { status } | Self::Refused { status, .. } => {
+                Some(*status)
+            }
             _ => None,
         }
     }
@@ -198,6 +219,10 @@ impl UpstreamError {
             Self::DigestMismatch { .. } => "digest_mismatch",
             Self::TooLarge { .. } => "too_large",
             Self::Redirect { .. } => "redirect",
+            Self::Refused { .. } => "refused",
+            Self::Renewed => "renewed",
+            Self::ReadOnly => "read_only",
+            Self::Aborted => "aborted",
             Self::RangeNotSatisfiable { .. } => "range_not_satisfiable",
             Self::Credentials { .. } => "credentials",
             Self::Io { .. } => "unreadable",
@@ -226,6 +251,7 @@ impl UpstreamError {
             | Self::Timeout { .. }
             | Self::Connect { .. }
             | Self::Interrupted { .. }
+            | Self::Renewed
             | Self::Io { .. } => true,
             Self::NotFound
             | Self::Unauthorized { .. }
@@ -236,6 +262,9 @@ impl UpstreamError {
             | Self::DigestMismatch { .. }
             | Self::TooLarge { .. }
             | Self::Redirect { .. }
+            | Self::Refused { .. }
+            | Self::ReadOnly
+            | Self::Aborted
             | Self::RangeNotSatisfiable { .. }
             | Self::Credentials { .. } => false,
         }
@@ -273,6 +302,7 @@ impl fmt::Display for UpstreamError {
                 TimeoutStage::Connect => f.write_str("connecting to the upstream took too long"),
                 TimeoutStage::Response => f.write_str("the upstream took too long to answer"),
                 TimeoutStage::Body => f.write_str("the upstream stopped sending"),
+                TimeoutStage::Taking => f.write_str("the upstream stopped taking what is sent to it"),
                 TimeoutStage::Token => f.write_str("the upstream's token server took too long"),
             },
             Self::Connect { .. } => f.write_str("the upstream cannot be reached"),
@@ -292,7 +322,21 @@ impl fmt::Display for UpstreamError {
                     f.write_str("the upstream redirects to something other than a plain http or https URL")
                 }
                 RedirectProblem::Downgrade => f.write_str("the upstream redirects from https to http"),
+                RedirectProblem::Sending => {
+                    f.write_str("the upstream redirects what is sent to it, which is not followed")
+                }
+                RedirectProblem::UploadElsewhere => {
+                    f.write_str("the upstream wants an upload to go on at another host, where nothing is sent")
+                }
             },
+            Self::Refused { status, document } => {
+                write!(f, "the upstream answered {status}, {}: {}", quoted(&document.code), quoted(&document.message))
+            }
+            Self::Renewed => {
+                f.write_str("the upstream wanted another credential with this; there is one now, send it again")
+            }
+            Self::ReadOnly => f.write_str("the upstream is files, which cannot be pushed to"),
+            Self::Aborted => f.write_str("what was to be sent to the upstream broke off"),
             Self::RangeNotSatisfiable { offset } => write!(f, "the upstream has nothing from byte {offset} on"),
             Self::Credentials { .. } => f.write_str("this proxy could not obtain its own credentials for the upstream"),
             Self::Io { what, .. } => f.write_str(what),

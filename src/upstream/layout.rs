@@ -14,7 +14,7 @@ use serde::Deserialize;
 use super::error::UpstreamError;
 use super::layout_index::{LayoutIndex, Part, reach, repository_from};
 use super::manifest_answer::verify;
-use super::{Blob, ClientCredential, ManifestHead, Referrer, TagList, TagPage, Upstream};
+use super::{Blob, Change, Changed, ClientCredential, ManifestHead, Referrer, TagList, TagPage, Upstream};
 use crate::body::{BoxError, BoxFuture, sized};
 use crate::oci::{Digest, MAX_MANIFEST_BYTES, Manifest, MediaType, Reference, RepositoryName};
 
@@ -274,6 +274,10 @@ impl Upstream for LayoutUpstream {
         _: Option<&'a str>,
     ) -> BoxFuture<'a, Result<Option<Vec<Referrer>>, UpstreamError>> {
         Box::pin(async { Ok(None) })
+    }
+
+    fn change<'a>(&'a self, _: &'a RepositoryName, _: Change<'a>) -> BoxFuture<'a, Result<Changed, UpstreamError>> {
+        Box::pin(std::future::ready(Err(UpstreamError::ReadOnly)))
     }
 
     fn ping<'a>(&'a self) -> BoxFuture<'a, Result<(), UpstreamError>> {

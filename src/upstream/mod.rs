@@ -5,7 +5,7 @@
 //! claims; its media type is a manifest's; every buffer has a cap. A blob is a stream and so is *not*
 //! verified here: whoever stores it hashes it, and holds back the end until the digest matches.
 //!
-//! The way of a request to a registry: [`RegistryUpstream`] builds the URL and takes a permit · `auth` asks
+//! The way of a request to a registry: [`RegistryUpstream`] builds the URL and takes a permit (`conversation`) · `auth` asks
 //! `credential` who is asking, and adds the repository's token, if there is one · `courtesy` keeps it from a host that
 //! asked to be left alone (429, `Retry-After`, a `quota` that is used up) · `transport` sends it, through the HTTP
 //! proxy that `egress` knows, if any, retries a stale connection, follows redirects, and watches every wait with a
@@ -18,7 +18,10 @@
 //! [`LayoutUpstream`] reads files in blocking threads; `layout_index` knows which repository may show which
 //! digest.
 //!
-//! Left out: caching, revalidation and who may see what (`cache` and `proxy`), pushes, and any host that the
+//! What changes an upstream ([`Change`]) goes the same way (`changing`), but to exactly one URL, and with a body that may come
+//! only once (`payload`).
+//!
+//! Left out: caching, revalidation and who may see what (`cache` and `proxy`), and any host that the
 //! configuration does not name, other than by a redirect or a token realm of an upstream it does name.
 
 mod answer;
@@ -26,6 +29,9 @@ mod ask;
 mod auth;
 mod challenge;
 mod challenges;
+mod change;
+mod changing;
+mod conversation;
 mod courtesy;
 mod credential;
 mod egress;
@@ -34,6 +40,7 @@ mod face;
 mod layout;
 mod layout_index;
 mod manifest_answer;
+mod payload;
 mod quota;
 mod quoted;
 mod realm;
@@ -52,6 +59,7 @@ use crate::body::{Body, BoxFuture};
 use crate::oci::{Digest, Manifest, MediaType, Reference, RepositoryName};
 
 pub use challenges::{Challenges, ForeignRealm};
+pub use change::{Change, Changed, Sent, Upload};
 pub use credential::{CredentialError, CredentialSource, Credentials, DockerConfig, HelperConfig, HelperProblem};
 pub use egress::{Egress, EgressError, ProxyVariables};
 pub use error::{RedirectProblem, TimeoutStage, UpstreamError};
@@ -114,6 +122,13 @@ pub trait Upstream: Send + Sync + 'static {
         digest: &'a Digest,
         artifact_type: Option<&'a str>,
     ) -> BoxFuture<'a, Result<Option<Vec<Referrer>>, UpstreamError>>;
+
+    /// Changes a repository: what clients push, and delete.
+    fn change<'a>(
+        &'a self,
+        repository: &'a RepositoryName,
+        change: Change<'a>,
+    ) -> BoxFuture<'a, Result<Changed, UpstreamError>>;
 
     /// Whether it can be asked, and takes the credentials it is asked with.
     ///

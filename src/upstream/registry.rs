@@ -13,6 +13,7 @@ use url::{Url, form_urlencoded};
 
 use super::ask::Ask;
 use super::auth::Authenticator;
+use super::change::{Change, Changed};
 use super::courtesy::Courtesy;
 use super::credential::{CredentialSource, Source};
 use super::egress::Egress;
@@ -41,9 +42,6 @@ const REFERRERS_DEADLINE: Duration = Duration::from_secs(60);
 /// How much of the answer to a ping is read, and for how long: a registry's has two bytes.
 const PING: (usize, Duration) = (64 << 10, Duration::from_secs(10));
 
-/// Without credentials, with the ones that were known, and with newer ones.
-const MAX_ATTEMPTS: usize = 3;
-
 /// Where a registry is, and how it is spoken to.
 #[derive(Clone, Debug)]
 pub struct RegistryConfig {
@@ -63,7 +61,8 @@ pub struct RegistryConfig {
     pub egress: Egress,
     /// How long each step may take.
     pub timeouts: Timeouts,
-    /// How many blobs may be on their way at once, and, apart from them, how many other requests; at least 1.
+    /// How many blobs may be on their way at once and, apart from them, how many changes, and how many other requests; at
+    /// least 1.
     pub concurrency: usize,
     /// Whether another Colocate is to answer with originals ([`VIEW`](super::VIEW)). Only who wants what it makes for its
     /// clients does without.
@@ -123,9 +122,10 @@ struct Shared {
     name: String,
     // With the path ending in `/v2/`.
     base: Url,
-    // Two, so that a queue of large blobs never keeps a HEAD waiting.
+    // Apart, so that a queue of large blobs, or of clients that push slowly, never keeps a HEAD waiting.
     blobs: Arc<Semaphore>,
     others: Arc<Semaphore>,
+    changes: Arc<Semaphore>,
 }
 
 impl fmt::Debug for RegistryUpstream {
@@ -169,57 +169,37 @@ impl RegistryUpstream {
             );
         }
         let lane = || Arc::new(Semaphore::new((*concurrency).max(1)));
-        let shared = Arc::new(Shared { name, base, blobs: lane(), others: lane() });
+        let shared = Arc::new(Shared { name, base, blobs: lane(), others: lane(), changes: lane() });
         let authenticator = Arc::new(Authenticator::new(source));
         Ok(Self { shared, transport: Arc::new(transport), authenticator })
     }
 
-    /// Sends a request with the repository's token; a 401 or 403 gets one more try with a new one. A password gets
-    /// another, as the one that answered the challenge may be out of date itself.
-    async fn ask(&self, ask: Ask<'_>) -> Result<Answer, UpstreamError> {
-        let (Shared { base, blobs, others, .. }, transport) = (&*self.shared, &*self.transport);
-        transport.admits(base)?;
-        let lane = if ask.is_download() { blobs } else { others };
-        // Never closed, so never refused.
-        let permit = Arc::clone(lane).acquire_owned().await.ok();
-        let url = ask.url(base);
-        let headers = ask.headers();
-        let mut grant = self.authenticator.current(transport, ask.repository).await?;
-        for attempt in 0..MAX_ATTEMPTS {
-            let authorization = grant.as_ref().map(|grant| &grant.header);
-            let mut answer = transport.follow(&ask.method, &url, &headers, authorization).await?;
-            let refused = matches!(answer.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
-            let withheld = if refused { self.withheld(&answer).await } else { None };
-            let again = match attempt {
-                0 => true,
-                _ => attempt + 1 < MAX_ATTEMPTS && grant.as_ref().is_some_and(|grant| grant.is_as_it_was_given()),
-            };
-            if refused && again && !answer.foreign {
-                let renewed = self.authenticator.renew(transport, ask.repository, grant.as_ref(), &answer);
-                let renewed = renewed.await.map_err(|error| withheld.clone().unwrap_or(error))?;
-                if let Some(renewed) = renewed {
-                    // Read to its end, the first answer leaves its connection for the second.
-                    answer.into_error().await;
-                    grant = Some(renewed);
-                    continue;
-                }
-            }
-            if let Some(withheld) = withheld {
-                return Err(withheld);
-            }
-            if let Some(permit) = permit {
-                answer.hold(permit);
-            }
-            return Ok(answer);
-        }
-        Err(UpstreamError::unauthorized())
+    /// Where it is, with the path ending in `/v2/`.
+    pub(super) fn base(&self) -> &Url {
+        &self.shared.base
     }
 
-    /// Why nothing came of credentials that there are: they would have had to go to a host that must not see them. That
-    /// a token for nobody is no use either, or not to be had there, would say nothing of it.
-    async fn withheld(&self, answer: &Answer) -> Option<UpstreamError> {
-        let foreign: UpstreamError = answer.challenges().for_clients().err().filter(|_| !answer.foreign)?.into();
-        self.authenticator.is_for_tokens().await.then_some(foreign)
+    pub(super) fn transport(&self) -> &Transport {
+        &self.transport
+    }
+
+    pub(super) fn authenticator(&self) -> &Authenticator {
+        &self.authenticator
+    }
+
+    /// Where a question takes its place.
+    pub(super) fn lane(&self, ask: &Ask<'_>) -> &Arc<Semaphore> {
+        if ask.is_download() { &self.shared.blobs } else { &self.shared.others }
+    }
+
+    /// The same for a change.
+    pub(super) fn changes(&self) -> &Arc<Semaphore> {
+        &self.shared.changes
+    }
+
+    /// How long the rest of an answer may take that says nothing.
+    pub(super) fn patience(&self) -> Duration {
+        PING.1
     }
 
     async fn say_hello(&self) -> Result<(), UpstreamError> {
@@ -377,6 +357,14 @@ impl Upstream for RegistryUpstream {
         artifact_type: Option<&'a str>,
     ) -> BoxFuture<'a, Result<Option<Vec<Referrer>>, UpstreamError>> {
         Box::pin(self.list_referrers(repository, digest, artifact_type))
+    }
+
+    fn change<'a>(
+        &'a self,
+        repository: &'a RepositoryName,
+        change: Change<'a>,
+    ) -> BoxFuture<'a, Result<Changed, UpstreamError>> {
+        Box::pin(self.ask_change(repository, change))
     }
 
     fn ping<'a>(&'a self) -> BoxFuture<'a, Result<(), UpstreamError>> {

@@ -12,6 +12,7 @@ use super::ask::AGENT;
 use super::courtesy::Role;
 use super::credential::{Credential, Credentials};
 use super::error::{TimeoutStage, UpstreamError};
+use super::payload::Payload;
 use super::realm::Standing;
 use super::token::Token;
 use super::transport::{Answer, Outgoing, Transport};
@@ -162,8 +163,8 @@ impl<'a> TokenServer<'a> {
         headers: &HeaderMap,
         body: Bytes,
     ) -> Result<Answer, UpstreamError> {
-        let outgoing = Outgoing { method, url, headers, body, role: Role::Token, standing: self.standing };
-        self.transport.send(outgoing).await.map_err(|error| {
+        let outgoing = Outgoing { method, url, headers, role: Role::Token, standing: self.standing };
+        self.transport.send(outgoing, &mut Payload::Whole(body)).await.map_err(|error| {
             if matches!(error, UpstreamError::Connect { .. } | UpstreamError::Interrupted { .. }) {
                 // The client is told of the upstream, to which this belongs; the operator has to know where to look.
                 tracing::warn!(realm = self.host(), %error, "the upstream's token server does not answer");

@@ -5,23 +5,24 @@ use std::time::{Duration, SystemTime};
 
 use http::header::{AUTHORIZATION, HeaderName, LOCATION, PROXY_AUTHORIZATION};
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, response};
-use http_body_util::Full;
 use hyper::Response;
-use hyper::body::{Bytes, Incoming};
+use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::{HttpConnector, capture_connection};
 use hyper_util::client::legacy::{Client, Error as ClientError};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::ClientConfig;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 use url::Url;
 
 use super::courtesy::{Courtesy, Role, Sent};
 use super::egress::{Dialer, Egress};
 use super::error::{RedirectProblem, TimeoutStage, UpstreamError};
+use super::payload::{Pace, Payload};
 use super::realm::{Realms, Standing};
 use super::retry_after::retry_after;
 use super::watched::WatchedBody;
+use crate::body::Body;
 
 /// Registries redirect once or twice, to their storage.
 const MAX_REDIRECTS: usize = 5;
@@ -72,7 +73,7 @@ pub(super) struct TlsConfigs {
     pub(super) foreign: ClientConfig,
 }
 
-type HttpClient = Client<HttpsConnector<Dialer>, Full<Bytes>>;
+type HttpClient = Client<HttpsConnector<Dialer>, Body>;
 
 /// The HTTP client: the connections of one upstream and what it redirects to.
 #[derive(Clone)]
@@ -93,7 +94,6 @@ pub(super) struct Outgoing<'a> {
     pub(super) method: &'a Method,
     pub(super) url: &'a Url,
     pub(super) headers: &'a HeaderMap,
-    pub(super) body: Bytes,
     /// Says whether the path may be logged: that of a URL that a redirect gave may hold a signature, as its query does,
     /// also on the upstream's own host.
     pub(super) role: Role,
@@ -193,8 +193,8 @@ impl Transport {
             }
             let role = if hop == 0 { Role::Registry } else { Role::Storage };
             let standing = self.realms.redirected(&at);
-            let outgoing = Outgoing { method, url: &at, headers: &headers, body: Bytes::new(), role, standing };
-            let answer = self.send(outgoing).await?;
+            let outgoing = Outgoing { method, url: &at, headers: &headers, role, standing };
+            let answer = self.send(outgoing, &mut Payload::none()).await?;
             if !is_redirect(answer.status()) {
                 return Ok(Answer { foreign, ..answer });
             }
@@ -205,16 +205,41 @@ impl Transport {
         Err(UpstreamError::Redirect { why: RedirectProblem::TooMany })
     }
 
+    /// Sends a request that changes something, and follows no redirect: what it carries may come only once, and is for the
+    /// upstream alone.
+    pub(super) async fn submit(
+        &self,
+        method: &Method,
+        url: &Url,
+        headers: &HeaderMap,
+        authorization: Option<&HeaderValue>,
+        payload: &mut Payload,
+    ) -> Result<Answer, UpstreamError> {
+        let mut headers = headers.clone();
+        headers.extend(authorization.map(|authorization| (AUTHORIZATION, authorization.clone())));
+        let standing = self.realms.redirected(url);
+        let answer =
+            self.send(Outgoing { method, url, headers: &headers, role: Role::Registry, standing }, payload).await?;
+        if is_redirect(answer.status()) {
+            return Err(UpstreamError::Redirect { why: RedirectProblem::Sending });
+        }
+        Ok(answer)
+    }
+
     /// Sends a request to exactly this URL, unless its host asked to be left alone.
-    pub(super) async fn send(&self, outgoing: Outgoing<'_>) -> Result<Answer, UpstreamError> {
+    pub(super) async fn send(&self, outgoing: Outgoing<'_>, payload: &mut Payload) -> Result<Answer, UpstreamError> {
         let Outgoing { method, url, role, .. } = outgoing;
         let sent = self.courtesy.admit(url, role)?;
         let started = Instant::now();
         let uri: Uri = url.as_str().parse().map_err(|_| UpstreamError::malformed("names a URL that is not valid"))?;
-        let response = match self.attempt(&outgoing, &uri).await {
+        let response = match self.attempt(&outgoing, &uri, payload).await {
             // A pooled connection that the other side closes while the request is on its way is no trouble of
-            // the upstream's; nothing here changes anything there, so it may be asked twice.
-            Err(Failure::Client(error)) if !error.is_connect() => self.attempt(&outgoing, &uri).await,
+            // the upstream's. Asking twice, or putting the same twice, changes nothing; what is deleted twice is not found.
+            Err(Failure::Client(error))
+                if !error.is_connect() && payload.is_at_hand() && *outgoing.method != Method::DELETE =>
+            {
+                self.attempt(&outgoing, &uri, payload).await
+            }
             other => other,
         };
         let own = role != Role::Storage;
@@ -236,8 +261,14 @@ impl Transport {
         }
     }
 
-    async fn attempt(&self, outgoing: &Outgoing<'_>, uri: &Uri) -> Result<Response<Incoming>, Failure> {
-        let mut request = Request::new(Full::new(outgoing.body.clone()));
+    async fn attempt(
+        &self,
+        outgoing: &Outgoing<'_>,
+        uri: &Uri,
+        payload: &mut Payload,
+    ) -> Result<Response<Incoming>, Failure> {
+        let (pace, body) = Pace::of(payload.take().ok_or(Failure::Body)?);
+        let mut request = Request::new(body);
         *request.method_mut() = outgoing.method.clone();
         *request.uri_mut() = uri.clone();
         *request.headers_mut() = outgoing.headers.clone();
@@ -261,26 +292,34 @@ impl Transport {
         // Two waits rather than one: a host that is not there is told from one that thinks.
         tokio::select! {
             biased;
-            response = &mut response => return response.map_err(Failure::Client),
+            response = &mut response => return response.map_err(|error| failure(error, &pace)),
             () = connected => {}
             () = sleep(self.timeouts.connect) => return Err(Failure::Timeout(TimeoutStage::Connect)),
         }
-        match timeout(self.timeouts.response, response).await {
-            Ok(response) => response.map_err(Failure::Client),
-            Err(_) => Err(Failure::Timeout(TimeoutStage::Response)),
+        tokio::select! {
+            biased;
+            response = response => response.map_err(|error| failure(error, &pace)),
+            stage = pace.stalled(self.timeouts) => Err(Failure::Timeout(stage)),
         }
     }
+}
+
+/// What broke a request: the connection, or the body that was to be sent.
+fn failure(error: ClientError, pace: &Pace) -> Failure {
+    if pace.is_broken() { Failure::Body } else { Failure::Client(error) }
 }
 
 enum Failure {
     Timeout(TimeoutStage),
     Client(ClientError),
+    Body,
 }
 
 impl Failure {
     fn into_error(self) -> UpstreamError {
         match self {
             Self::Timeout(what) => UpstreamError::Timeout { what },
+            Self::Body => UpstreamError::Aborted,
             Self::Client(error) if error.is_connect() => UpstreamError::Connect { cause: Arc::new(error) },
             Self::Client(error) => UpstreamError::Interrupted { cause: Arc::new(error) },
         }

@@ -89,6 +89,15 @@ impl Grants {
         self.cache.put_record_behind(&key(repository, digest), &grant).await
     }
 
+    /// Takes back what was granted of `digest`, from wherever.
+    pub(super) async fn take_back(&self, repository: &Repository, digest: &Digest) -> io::Result<()> {
+        if !self.has_any(repository).await {
+            return Ok(());
+        }
+        let _turn = self.changing.lock().await;
+        self.cache.delete(&key(repository, digest)).await
+    }
+
     /// Takes back all that was granted under `repository` from `origin`.
     pub(super) async fn revoke(&self, repository: &Repository, origin: &Repository) -> io::Result<()> {
         let _turn = self.changing.lock().await;

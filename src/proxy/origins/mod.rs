@@ -70,6 +70,11 @@ impl OriginParts {
     pub(super) async fn bundle_of(&self, repository: &Repository, digest: &Digest) -> Option<Digest> {
         self.grants.of(repository, digest).await.map(|grant| grant.bundle)
     }
+
+    /// Takes back what is granted of `digest`: the repository has it itself.
+    pub(super) async fn take_back(&self, repository: &Repository, digest: &Digest) -> io::Result<()> {
+        self.grants.take_back(repository, digest).await
+    }
 }
 
 /// The origins of the images that one client pulls under one repository.

@@ -20,12 +20,17 @@ use crate::rewrite::Unchanged;
 const MEMORY_KIB: u64 = 32 << 10;
 /// How many answers are held for now; over that, all that have expired are forgotten.
 const MAX_HELD: usize = 4096;
+/// Pushed images of which it is remembered when they were, for longer than any work on a bundle takes.
+const MAX_PUSHED: usize = 4096;
+const PUSHED_FOR: Duration = Duration::from_secs(300);
 
 pub(super) struct Memory {
     cache: Cache,
     clock: Arc<dyn Clock>,
     relocations: moka::future::Cache<(Repository, Digest), Arc<Relocation>>,
     held: Mutex<Held>,
+    /// Images that were pushed through this proxy lately, and when.
+    pushed: Mutex<HashMap<Digest, SystemTime>>,
 }
 
 /// Answers for now, and until when. What one client's own credential finds missing is missing for that one.
@@ -44,7 +49,7 @@ impl Memory {
             .max_capacity(MEMORY_KIB)
             .weigher(|_, relocation: &Arc<Relocation>| relocation.weight())
             .build();
-        Self { cache, clock, relocations, held: Mutex::default() }
+        Self { cache, clock, relocations, held: Mutex::default(), pushed: Mutex::default() }
     }
 
     /// What `key` was answered with, if that still stands.
@@ -202,6 +207,52 @@ impl Memory {
     ) -> io::Result<()> {
         self.hold(key, reader, &Answer::Original(why.clone()), hold);
         self.cache.delete(&key.record()).await
+    }
+
+    /// Forgets what an image that was pushed may have changed: answers that wait for it, and those for now in its repository.
+    pub(super) fn pushed(&self, repository: &Repository, image: &Digest) {
+        let now = self.clock.now();
+        let mut pushed = self.lock_pushed();
+        if pushed.len() >= MAX_PUSHED {
+            pushed.retain(|_, at| now.duration_since(*at).is_ok_and(|age| age < PUSHED_FOR));
+        }
+        if pushed.len() < MAX_PUSHED {
+            pushed.insert(*image, now);
+        }
+        drop(pushed);
+        self.lock_held().retain(|(key, _), (answer, _)| {
+            let waits = matches!(answer, Answer::Original(Why::Missing { image: missing, .. }) if missing == image);
+            !waits && key.repository != *repository
+        });
+    }
+
+    /// Whether an answer that was begun `since` then is news no more: an image that it misses was pushed meanwhile.
+    pub(super) fn is_overtaken(&self, answer: &Answer, since: SystemTime) -> bool {
+        let Answer::Original(Why::Missing { image, .. }) = answer else { return false };
+        self.lock_pushed().get(image).is_some_and(|at| *at >= since)
+    }
+
+    fn lock_pushed(&self) -> MutexGuard<'_, HashMap<Digest, SystemTime>> {
+        // Nothing panics while it is held, and a map is whole after any panic.
+        self.pushed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Forgets the answers of a repository that a manifest which is gone has a part in: as the bundle, or as an image of it. Of
+    /// the bundle, what was made of it goes, too.
+    pub(super) async fn deleted(&self, repository: &Repository, gone: &Digest) -> io::Result<()> {
+        self.lock_held().retain(|(key, _), _| key.repository != *repository);
+        for key in self.cache.list(&RelocationKey::originals(repository)).await? {
+            let Some(AnswerRecord::Relocated { manifest, .. }) = self.cache.get(&key).await? else { continue };
+            let Some(relocation) = self.relocation(repository, &manifest).await? else { continue };
+            if relocation.original == *gone {
+                self.cache.delete(&Relocation::record(repository, &manifest)).await?;
+                self.relocations.remove(&(repository.clone(), manifest)).await;
+            } else if !relocation.images.contains(gone) {
+                continue;
+            }
+            self.cache.delete(&key).await?;
+        }
+        Ok(())
     }
 
     /// Gives an answer for a while, in memory.

@@ -161,8 +161,12 @@ impl Relocator {
         }
         let settled = async {
             let flight = self.work_on(contents, key, manifest);
-            let joined = flight.joined;
+            let (joined, since) = (flight.joined, flight.since);
             match landed(flight).await {
+                // An image was pushed while it was looked for.
+                Ok(answer) if self.memory.is_overtaken(&answer, since) => {
+                    landed(self.work_on(contents, key, manifest)).await
+                }
                 // Refused to the client that it was asked for first, which need not hold for this one.
                 Err(Undecided::Upstream { error, .. })
                     if joined && contents.reader.is_some() && error.is_forbidden() =>
@@ -248,6 +252,16 @@ impl Relocator {
         self.memory.originals(repository, search::MAX_TAGS).await.unwrap_or_default()
     }
 
+    /// An image was pushed to a repository: bundles may have waited for it.
+    pub(super) fn pushed(&self, repository: &Repository, image: &Digest) {
+        self.memory.pushed(repository, image);
+    }
+
+    /// A manifest was deleted from a repository: a bundle, or an image of one.
+    pub(super) async fn deleted(&self, repository: &Repository, gone: &Digest) -> io::Result<()> {
+        self.memory.deleted(repository, gone).await
+    }
+
     /// The lock of a bundle.
     pub(super) async fn lock_of(
         &self,
@@ -264,6 +278,7 @@ impl Relocator {
     }
 
     async fn settle(&self, contents: &Arc<Sources>, key: RelocationKey, manifest: Manifest, crowd: &Crowd) -> Settled {
+        let begun = self.clock.now();
         // Whoever started this looked before it was on the board: another may have landed in between.
         match self.memory.answer(&key, contents.reader).await {
             Ok(Some(Remembered::Relocated { colocated, .. })) => return Ok(Answer::Relocated(colocated)),
@@ -276,7 +291,9 @@ impl Relocator {
             Err(Stopped::Undecided(cause)) => Err(cause),
         };
         self.report(&key, &settled);
-        if let Ok(answer) = &settled {
+        if let Ok(answer) = &settled
+            && !self.memory.is_overtaken(answer, begun)
+        {
             match self.memory.record(&key, contents.reader, answer, self.limits.negative_ttl).await {
                 Ok(Some(before)) if matches!(answer, Answer::Relocated(_)) => {
                     tracing::info!(repository = %key.repository, original = %key.original, %before, "now relocated");

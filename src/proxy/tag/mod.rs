@@ -6,17 +6,20 @@
 //! whole. When it cannot say (5xx, 429, timeout, no connection), or takes longer than anyone should wait, the older
 //! answer stands in for it, marked stale, and such `trouble` is remembered for a moment. When it refuses (401, 403),
 //! the older answer is nothing any more until it says so again; when the tag is gone, the record is too, unless the
-//! policy has it otherwise.
+//! policy has it otherwise. What is pushed or deleted through this proxy ends what was known before (`epoch`).
 
+mod epoch;
 mod policy;
 mod record;
 mod trouble;
 
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use http::StatusCode;
 
+use epoch::{Epoch, Epochs};
 pub use policy::TagPolicy;
 use record::{TagKey, TagRecord};
 pub(super) use record::{key, known};
@@ -30,7 +33,7 @@ use super::reader::ReaderKey;
 use crate::body::Clock;
 use crate::cache::Cache;
 use crate::config::AbsentTag;
-use crate::oci::{Digest, Manifest, Reference, Tag, is_schema1};
+use crate::oci::{Digest, Manifest, Reference, Repository, Tag, is_schema1};
 
 /// What a tag stands for, and what the cache had to do with that.
 pub(super) struct Resolved {
@@ -71,13 +74,15 @@ pub(super) struct Tags {
     clock: Arc<dyn Clock>,
     policy: TagPolicy,
     /// Each client that the upstream judges asks for itself: what it is refused is not refused to others.
-    flights: Flights<(TagKey, Option<ReaderKey>), Result<Checked, ProxyError>>,
+    flights: Flights<(TagKey, Option<ReaderKey>, Epoch), Result<Checked, ProxyError>>,
     troubles: Troubles,
+    epochs: Epochs,
 }
 
 impl Tags {
     pub(super) fn new(cache: Cache, clock: Arc<dyn Clock>, policy: TagPolicy) -> Self {
-        Self { cache, clock, policy, flights: Flights::default(), troubles: Troubles::new() }
+        let (flights, troubles, epochs) = (Flights::default(), Troubles::new(), Epochs::new());
+        Self { cache, clock, policy, flights, troubles, epochs }
     }
 
     /// Finds out what `tag` of the contents' repository stands for.
@@ -104,8 +109,10 @@ impl Tags {
         }
         let this = Arc::clone(self);
         let (own_key, own_contents) = (key.clone(), Arc::clone(contents));
-        let mut flight = self.flights.join(&(key.clone(), contents.reader), now, None, |_| async move {
-            this.ask(&own_contents, &own_key, demand).await
+        // Who asks after a push does not get what was asked before it.
+        let epoch = self.epochs.of(&key.repository).await;
+        let mut flight = self.flights.join(&(key.clone(), contents.reader, epoch), now, None, |_| async move {
+            this.ask(&own_contents, &own_key, demand, epoch).await
         });
         let joined = flight.joined;
         let landed = match &stand_in {
@@ -154,13 +161,19 @@ impl Tags {
     }
 
     /// Asks the upstream, and writes down what it says.
-    async fn ask(&self, contents: &Contents, key: &TagKey, demand: Demand) -> Result<Checked, ProxyError> {
+    async fn ask(
+        &self,
+        contents: &Contents,
+        key: &TagKey,
+        demand: Demand,
+        epoch: Epoch,
+    ) -> Result<Checked, ProxyError> {
         let known = self.known(key).await;
         let checked = match &known {
             // Whoever started this looked before it was on the board: another may have landed in between.
             Some(record) if self.stands(key, record, demand) => return Ok(Checked::Believed(record.clone())),
-            Some(record) => self.revalidate(contents, key, record).await,
-            None => self.fetch(contents, key, Forward::UriMiss).await,
+            Some(record) => self.revalidate(contents, key, record, epoch).await,
+            None => self.fetch(contents, key, Forward::UriMiss, epoch).await,
         };
         match &checked {
             Ok(_) => self.troubles.forget(key).await,
@@ -178,7 +191,7 @@ impl Tags {
             // Refused to the proxy, that is; where it asks for a client, the refusal is that client's.
             Err(ProxyError::Upstream(error)) if error.is_refusal() && contents.reader.is_none() => {
                 if let Some(record) = known {
-                    self.write(key, &record.refused()).await;
+                    self.write(key, &record.refused(), epoch).await;
                 }
             }
             Err(_) => {}
@@ -186,19 +199,25 @@ impl Tags {
         checked
     }
 
-    async fn revalidate(&self, contents: &Contents, key: &TagKey, record: &TagRecord) -> Result<Checked, ProxyError> {
+    async fn revalidate(
+        &self,
+        contents: &Contents,
+        key: &TagKey,
+        record: &TagRecord,
+        epoch: Epoch,
+    ) -> Result<Checked, ProxyError> {
         let TagKey { repository, tag } = key;
         let head = contents.upstream.manifest_head(&repository.name, &Reference::Tag(tag.clone())).await;
         match head {
-            Ok(head) if is_schema1(&head.media_type) => self.fetch(contents, key, Forward::Stale).await,
+            Ok(head) if is_schema1(&head.media_type) => self.fetch(contents, key, Forward::Stale, epoch).await,
             Ok(head) if head.digest == record.digest => {
-                self.write(key, &TagRecord::new(head.digest, self.clock.now())).await;
+                self.write(key, &TagRecord::new(head.digest, self.clock.now()), epoch).await;
                 Ok(Checked::Same(head.digest))
             }
             Ok(head) => {
                 let (manifest, outcome) = contents.manifest(&head.digest).await?;
                 tracing::info!(%repository, %tag, from = %record.digest, to = %head.digest, "a tag moved");
-                self.write(key, &TagRecord::new(head.digest, self.clock.now())).await;
+                self.write(key, &TagRecord::new(head.digest, self.clock.now()), epoch).await;
                 if outcome == Outcome::Hit {
                     return Ok(Checked::Same(head.digest));
                 }
@@ -213,7 +232,13 @@ impl Tags {
         }
     }
 
-    async fn fetch(&self, contents: &Contents, key: &TagKey, forward: Forward) -> Result<Checked, ProxyError> {
+    async fn fetch(
+        &self,
+        contents: &Contents,
+        key: &TagKey,
+        forward: Forward,
+        epoch: Epoch,
+    ) -> Result<Checked, ProxyError> {
         let TagKey { repository, tag } = key;
         let manifest = contents
             .upstream
@@ -225,12 +250,14 @@ impl Tags {
             // What it stood for before is past, and what it stands for is not kept.
             self.forget(key).await;
         } else {
-            self.write(key, &TagRecord::new(manifest.digest, self.clock.now())).await;
+            self.write(key, &TagRecord::new(manifest.digest, self.clock.now()), epoch).await;
         }
         Ok(Checked::Fetched(manifest, forward, outcome))
     }
 
-    async fn write(&self, key: &TagKey, record: &TagRecord) {
+    async fn write(&self, key: &TagKey, record: &TagRecord, epoch: Epoch) {
+        // What was asked before a push says nothing of after it.
+        let Some(_still) = self.epochs.still(&key.repository, epoch).await else { return };
         if let Err(error) = self.cache.put_record_behind(&key.record(), record).await {
             tracing::warn!(repository = %key.repository, tag = %key.tag, %error, "a tag could not be recorded");
         }
@@ -240,6 +267,24 @@ impl Tags {
         if let Err(error) = self.cache.delete(&key.record()).await {
             tracing::warn!(repository = %key.repository, tag = %key.tag, %error, "a tag could not be forgotten");
         }
+    }
+
+    /// A repository was changed through this proxy, and perhaps a tag: what that stands for is to be asked.
+    pub(super) async fn changed(&self, repository: &Repository, tag: Option<&Tag>) {
+        self.epochs.next(repository).await;
+        if let Some(tag) = tag {
+            self.forget(&TagKey { repository: repository.clone(), tag: tag.clone() }).await;
+        }
+    }
+
+    /// Forgets all tags of a repository that stand for a manifest which is gone.
+    pub(super) async fn forget_all(&self, repository: &Repository, digest: &Digest) -> io::Result<()> {
+        for key in self.cache.list(&record::all(repository)).await? {
+            if self.cache.get::<TagRecord>(&key).await?.is_some_and(|record| record.digest == *digest) {
+                self.cache.delete(&key).await?;
+            }
+        }
+        Ok(())
     }
 
     /// The answer of a record that is believed.

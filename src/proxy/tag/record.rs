@@ -69,6 +69,11 @@ pub(in crate::proxy) fn key(repository: &Repository, tag: &Tag) -> RecordKey {
     RecordKey::new(["tags", &repository.to_string(), tag.as_str()])
 }
 
+/// Where all tags of a repository are recorded.
+pub(super) fn all(repository: &Repository) -> RecordKey {
+    RecordKey::new(["tags", &repository.to_string()])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -29,7 +29,7 @@ mod workers;
 pub use gate::Gate;
 pub use htpasswd::Htpasswd;
 pub use password_file::HtpasswdError;
-pub use rules::AccessRules;
+pub use rules::{AccessRules, WithoutRules};
 
 pub(super) use credential::Credential;
 pub(super) use identity::Identity;

@@ -10,6 +10,8 @@ pub enum WithoutRules {
     EveryonePulls,
     /// Everyone who was identified may pull.
     IdentifiedPull,
+    /// Nobody is kept from anything: somebody else judges it.
+    Everything,
 }
 
 /// Rules in order: the first that matches decides. What none matches is not allowed.
@@ -20,7 +22,7 @@ pub struct AccessRules {
 }
 
 impl AccessRules {
-    /// These rules; or, when there are none, what `without` says, which never lets anyone push or delete.
+    /// These rules; or, when there are none, what `without` says.
     pub fn new(rules: Vec<AccessRule>, without: WithoutRules) -> Self {
         Self { rules, without }
     }
@@ -39,8 +41,11 @@ impl AccessRules {
         action: Action,
     ) -> bool {
         if self.rules.is_empty() {
-            let let_in = self.without == WithoutRules::EveryonePulls || *identity != Identity::Anonymous;
-            return let_in && action == Action::Pull;
+            return match self.without {
+                WithoutRules::EveryonePulls => action == Action::Pull,
+                WithoutRules::IdentifiedPull => action == Action::Pull && *identity != Identity::Anonymous,
+                WithoutRules::Everything => true,
+            };
         }
         let subjects = identity.subjects();
         let mut about = self.rules.iter().filter(|rule| {

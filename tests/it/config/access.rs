@@ -124,7 +124,7 @@ fn rules_that_let_the_nameless_read_with_credentials_have_to_say_so() {
     let files = Files::new();
     for identity in ["anonymous", "'**'"] {
         let rule = format!(", rules: [{{identity: 'user:a', allow: []}}, {{identity: {identity}, allow: [pull]}}]");
-        let expected = "access.rules[1].identity: lets those pull who give no name, with an upstream's credentials";
+        let expected = "access.rules[1].identity: lets those in who give no name, with an upstream's credentials";
         for upstreams in [WITH, TWO] {
             expect_problems(&format!("{upstreams}{}", files.htpasswd(&rule)), &[expected, "`user:**`", "allow_public"]);
             let said = format!("{upstreams}{}", files.htpasswd(&format!(", allow_public: true{rule}")));

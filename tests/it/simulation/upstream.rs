@@ -10,7 +10,8 @@ use bytes::Bytes;
 use colocate::body::{self, Body, BoxFuture};
 use colocate::oci::{Digest, Manifest, Reference, RepositoryName};
 use colocate::upstream::{
-    Blob, Challenges, ClientCredential, ManifestHead, Referrer, TagList, TagPage, TimeoutStage, UpstreamError,
+    Blob, Challenges, Change, Changed, ClientCredential, ManifestHead, Referrer, TagList, TagPage, TimeoutStage,
+    UpstreamError,
 };
 use http::StatusCode;
 
@@ -208,6 +209,10 @@ impl colocate::upstream::Upstream for Upstream {
         _: Option<&'a str>,
     ) -> BoxFuture<'a, Result<Option<Vec<Referrer>>, UpstreamError>> {
         Box::pin(async { Ok(None) })
+    }
+
+    fn change<'a>(&'a self, _: &'a RepositoryName, _: Change<'a>) -> BoxFuture<'a, Result<Changed, UpstreamError>> {
+        Box::pin(std::future::ready(Err(UpstreamError::ReadOnly)))
     }
 
     fn ping<'a>(&'a self) -> BoxFuture<'a, Result<(), UpstreamError>> {

@@ -1,0 +1,266 @@
+//! Uploads: their bytes stream through, and where they go on is the upstream's secret.
+
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use http::HeaderValue;
+use http_body::Body as _;
+use http_body_util::BodyExt as _;
+
+use super::PushError;
+use super::session::Session;
+use crate::body::Body;
+use crate::oci::{Digest, RepositoryName};
+use crate::proxy::error::ProxyError;
+use crate::proxy::sources::Sources;
+use crate::proxy::{Proxy, View};
+use crate::upstream::{Change, Changed, Sent, Upload, UpstreamError};
+
+/// An upload that goes on.
+#[derive(Clone, Debug)]
+pub struct Uploading {
+    /// Its name, to be said with the next request for it.
+    pub session: String,
+    /// How many of its bytes the upstream has, if it said so.
+    pub held: Option<u64>,
+    /// How long each part but the last has to be, in the upstream's words (`OCI-Chunk-Min-Length`).
+    pub min_chunk: Option<HeaderValue>,
+    /// What the upstream calls it (`Docker-Upload-UUID`), which says nothing of where it is.
+    pub id: Option<HeaderValue>,
+}
+
+/// What came of the wish to upload.
+#[derive(Clone, Debug)]
+pub enum Begun {
+    /// The upload can go on.
+    Uploading(Uploading),
+    /// The blob is there.
+    Done(Digest),
+}
+
+/// A blob that another repository may have.
+#[derive(Clone, Debug)]
+pub struct Mount {
+    /// Which.
+    pub digest: Digest,
+    /// The repository, as the same registry names it; without, the registry may know one.
+    pub from: Option<RepositoryName>,
+}
+
+/// Part of a blob on its way.
+pub struct Part {
+    /// Its first and last byte in the blob, if the client says so.
+    pub range: Option<(u64, u64)>,
+    /// The bytes.
+    pub body: Body,
+}
+
+impl Part {
+    fn check(&self) -> Result<(), PushError> {
+        let said = self.range.map(|(first, last)| last.saturating_sub(first).saturating_add(1));
+        match (said, self.body.size_hint().exact()) {
+            (Some(said), Some(actual)) if said != actual => Err(PushError::Length { said, actual }),
+            _ => Ok(()),
+        }
+    }
+
+    fn sent(self) -> Sent {
+        if self.body.is_end_stream() { Sent::Nothing } else { Sent::Stream(self.body) }
+    }
+}
+
+impl Proxy {
+    /// Begins an upload.
+    ///
+    /// # Errors
+    /// What the upstream says, or why it cannot be asked.
+    pub async fn begin_upload(
+        &self,
+        view: &View,
+        owner: Option<&str>,
+        mount: Option<&Mount>,
+    ) -> Result<Begun, ProxyError> {
+        let contents = self.contents(view).await?;
+        let mounted = mount.map(|mount| (&mount.digest, mount.from.as_ref()));
+        let changed = self.change(&contents, Change::Begin { mount: mounted }).await?;
+        if changed.upload.is_some() {
+            return self.goes_on(view, owner, changed, Some(0)).await.map(Begun::Uploading);
+        }
+        mount.map(|mount| Begun::Done(mount.digest)).ok_or_else(no_place)
+    }
+
+    /// Uploads a whole blob. Not all upstreams take one with the request that begins an upload, and what is then lost comes
+    /// only once: so it goes with a second.
+    ///
+    /// # Errors
+    /// As [`finish_upload`](Self::finish_upload).
+    pub async fn upload(&self, view: &View, digest: &Digest, body: Body) -> Result<(), ProxyError> {
+        let contents = self.contents(view).await?;
+        let begun = self.change(&contents, Change::Begin { mount: None }).await?;
+        let upload = begun.upload.ok_or_else(no_place)?;
+        self.finish(&contents, &upload, digest, Part { range: None, body }).await
+    }
+
+    /// Sends a part of an upload.
+    ///
+    /// # Errors
+    /// When there is no such upload, the part is not the next one, or the upstream does not take it.
+    pub async fn upload_part(
+        &self,
+        view: &View,
+        owner: Option<&str>,
+        session: &str,
+        part: Part,
+    ) -> Result<Uploading, ProxyError> {
+        part.check()?;
+        let contents = self.contents(view).await?;
+        let session = self.session(view, owner, session).await?;
+        self.in_order(&contents, view, &session, part.range).await?;
+        let (count, range) = (Arc::new(AtomicU64::new(0)), part.range);
+        let body = Sent::Stream(counted(part.body, &count));
+        let changed = self.change(&contents, Change::Chunk { upload: &session.upload, range, body }).await?;
+        let before = range.map(|(first, _)| first).or(session.held);
+        let sent = count.load(Ordering::Relaxed);
+        self.goes_on(view, owner, changed, before.map(|before| before + sent)).await
+    }
+
+    /// Ends an upload, perhaps with a last part.
+    ///
+    /// # Errors
+    /// As [`upload_part`](Self::upload_part), and when the blob is not what it is said to be.
+    pub async fn finish_upload(
+        &self,
+        view: &View,
+        owner: Option<&str>,
+        session: &str,
+        digest: &Digest,
+        part: Part,
+    ) -> Result<(), ProxyError> {
+        part.check()?;
+        let contents = self.contents(view).await?;
+        let session = self.session(view, owner, session).await?;
+        self.in_order(&contents, view, &session, part.range).await?;
+        self.finish(&contents, &session.upload, digest, part).await
+    }
+
+    pub(super) async fn finish(
+        &self,
+        contents: &Sources,
+        upload: &Upload,
+        digest: &Digest,
+        part: Part,
+    ) -> Result<(), ProxyError> {
+        let range = part.range;
+        let changed = self.change(contents, Change::Finish { upload, digest, range, body: part.sent() }).await?;
+        match changed.digest {
+            Some(actual) if actual.algorithm() == digest.algorithm() && actual != *digest => {
+                Err(UpstreamError::DigestMismatch { expected: Box::new(*digest), actual: Box::new(actual) }.into())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// How far an upload is.
+    ///
+    /// # Errors
+    /// When there is no such upload, or the upstream does not say.
+    pub async fn upload_status(
+        &self,
+        view: &View,
+        owner: Option<&str>,
+        session: &str,
+    ) -> Result<Uploading, ProxyError> {
+        let contents = self.contents(view).await?;
+        let session = self.session(view, owner, session).await?;
+        self.status(&contents, view, &session).await.map(|(uploading, _)| uploading)
+    }
+
+    /// Gives an upload up.
+    ///
+    /// # Errors
+    /// When there is no such upload, or the upstream does not let it go.
+    pub async fn cancel_upload(&self, view: &View, owner: Option<&str>, session: &str) -> Result<(), ProxyError> {
+        let contents = self.contents(view).await?;
+        let session = self.session(view, owner, session).await?;
+        self.change(&contents, Change::Cancel { upload: &session.upload }).await.map(|_| ())
+    }
+
+    async fn session(&self, view: &View, owner: Option<&str>, name: &str) -> Result<Session, ProxyError> {
+        let session = self.0.seal.open(name, &view.repository, owner).await;
+        session.ok_or_else(|| PushError::UnknownUpload.into())
+    }
+
+    /// Whether a part begins where the upstream is. Not all upstreams look, and what is sent twice is wrong for good.
+    async fn in_order(
+        &self,
+        contents: &Sources,
+        view: &View,
+        session: &Session,
+        range: Option<(u64, u64)>,
+    ) -> Result<(), ProxyError> {
+        let Some((first, _)) = range.filter(|(first, _)| session.held != Some(*first)) else { return Ok(()) };
+        // The name may be an older one: a client that lost the last answer has no other.
+        let (uploading, held) = self.status(contents, view, session).await?;
+        match held {
+            Some(held) if !held.contains(&first) => Err(PushError::OutOfOrder(Box::new(uploading)).into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// How far an upload is, and how many bytes of it the upstream may have.
+    async fn status(
+        &self,
+        contents: &Sources,
+        view: &View,
+        session: &Session,
+    ) -> Result<(Uploading, Option<RangeInclusive<u64>>), ProxyError> {
+        let mut changed = self.change(contents, Change::Status { upload: &session.upload }).await?;
+        // One that says no other place goes on where it was.
+        changed.upload.get_or_insert_with(|| session.upload.clone());
+        let held = changed.last_byte.map(|last| match last {
+            // What registries say that have nothing, as well as those that have one byte.
+            0 => 0..=1,
+            last => last + 1..=last + 1,
+        });
+        let uploading = self.goes_on(view, session.owner.as_deref(), changed, session.held).await?;
+        Ok((uploading, held))
+    }
+
+    /// What the client is told of an upload that goes on. `held` is how much of it is there where the upstream does not say.
+    async fn goes_on(
+        &self,
+        view: &View,
+        owner: Option<&str>,
+        changed: Changed,
+        held: Option<u64>,
+    ) -> Result<Uploading, ProxyError> {
+        let held = match changed.last_byte {
+            Some(last @ 1..) => Some(last + 1),
+            Some(0) => held.filter(|held| *held < 2),
+            None => held,
+        };
+        let Changed { upload, min_chunk, id, .. } = changed;
+        let (repository, owner) = (view.repository.clone(), owner.map(str::to_owned));
+        let session = Session { repository, owner, upload: upload.ok_or_else(no_place)?, held };
+        Ok(Uploading { session: self.0.seal.name(&session).await?, held, min_chunk, id })
+    }
+
+    /// Has the upstream change the repository.
+    pub(super) async fn change(&self, contents: &Sources, change: Change<'_>) -> Result<Changed, ProxyError> {
+        Ok(contents.upstream.change(&contents.repository.name, change).await?)
+    }
+}
+
+fn no_place() -> ProxyError {
+    UpstreamError::Malformed { what: "took an upload and says nothing of where it goes on".to_owned() }.into()
+}
+
+fn counted(body: Body, count: &Arc<AtomicU64>) -> Body {
+    let count = Arc::clone(count);
+    body.map_frame(move |frame| {
+        count.fetch_add(frame.data_ref().map_or(0, |data| data.len() as u64), Ordering::Relaxed);
+        frame
+    })
+    .boxed()
+}

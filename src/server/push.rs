@@ -1,0 +1,230 @@
+//! Pushes and deletes: what a request says, and what its answer says (distribution spec, "Push" and "Content Management").
+
+use http::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION, RANGE};
+use http::{HeaderMap, Method, Response, StatusCode};
+use http_body::Body as _;
+use serde::Deserialize;
+use url::form_urlencoded;
+
+use super::admission::Admitted;
+use super::conditional::text_value;
+use super::error::RequestError;
+use super::manifest::CONTENT_DIGEST;
+use super::route::Route;
+use crate::body::{self, Body, CollectError};
+use crate::oci::{Digest, DigestError, MAX_MANIFEST_BYTES, Manifest, MediaType, RepositoryName};
+use crate::proxy::{Begun, Mount, Part, Proxy, ProxyError, PushError, Put, Uploading};
+use crate::upstream::UpstreamError;
+
+const MIN_CHUNK: HeaderName = HeaderName::from_static("oci-chunk-min-length");
+const SUBJECT: HeaderName = HeaderName::from_static("oci-subject");
+const UPLOAD_ID: HeaderName = HeaderName::from_static("docker-upload-uuid");
+
+/// Why a push says nothing that can be passed on.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum BadPush {
+    #[error("Content-Range reads FIRST-LAST, the numbers of a chunk's first and last byte")]
+    Range,
+    #[error("an upload is ended with ?digest=, the digest of the whole blob")]
+    NoDigest,
+    #[error(transparent)]
+    Digest(#[from] DigestError),
+}
+
+/// A request that changes something.
+pub(super) struct Push<'a> {
+    pub(super) proxy: &'a Proxy,
+    pub(super) admitted: &'a Admitted,
+    /// What the client calls the registry, if it does (`ns`).
+    pub(super) ns: Option<&'a str>,
+    pub(super) method: &'a Method,
+    pub(super) headers: &'a HeaderMap,
+    pub(super) query: Option<&'a str>,
+}
+
+impl Push<'_> {
+    /// Has it done. `mount` is what the query says of another repository, as far as this client may read that.
+    pub(super) async fn answer(
+        &self,
+        route: &Route,
+        mount: Option<Mount>,
+        body: Body,
+    ) -> Result<Response<Body>, RequestError> {
+        let (proxy, view, owner) = (self.proxy, &self.admitted.view, self.admitted.owner.as_deref());
+        let told = |error| self.told(route, error);
+        match (route, self.method) {
+            (Route::Uploads { repository }, _) => {
+                // Of which it is the whole body, unless there is none.
+                if let Some(digest) = self.digest()?
+                    && (!body.is_end_stream() || digest == digest.algorithm().of_nothing())
+                {
+                    proxy.upload(view, &digest, body).await.map_err(told)?;
+                    return Ok(self.created(repository, "blobs", &digest));
+                }
+                match proxy.begin_upload(view, owner, mount.as_ref()).await.map_err(told)? {
+                    Begun::Uploading(uploading) => Ok(self.goes_on(repository, &uploading, StatusCode::ACCEPTED)),
+                    Begun::Done(digest) => Ok(self.created(repository, "blobs", &digest)),
+                }
+            }
+            (Route::Upload { repository, session }, &Method::PATCH) => {
+                let part = Part { range: content_range(self.headers)?, body };
+                let uploading = proxy.upload_part(view, owner, session, part).await.map_err(told)?;
+                Ok(self.goes_on(repository, &uploading, StatusCode::ACCEPTED))
+            }
+            (Route::Upload { repository, session }, &Method::PUT) => {
+                let digest = self.digest()?.ok_or(BadPush::NoDigest)?;
+                let part = Part { range: content_range(self.headers)?, body };
+                proxy.finish_upload(view, owner, session, &digest, part).await.map_err(told)?;
+                Ok(self.created(repository, "blobs", &digest))
+            }
+            (Route::Upload { session, .. }, &Method::DELETE) => {
+                proxy.cancel_upload(view, owner, session).await.map_err(told)?;
+                Ok(empty(StatusCode::NO_CONTENT))
+            }
+            (Route::Upload { repository, session }, _) => {
+                let uploading = proxy.upload_status(view, owner, session).await.map_err(told)?;
+                Ok(self.goes_on(repository, &uploading, StatusCode::NO_CONTENT))
+            }
+            (Route::Manifest { repository, reference }, &Method::PUT) => {
+                let manifest = self.manifest(body).await.map_err(told)?;
+                let Put { digest, subject } = proxy.put_manifest(view, reference, manifest).await.map_err(told)?;
+                let mut response = self.created(repository, "manifests", &digest);
+                let subject = subject.map(|subject| (SUBJECT, text_value(&subject.to_string())));
+                response.headers_mut().extend(subject);
+                Ok(response)
+            }
+            (Route::Manifest { reference, .. }, _) => {
+                proxy.delete_manifest(view, reference).await.map_err(told)?;
+                Ok(empty(StatusCode::ACCEPTED))
+            }
+            (Route::Blob { digest, .. }, _) => {
+                proxy.delete_blob(view, digest).await.map_err(told)?;
+                Ok(empty(StatusCode::ACCEPTED))
+            }
+            _ => Err(RequestError::method(route, true)),
+        }
+    }
+
+    /// What the client is told of an error; of a chunk that is not the next one, also where to go on.
+    fn told(&self, route: &Route, error: ProxyError) -> RequestError {
+        match (error, route) {
+            (ProxyError::Push(PushError::OutOfOrder(uploading)), Route::Upload { repository, .. }) => {
+                let goes_on = self.goes_on(repository, &uploading, StatusCode::RANGE_NOT_SATISFIABLE);
+                let error = PushError::OutOfOrder(uploading);
+                RequestError::OutOfOrder { error, headers: Box::new(goes_on.into_parts().0.headers) }
+            }
+            (error, _) => self.admitted.told(error),
+        }
+    }
+
+    /// The digest that the query says.
+    fn digest(&self) -> Result<Option<Digest>, BadPush> {
+        Ok(query(self.query, "digest").map(|text| text.parse()).transpose()?)
+    }
+
+    /// The whole manifest.
+    async fn manifest(&self, body: Body) -> Result<Manifest, ProxyError> {
+        let bytes = body::collect(body, MAX_MANIFEST_BYTES).await.map_err(|error| match error {
+            CollectError::TooLarge { .. } => ProxyError::from(PushError::TooLarge),
+            CollectError::Body(_) => UpstreamError::Aborted.into(),
+        })?;
+        let said = self.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        let said = said.map(|said| said.split(';').next().unwrap_or_default().trim()).filter(|said| !said.is_empty());
+        let media_type = match said {
+            Some(said) => MediaType::from(said),
+            None => own_type(&bytes).unwrap_or(MediaType::ImageManifest),
+        };
+        Ok(Manifest { digest: Digest::of(&bytes), media_type, bytes })
+    }
+
+    /// Something is there now.
+    fn created(&self, repository: &RepositoryName, kind: &str, digest: &Digest) -> Response<Body> {
+        let mut response = empty(StatusCode::CREATED);
+        let location = self.location(&format!("/v2/{repository}/{kind}/{digest}"));
+        response.headers_mut().insert(LOCATION, location);
+        response.headers_mut().insert(CONTENT_DIGEST, text_value(&digest.to_string()));
+        response
+    }
+
+    /// An upload goes on.
+    fn goes_on(&self, repository: &RepositoryName, uploading: &Uploading, status: StatusCode) -> Response<Body> {
+        let Uploading { session, held, min_chunk, id } = uploading;
+        let mut response = empty(status);
+        let headers = response.headers_mut();
+        headers.insert(LOCATION, self.location(&format!("/v2/{repository}/blobs/uploads/{session}")));
+        if let Some(held) = held {
+            // Of nothing, all registries say this, too.
+            headers.insert(RANGE, text_value(&format!("0-{}", held.saturating_sub(1))));
+        }
+        headers.extend(min_chunk.clone().map(|bytes| (MIN_CHUNK, bytes)));
+        headers.extend(id.clone().map(|id| (UPLOAD_ID, id)));
+        response
+    }
+
+    /// A place here. Without a host, since the client knows by which one it came.
+    fn location(&self, path: &str) -> HeaderValue {
+        match self.ns {
+            None => text_value(path),
+            Some(ns) => {
+                let query = form_urlencoded::Serializer::new(String::new()).append_pair("ns", ns).finish();
+                text_value(&format!("{path}?{query}"))
+            }
+        }
+    }
+}
+
+/// What the query says by this name, once.
+pub(super) fn query(query: Option<&str>, name: &str) -> Option<String> {
+    let mut pairs = form_urlencoded::parse(query.unwrap_or_default().as_bytes());
+    pairs.find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
+}
+
+/// `0-9`, as the distribution spec has it, or `bytes 0-9/*` as RFC 9110 does.
+fn content_range(headers: &HeaderMap) -> Result<Option<(u64, u64)>, BadPush> {
+    let Some(value) = headers.get(CONTENT_RANGE) else { return Ok(None) };
+    let range = value.to_str().ok().and_then(|text| {
+        let text = text.trim().strip_prefix("bytes").map_or(text, |rest| rest.trim_start_matches([' ', '=']));
+        let (first, last) = text.split('/').next()?.trim().split_once('-')?;
+        Some((first.parse().ok()?, last.parse().ok()?))
+    });
+    let range: (u64, u64) = range.filter(|(first, last)| first <= last).ok_or(BadPush::Range)?;
+    Ok(Some(range))
+}
+
+/// The type that a manifest says it has.
+fn own_type(bytes: &[u8]) -> Option<MediaType> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Typed {
+        media_type: String,
+    }
+    let typed: Typed = serde_json::from_slice(bytes).ok()?;
+    Some(MediaType::from(typed.media_type.as_str()))
+}
+
+fn empty(status: StatusCode) -> Response<Body> {
+    let mut response = Response::new(body::empty());
+    *response.status_mut() = status;
+    if status != StatusCode::NO_CONTENT {
+        response.headers_mut().insert(CONTENT_LENGTH, 0.into());
+    }
+    response
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test that fails panics")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn content_ranges() {
+        let read = |text: &str| content_range(&HeaderMap::from_iter([(CONTENT_RANGE, text.parse().unwrap())]));
+        assert_eq!(content_range(&HeaderMap::new()), Ok(None));
+        for good in ["5-9", "bytes 5-9/*", "bytes=5-9", "bytes 5-9/10"] {
+            assert_eq!(read(good), Ok(Some((5, 9))), "{good}");
+        }
+        for bad in ["", "5", "9-5", "a-b", "-5", "5-", "bytes */10"] {
+            assert_eq!(read(bad), Err(BadPush::Range), "{bad}");
+        }
+    }
+}
