@@ -7,7 +7,7 @@ use http_body_util::BodyExt;
 use crate::body::BoxFuture;
 use crate::oci::{Digest, Manifest, Reference, RepositoryName};
 use crate::telemetry::Metrics;
-use crate::upstream::{Blob, ClientCredential, ManifestHead, Referrer, TagList, TagPage, Upstream, UpstreamError};
+use crate::upstream::{Blob, ClientCredential, ListPage, ManifestHead, NameList, Referrer, Upstream, UpstreamError};
 
 pub(super) struct Counted {
     pub(super) upstream: Arc<dyn Upstream>,
@@ -79,9 +79,13 @@ impl Upstream for Counted {
     fn tags<'a>(
         &'a self,
         repository: &'a RepositoryName,
-        page: &'a TagPage,
-    ) -> BoxFuture<'a, Result<TagList, UpstreamError>> {
+        page: &'a ListPage,
+    ) -> BoxFuture<'a, Result<NameList, UpstreamError>> {
         Box::pin(async move { self.count("tags", self.upstream.tags(repository, page).await) })
+    }
+
+    fn catalog<'a>(&'a self, page: &'a ListPage) -> BoxFuture<'a, Result<NameList, UpstreamError>> {
+        Box::pin(async move { self.count("catalog", self.upstream.catalog(page).await) })
     }
 
     fn referrers<'a>(

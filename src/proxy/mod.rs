@@ -64,7 +64,7 @@ use crate::body::Clock;
 use crate::cache::Cache;
 use crate::oci::{Digest, Manifest, MediaType, Reference, RegistryName, Tag};
 use crate::telemetry::Metrics;
-use crate::upstream::{TagList, TagPage, Upstream};
+use crate::upstream::{ListPage, NameList, Upstream};
 
 /// What a proxy is made of.
 pub struct ProxyParts {
@@ -179,7 +179,7 @@ impl Proxy {
     ///
     /// # Errors
     /// When the repository is not there, or the upstream fails.
-    pub async fn tags(&self, view: &View, page: &TagPage) -> Result<TagList, ProxyError> {
+    pub async fn tags(&self, view: &View, page: &ListPage) -> Result<NameList, ProxyError> {
         let (contents, repository) = (self.contents(view).await?, &view.repository.name);
         let tags = contents.upstream.tags(repository, page).await;
         tags.map_err(|error| ProxyError::upstream(error, Subject::Repository, repository))

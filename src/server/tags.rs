@@ -7,7 +7,7 @@ use url::form_urlencoded;
 use super::conditional::text_value;
 use crate::body::{self, Body};
 use crate::oci::RepositoryName;
-use crate::upstream::{MAX_LAST_BYTES, TagList, TagPage};
+use crate::upstream::{ListPage, MAX_LAST_BYTES, NameList};
 
 /// Why a query does not say which page.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -19,8 +19,8 @@ pub(super) enum BadPage {
 }
 
 /// Reads `n` and `last`; other parameters say nothing of pages.
-pub(super) fn page(query: Option<&str>) -> Result<TagPage, BadPage> {
-    let mut page = TagPage::default();
+pub(super) fn page(query: Option<&str>) -> Result<ListPage, BadPage> {
+    let mut page = ListPage::default();
     for (key, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
         match &*key {
             "n" => page.n = Some(value.parse().map_err(|_| BadPage::Number)?),
@@ -37,13 +37,13 @@ pub(super) fn page(query: Option<&str>) -> Result<TagPage, BadPage> {
 
 /// Answers a GET or HEAD of the list.
 pub(super) fn respond(
-    list: &TagList,
-    page: &TagPage,
+    list: &NameList,
+    page: &ListPage,
     repository: &RepositoryName,
     ns: Option<&str>,
     method: &Method,
 ) -> Response<Body> {
-    let json = serde_json::json!({ "name": repository, "tags": list.tags }).to_string();
+    let json = serde_json::json!({ "name": repository, "tags": list.names }).to_string();
     let mut response = Response::new(body::empty());
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -74,7 +74,7 @@ mod tests {
 
     #[test]
     fn pages() {
-        let is = |n, last: Option<&str>| Ok(TagPage { n, last: last.map(str::to_owned) });
+        let is = |n, last: Option<&str>| Ok(ListPage { n, last: last.map(str::to_owned) });
         assert_eq!(page(None), is(None, None));
         assert_eq!(page(Some("n=5&last=v1.0&x=y")), is(Some(5), Some("v1.0")));
         assert_eq!(page(Some("n=0&last=")), is(Some(0), None));
@@ -82,25 +82,25 @@ mod tests {
             assert_eq!(page(Some(bad)), Err(BadPage::Number), "{bad}");
         }
         assert_eq!(page(Some("last=a%00")), Err(BadPage::Last));
-        assert_eq!(page(Some(&format!("last={}", "a".repeat(129)))), Err(BadPage::Last));
+        assert_eq!(page(Some(&format!("last={}", "a".repeat(256)))), Err(BadPage::Last));
     }
 
     #[test]
     fn the_next_page_is_linked_with_its_tag_escaped() {
-        let list = TagList { tags: vec!["a".into(), "b&c>".into()], more: true, after: None };
+        let list = NameList { names: vec!["a".into(), "b&c>".into()], more: true, after: None };
         let name = "acme/app".parse().unwrap();
-        let link_in = |list: &TagList, n, ns| {
-            let response = respond(list, &TagPage { n, last: None }, &name, ns, &Method::HEAD);
+        let link_in = |list: &NameList, n, ns| {
+            let response = respond(list, &ListPage { n, last: None }, &name, ns, &Method::HEAD);
             response.headers().get(LINK).map(|value| value.to_str().unwrap().to_owned())
         };
-        let link = |list: &TagList, n| link_in(list, n, None);
+        let link = |list: &NameList, n| link_in(list, n, None);
         let expected = "</v2/acme/app/tags/list?ns=a.b%3A1&last=b%26c%3E>; rel=\"next\"";
         assert_eq!(link_in(&list, None, Some("a.b:1")).unwrap(), expected);
         assert_eq!(link(&list, Some(2)).unwrap(), "</v2/acme/app/tags/list?n=2&last=b%26c%3E>; rel=\"next\"");
         assert_eq!(link(&list, None).unwrap(), "</v2/acme/app/tags/list?last=b%26c%3E>; rel=\"next\"");
-        let said = TagList { after: Some("z".to_owned()), ..list.clone() };
+        let said = NameList { after: Some("z".to_owned()), ..list.clone() };
         assert_eq!(link(&said, None).unwrap(), "</v2/acme/app/tags/list?last=z>; rel=\"next\"");
-        assert_eq!(link(&TagList { more: false, ..list }, Some(2)), None);
-        assert_eq!(link(&TagList { more: true, ..TagList::default() }, Some(0)), None);
+        assert_eq!(link(&NameList { more: false, ..list }, Some(2)), None);
+        assert_eq!(link(&NameList { more: true, ..NameList::default() }, Some(0)), None);
     }
 }

@@ -13,10 +13,9 @@ use super::challenge::{self, Challenge};
 use super::credential::{Credential, Source};
 use super::error::UpstreamError;
 use super::face::ClientCredential;
-use super::token::scopes;
+use super::token::Scope;
 use super::token_server::TokenServer;
 use super::transport::{Answer, Transport};
-use crate::oci::RepositoryName;
 
 /// Younger than this, a credential that is denied is taken at its word; older, it is renewed first, as
 /// permissions may have changed since.
@@ -56,9 +55,6 @@ impl Grant {
 /// A shared attempt's outcome. A failure is in the cache only for those who wait for it: the next one asks anew.
 type Outcome = Result<Arc<Grant>, UpstreamError>;
 
-/// What a token is for: a repository or, with none, nothing but to say who asks.
-type Scope = Option<RepositoryName>;
-
 /// Who one face of an upstream is, and the tokens it has.
 pub(super) struct Authenticator {
     who: Who,
@@ -80,9 +76,8 @@ impl Authenticator {
     pub(super) fn new(source: Source) -> Self {
         let grants = Cache::builder()
             .weigher(|scope: &Scope, outcome: &Outcome| {
-                let name = scope.as_ref().map_or(0, |repository| repository.as_str().len());
                 let token = outcome.as_ref().map_or(0, |grant| grant.header.len());
-                u32::try_from((256 + name + token).div_ceil(1024)).unwrap_or(u32::MAX)
+                u32::try_from((256 + scope.weight() + token).div_ceil(1024)).unwrap_or(u32::MAX)
             })
             .max_capacity(MAX_GRANTS_KIB)
             .time_to_idle(IDLE)
@@ -117,7 +112,7 @@ impl Authenticator {
     pub(super) async fn current(
         &self,
         transport: &Transport,
-        scope: Option<&RepositoryName>,
+        scope: &Scope,
     ) -> Result<Option<Arc<Grant>>, UpstreamError> {
         let (source, grants) = match &self.who {
             Who::PassedOn(grant) => return Ok(grant.clone()),
@@ -127,7 +122,7 @@ impl Authenticator {
         if let Credential::Bearer(header) = &*credential {
             return Ok(Some(Grant::fixed(header, Arc::clone(&credential))));
         }
-        let Some(Ok(grant)) = grants.get(&scope.cloned()).await else { return Ok(None) };
+        let Some(Ok(grant)) = grants.get(scope).await else { return Ok(None) };
         if grant.is_usable() && grant.credential == credential {
             return Ok(Some(grant));
         }
@@ -145,7 +140,7 @@ impl Authenticator {
     pub(super) async fn renew(
         &self,
         transport: &Transport,
-        scope: Option<&RepositoryName>,
+        scope: &Scope,
         rejected: Option<&Arc<Grant>>,
         answer: &Answer,
     ) -> Result<Option<Arc<Grant>>, UpstreamError> {
@@ -193,7 +188,7 @@ impl Authenticator {
     async fn share(
         &self,
         transport: &Transport,
-        scope: Option<&RepositoryName>,
+        scope: &Scope,
         challenge: Challenge,
         rejected: Option<&Arc<Grant>>,
     ) -> Outcome {
@@ -203,7 +198,7 @@ impl Authenticator {
             Err(_) => true,
         };
         let fetch = fetch(&known.source, transport, scope, challenge);
-        known.grants.entry_by_ref(&scope.cloned()).or_insert_with_if(fetch, stale).await.into_value()
+        known.grants.entry_by_ref(scope).or_insert_with_if(fetch, stale).await.into_value()
     }
 }
 
@@ -215,12 +210,7 @@ fn answers(credential: &Credential, challenge: &Challenge) -> bool {
     }
 }
 
-async fn fetch(
-    source: &Source,
-    transport: &Transport,
-    scope: Option<&RepositoryName>,
-    challenge: Challenge,
-) -> Outcome {
+async fn fetch(source: &Source, transport: &Transport, scope: &Scope, challenge: Challenge) -> Outcome {
     let credential = source.current().await?;
     match exchange(source, &credential, transport, scope, &challenge).await {
         // The file may have changed, or the helper's password have expired.
@@ -237,7 +227,7 @@ async fn exchange(
     source: &Source,
     credential: &Arc<Credential>,
     transport: &Transport,
-    scope: Option<&RepositoryName>,
+    scope: &Scope,
     challenge: &Challenge,
 ) -> Outcome {
     let (header, expires) = match challenge {
@@ -246,7 +236,7 @@ async fn exchange(
             (credentials.basic().ok_or_else(UpstreamError::unauthorized)?, None)
         }
         Challenge::Bearer { realm, service, scope: wanted } => {
-            let scopes = scope.map(|repository| scopes(repository, wanted.as_deref())).unwrap_or_default();
+            let scopes = scope.scopes(wanted.as_deref());
             let server = TokenServer::new(transport, realm, service.as_deref(), &scopes, source.is_client())?;
             let token = server.ask(credential).await?;
             (token.header, Some(Instant::now() + token.lifetime))

@@ -14,21 +14,60 @@ const DEFAULT_LIFETIME: Duration = Duration::from_secs(60);
 /// Nothing is trusted for longer, whatever a token server says.
 const MAX_LIFETIME: Duration = Duration::from_secs(24 * 3600);
 
-/// What a token is asked for: always to read this repository and, where the upstream stands behind a path
-/// prefix and calls it by a longer or shorter name, to read it by that name. Never what else a challenge may
-/// want: the credentials may reach further than this upstream should.
-pub(super) fn scopes(repository: &RepositoryName, challenged: Option<&str>) -> Vec<String> {
-    let own = repository.as_str();
-    let mut names = vec![own];
-    for scope in challenged.unwrap_or_default().split_ascii_whitespace() {
-        let name = scope.strip_prefix("repository:").and_then(|rest| rest.rsplit_once(':')).map(|(name, _)| name);
-        let Some(name) = name else { continue };
-        let within = |long: &str, short: &str| long.strip_suffix(short).is_some_and(|rest| rest.ends_with('/'));
-        if names.len() < 3 && (within(name, own) || within(own, name)) && !names.contains(&name) {
-            names.push(name);
-        }
+/// What a token is for; it counts for nothing else.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct Scope {
+    /// The repository; with none, it only says who asks.
+    pub(super) repository: Option<RepositoryName>,
+    /// What is to be done there.
+    pub(super) right: Right,
+}
+
+/// What is to be done (the distribution project's token scopes).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) enum Right {
+    #[default]
+    Pull,
+    /// To list the repositories, which is a right of its own and of no repository.
+    Catalog,
+}
+
+impl Scope {
+    /// To read a repository, or to say who asks.
+    pub(super) fn pull(repository: Option<&RepositoryName>) -> Self {
+        Self { repository: repository.cloned(), ..Self::default() }
     }
-    names.into_iter().map(|name| format!("repository:{name}:pull")).collect()
+
+    /// To list the repositories.
+    pub(super) fn catalog() -> Self {
+        Self { right: Right::Catalog, ..Self::default() }
+    }
+
+    /// How much it takes to remember, in bytes.
+    pub(super) fn weight(&self) -> usize {
+        self.repository.as_ref().map_or(0, |name| name.as_str().len())
+    }
+
+    /// What a token is asked for: always for this repository and, where the upstream stands behind a path prefix and calls it
+    /// by a longer or shorter name, the same by that name. Never what else a challenge may want: the credentials may reach
+    /// further than this upstream should.
+    pub(super) fn scopes(&self, challenged: Option<&str>) -> Vec<String> {
+        if self.right == Right::Catalog {
+            return vec!["registry:catalog:*".to_owned()];
+        }
+        let Some(repository) = &self.repository else { return Vec::new() };
+        let own = repository.as_str();
+        let mut names = vec![own];
+        for scope in challenged.unwrap_or_default().split_ascii_whitespace() {
+            let name = scope.strip_prefix("repository:").and_then(|rest| rest.rsplit_once(':')).map(|(name, _)| name);
+            let Some(name) = name else { continue };
+            let within = |long: &str, short: &str| long.strip_suffix(short).is_some_and(|rest| rest.ends_with('/'));
+            if names.len() < 3 && (within(name, own) || within(own, name)) && !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        names.into_iter().map(|name| format!("repository:{name}:pull")).collect()
+    }
 }
 
 /// A token, ready to be sent.
@@ -81,7 +120,8 @@ mod tests {
 
     #[test]
     fn scopes_are_for_reading_this_repository() {
-        let scopes = |challenged| scopes(&"acme/app".parse().expect("a name"), challenged);
+        let name = "acme/app".parse().expect("a name");
+        let scopes = |challenged| Scope::pull(Some(&name)).scopes(challenged);
         let own = "repository:acme/app:pull";
         assert_eq!(scopes(None), [own]);
         assert_eq!(scopes(Some("repository:acme/app:pull,push")), [own]);
@@ -90,6 +130,8 @@ mod tests {
         let prefixed = "repository:docker-remote/acme/app:pull";
         assert_eq!(scopes(Some("repository:docker-remote/acme/app:*")), [own, prefixed]);
         assert_eq!(scopes(Some("repository:app:pull")), [own, "repository:app:pull"]);
+        assert_eq!(Scope::default().scopes(Some("repository:acme/app:pull")), [""; 0]);
+        assert_eq!(Scope::catalog().scopes(Some("registry:catalog:* repository:a:pull")), ["registry:catalog:*"]);
     }
 
     #[test]
