@@ -51,6 +51,9 @@ pub enum ProxyError {
     /// There is no such registry behind, or none that could tell who may read.
     #[error("no such registry is behind this proxy")]
     NoRegistry,
+    /// The upstream does not say which repositories it has.
+    #[error("the registry behind this proxy does not list its repositories")]
+    NoCatalog,
     /// The upstream failed.
     #[error("the registry behind this proxy failed")]
     Upstream(#[from] UpstreamError),
@@ -82,6 +85,9 @@ impl ProxyError {
             }
             Self::NoRegistry => {
                 return (StatusCode::NOT_FOUND, ErrorDocument::new(&ErrorCode::NameUnknown, self.to_string()));
+            }
+            Self::NoCatalog => {
+                return (StatusCode::NOT_FOUND, ErrorDocument::new(&ErrorCode::Unsupported, self.to_string()));
             }
             Self::Undecided(cause) => {
                 return (StatusCode::SERVICE_UNAVAILABLE, ErrorDocument::unknown(format!("{self} ({cause})")));
@@ -119,7 +125,7 @@ impl ProxyError {
                 Some(error.retry_after().unwrap_or(Duration::from_secs(5)))
             }
             Self::Upstream(error) => error.retry_after(),
-            Self::NotFound { .. } | Self::NoRegistry | Self::Cache(_) => None,
+            Self::NotFound { .. } | Self::NoRegistry | Self::NoCatalog | Self::Cache(_) => None,
         }
     }
 
@@ -127,7 +133,7 @@ impl ProxyError {
     pub fn upstream_error(&self) -> Option<&UpstreamError> {
         match self {
             Self::Upstream(error) | Self::Undecided(Undecided::Upstream { error, .. }) => Some(error),
-            Self::NotFound { .. } | Self::NoRegistry | Self::Undecided(_) | Self::Cache(_) => None,
+            Self::NotFound { .. } | Self::NoRegistry | Self::NoCatalog | Self::Undecided(_) | Self::Cache(_) => None,
         }
     }
 
@@ -147,7 +153,7 @@ impl ProxyError {
     /// A word for it, from a closed set.
     pub fn label(&self) -> &'static str {
         match self {
-            Self::NotFound { .. } | Self::NoRegistry => "not_found",
+            Self::NotFound { .. } | Self::NoRegistry | Self::NoCatalog => "not_found",
             Self::Upstream(error) => error.label(),
             Self::Undecided(_) => "undecided",
             Self::Cache(_) => "cache",
@@ -172,7 +178,7 @@ impl ProxyError {
     /// Whose fault it is.
     pub fn side(&self) -> Side {
         match self {
-            Self::NotFound { .. } | Self::NoRegistry => Side::Downstream,
+            Self::NotFound { .. } | Self::NoRegistry | Self::NoCatalog => Side::Downstream,
             Self::Upstream(UpstreamError::Credentials { .. }) => Side::Internal,
             Self::Upstream(_) | Self::Undecided(_) => Side::Upstream,
             Self::Cache(_) => Side::Internal,

@@ -4,7 +4,8 @@
 //! client (`relocation`). By digest (`by_digest`): exactly that digest, from whatever has it. Blobs are served by `blob`.
 //! What a repository does not have may be granted from where a lock says it is (`origins`); both together are what can be
 //! pulled under its name (`sources`). What belongs to a bundle by other names is in `beside`, and made in `made`. What
-//! nobody here remembers is found again by a `search`.
+//! nobody here remembers is found again by a `search`. What refers to a manifest is told by `referrers`, and which
+//! repositories there are by `catalog`.
 //! Who may read what is cached is what its registry last said of them (`reader`, `readers`); a [`View`] says how one
 //! client sees the registry. `explain` tells all of it to a person, `tasks` are what operators have done.
 //!
@@ -14,6 +15,7 @@
 mod beside;
 mod blob;
 mod by_digest;
+mod catalog;
 mod contents;
 mod counted;
 mod error;
@@ -24,6 +26,7 @@ mod origins;
 mod outcome;
 mod reader;
 mod readers;
+mod referrers;
 mod relocation;
 mod search;
 mod sources;
@@ -175,7 +178,7 @@ impl Proxy {
         self.by_digest::<ALength>(&contents, view, digest).await
     }
 
-    /// One page of a repository's tags.
+    /// One page of a repository's tags, in lexical order.
     ///
     /// # Errors
     /// When the repository is not there, or the upstream fails.

@@ -16,7 +16,7 @@ use super::directory::{NoSuchName, Passage, Place};
 use super::error::RequestError;
 use super::peer::Peer;
 use crate::config::Action;
-use crate::oci::{RegistryName, Repository};
+use crate::oci::{RegistryName, Repository, RepositoryName};
 use crate::proxy::{Payer, Proxy, ProxyError, Reader, Rights, View};
 use crate::upstream::{ClientCredential, Credentials, UpstreamError};
 
@@ -48,6 +48,13 @@ pub(super) struct Visitor {
 /// A client that may do what it asks for, as far as the proxy is to say that.
 pub(super) struct Admitted {
     pub(super) view: View,
+    passage: Option<(Passage, bool)>,
+}
+
+/// A client that may see which repositories there are, as far as it may pull them.
+pub(super) struct Browser {
+    pub(super) reader: Option<Reader>,
+    rights: Rights,
     passage: Option<(Passage, bool)>,
 }
 
@@ -133,6 +140,25 @@ impl Access {
         Ok(Admitted { view, passage })
     }
 
+    /// Lets a visitor see which repositories a registry has, or not: who should say who it is has to, as at the root.
+    ///
+    /// # Errors
+    /// With a challenge for who should, and a refusal for who may not come in.
+    pub(super) fn browse(&self, visitor: &Visitor, passage: Passage) -> Result<Browser, Refusal> {
+        let rights = self.rights(&visitor.identity, Action::Pull);
+        match &self.mode {
+            Mode::Own(gate) if gate.wants_names() && visitor.identity == Identity::Anonymous => {
+                Err(Refusal::CredentialsNeeded)
+            }
+            Mode::Own(_) => Ok(Browser { reader: None, rights, passage: None }),
+            Mode::Upstream => {
+                let reader = reader(&visitor.credential, passage)?;
+                let named = matches!(&reader.credential, ClientCredential::Exchanged(Some(_)));
+                Ok(Browser { reader: Some(reader), rights, passage: Some((passage, named)) })
+            }
+        }
+    }
+
     /// What else the rules let a visitor do the same with.
     fn rights(&self, identity: &Identity, action: Action) -> Rights {
         let (rules, identity) = (Arc::clone(&self.rules), identity.clone());
@@ -178,6 +204,18 @@ impl Access {
 
 impl Admitted {
     /// What the client is told of an error: an upstream's "who are you" is for it to answer if it can.
+    pub(super) fn told(&self, error: ProxyError) -> RequestError {
+        challenged(error, self.passage)
+    }
+}
+
+impl Browser {
+    /// Whether the rules let it pull this repository.
+    pub(super) fn may_pull(&self, registry: &RegistryName, name: &RepositoryName) -> bool {
+        self.rights.may_read(&Repository { registry: registry.clone(), name: name.clone() })
+    }
+
+    /// What the client is told of an error, as [`Admitted::told`].
     pub(super) fn told(&self, error: ProxyError) -> RequestError {
         challenged(error, self.passage)
     }

@@ -9,8 +9,8 @@ use http::{HeaderMap, Response, StatusCode};
 use super::access::Refusal;
 use super::directory::NoSuchName;
 use super::host::AmbiguousHost;
+use super::names::BadPage;
 use super::route::{Route, RouteError};
-use super::tags::BadPage;
 use crate::body::{self, Body};
 use crate::oci::{ErrorCode, ErrorDocument};
 use crate::proxy::{CacheStatus, Outcome, ProxyError, Side};
@@ -27,10 +27,6 @@ pub(super) enum RequestError {
     Name(#[from] NoSuchName),
     #[error(transparent)]
     Page(#[from] BadPage),
-    #[error(
-        "the registry behind lists no referrers; clients fall back to the tag sha256-<hex>, as the distribution spec says"
-    )]
-    NoReferrers,
     #[error("this proxy only serves pulls, so the method is not allowed here; push to the registry behind it")]
     Method { allow: &'static str },
     #[error(transparent)]
@@ -54,7 +50,6 @@ impl RequestError {
             | Self::Host(_)
             | Self::Name(_)
             | Self::Page(_)
-            | Self::NoReferrers
             | Self::Method { .. }
             | Self::Refused(_)
             | Self::Unauthorized { .. } => Outcome::Refused.into(),
@@ -67,7 +62,6 @@ impl RequestError {
         let (status, document) = match &self {
             Self::Route(error) => error.code(),
             Self::Name(_) => (StatusCode::NOT_FOUND, ErrorDocument::new(&ErrorCode::NameUnknown, self.to_string())),
-            Self::NoReferrers => (StatusCode::NOT_FOUND, ErrorDocument::new(&ErrorCode::Unsupported, self.to_string())),
             Self::Host(_) | Self::Page(_) => {
                 (StatusCode::BAD_REQUEST, ErrorDocument::new(&ErrorCode::Unsupported, self.to_string()))
             }

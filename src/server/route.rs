@@ -15,6 +15,8 @@ use crate::oci::{Digest, DigestError, ErrorCode, ErrorDocument, NameError, Refer
 pub(super) enum Route {
     /// `/v2/`: whether this is a registry.
     Base,
+    /// `/v2/_catalog`: which repositories there are.
+    Catalog,
     /// `/v2/<name>/manifests/<reference>`
     Manifest { repository: RepositoryName, reference: Reference },
     /// `/v2/<name>/blobs/<digest>`
@@ -67,6 +69,8 @@ impl Route {
         let Some(rest) = rest.strip_prefix('/') else { return Err(RouteError::Unknown) };
         let segments: Vec<&str> = rest.split('/').collect();
         match segments.as_slice() {
+            // No repository has this name, so nothing else can be meant.
+            ["_catalog"] => Ok(Self::Catalog),
             [name @ .., "manifests", reference] => {
                 Ok(Self::Manifest { repository: repository(name)?, reference: reference_of(reference)? })
             }
@@ -88,6 +92,7 @@ impl Route {
     pub(super) fn label(&self) -> &'static str {
         match self {
             Self::Base => "base",
+            Self::Catalog => "catalog",
             Self::Manifest { .. } => "manifest",
             Self::Blob { .. } => "blob",
             Self::Tags { .. } => "tags",
@@ -166,6 +171,7 @@ mod tests {
     fn routes() {
         assert_eq!(Route::parse("/v2"), Ok(Route::Base));
         assert_eq!(Route::parse("/v2/"), Ok(Route::Base));
+        assert_eq!(Route::parse("/v2/_catalog"), Ok(Route::Catalog));
         let manifest = |name: &str, reference: &str| {
             Ok(Route::Manifest { repository: name.parse().unwrap(), reference: reference.parse().unwrap() })
         };
@@ -184,7 +190,16 @@ mod tests {
 
     #[test]
     fn refusals() {
-        for path in ["/", "/v1/", "/v2x/", "/v2/_catalog", "/v2/a", "/v2/a/tags/list/", "/v2/a/manifests/b/c"] {
+        for path in [
+            "/",
+            "/v1/",
+            "/v2x/",
+            "/v2/_catalog/",
+            "/v2/a/_catalog",
+            "/v2/a",
+            "/v2/a/tags/list/",
+            "/v2/a/manifests/b/c",
+        ] {
             assert_eq!(status(path), (404, "UNSUPPORTED".into()), "{path}");
         }
         for path in [

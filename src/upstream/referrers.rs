@@ -17,6 +17,11 @@ pub(super) const MAX_PAGES: usize = 64;
 pub struct Referrer(pub Map<String, Value>);
 
 impl Referrer {
+    /// The digest, as it is written.
+    pub fn digest(&self) -> Option<&str> {
+        self.0.get("digest").and_then(Value::as_str)
+    }
+
     /// The kind of artifact, if it says so.
     pub fn artifact_type(&self) -> Option<&str> {
         self.0.get("artifactType").and_then(Value::as_str)

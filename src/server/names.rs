@@ -1,7 +1,8 @@
-//! The list of tags, page by page (distribution spec, "Listing tags").
+//! Lists of names, page by page: a repository's tags (distribution spec, "Listing Tags"), and the repositories.
 
 use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, LINK};
 use http::{Method, Response};
+use serde_json::{Value, json};
 use url::form_urlencoded;
 
 use super::conditional::text_value;
@@ -12,10 +13,12 @@ use crate::upstream::{ListPage, MAX_LAST_BYTES, NameList};
 /// Why a query does not say which page.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum BadPage {
-    #[error("n must be a whole number: the most tags to list")]
+    #[error("n must be a whole number: the most to list")]
     Number,
-    #[error("last must be a tag: the last one of the page before")]
+    #[error("last must be a name: the last one of the page before")]
     Last,
+    #[error("last must be a digest: the last one of the page before")]
+    Digest,
 }
 
 /// Reads `n` and `last`; other parameters say nothing of pages.
@@ -24,7 +27,7 @@ pub(super) fn page(query: Option<&str>) -> Result<ListPage, BadPage> {
     for (key, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
         match &*key {
             "n" => page.n = Some(value.parse().map_err(|_| BadPage::Number)?),
-            // Not parsed as a tag: an upstream may list from any text, and it is only compared.
+            // Not parsed as a name: an upstream may list from any text, and it is only compared.
             "last" if value.len() <= MAX_LAST_BYTES && !value.chars().any(char::is_control) => {
                 page.last = Some(value.into_owned()).filter(|last| !last.is_empty());
             }
@@ -35,36 +38,53 @@ pub(super) fn page(query: Option<&str>) -> Result<ListPage, BadPage> {
     Ok(page)
 }
 
-/// Answers a GET or HEAD of the list.
-pub(super) fn respond(
+/// Answers a GET or HEAD of a repository's tags.
+pub(super) fn respond_tags(
     list: &NameList,
     page: &ListPage,
     repository: &RepositoryName,
     ns: Option<&str>,
     method: &Method,
 ) -> Response<Body> {
-    let json = serde_json::json!({ "name": repository, "tags": list.names }).to_string();
+    let json = json!({ "name": repository, "tags": list.names });
+    respond(&json, &format!("{repository}/tags/list"), list.next(), page, ns, method)
+}
+
+/// Answers a GET or HEAD of the repositories.
+pub(super) fn respond_catalog(list: &NameList, page: &ListPage, ns: Option<&str>, method: &Method) -> Response<Body> {
+    respond(&json!({ "repositories": list.names }), "_catalog", list.next(), page, ns, method)
+}
+
+fn respond(
+    json: &Value,
+    path: &str,
+    next: Option<&str>,
+    page: &ListPage,
+    ns: Option<&str>,
+    method: &Method,
+) -> Response<Body> {
+    let json = json.to_string();
     let mut response = Response::new(body::empty());
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(CONTENT_LENGTH, json.len().into());
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    if let Some(last) = list.next() {
-        let mut query = form_urlencoded::Serializer::new(String::new());
-        // The next page is the same registry's.
-        if let Some(ns) = ns {
-            query.append_pair("ns", ns);
-        }
-        if let Some(n) = page.n {
-            query.append_pair("n", &n.to_string());
-        }
-        query.append_pair("last", last);
-        headers.insert(LINK, text_value(&format!("</v2/{repository}/tags/list?{}>; rel=\"next\"", query.finish())));
+    if let Some(last) = next {
+        headers.insert(LINK, next_page(path, &[("ns", ns)], page.n, last));
     }
     if method == Method::GET {
         *response.body_mut() = body::full(json);
     }
     response
+}
+
+/// The `Link` to the page after `last`; it keeps of the question what is said in `kept`.
+pub(super) fn next_page(path: &str, kept: &[(&str, Option<&str>)], n: Option<usize>, last: &str) -> HeaderValue {
+    let mut query = form_urlencoded::Serializer::new(String::new());
+    query.extend_pairs(kept.iter().filter_map(|(key, value)| Some((key, (*value)?))));
+    query.extend_pairs(n.map(|n| ("n", n.to_string())));
+    query.append_pair("last", last);
+    text_value(&format!("</v2/{path}?{}>; rel=\"next\"", query.finish()))
 }
 
 #[cfg(test)]
@@ -90,7 +110,7 @@ mod tests {
         let list = NameList { names: vec!["a".into(), "b&c>".into()], more: true, after: None };
         let name = "acme/app".parse().unwrap();
         let link_in = |list: &NameList, n, ns| {
-            let response = respond(list, &ListPage { n, last: None }, &name, ns, &Method::HEAD);
+            let response = respond_tags(list, &ListPage { n, last: None }, &name, ns, &Method::HEAD);
             response.headers().get(LINK).map(|value| value.to_str().unwrap().to_owned())
         };
         let link = |list: &NameList, n| link_in(list, n, None);
