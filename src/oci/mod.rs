@@ -13,6 +13,7 @@ mod manifest;
 mod media_type;
 mod name;
 mod platform;
+mod referrer;
 mod repository;
 
 pub use digest::{Algorithm, Digest, DigestError, Hasher};
@@ -21,4 +22,5 @@ pub use manifest::{Descriptor, MAX_MANIFEST_BYTES, Manifest, ManifestError, Mani
 pub use media_type::{MANIFEST_ACCEPT, MediaType, is_index, is_manifest, is_schema1};
 pub use name::{NameError, Reference, RepositoryName, Tag};
 pub use platform::{Platform, PlatformError};
+pub use referrer::referrer_of;
 pub use repository::{RegistryName, Repository};

@@ -13,6 +13,9 @@ const MAX_NAME_BYTES: usize = 255;
 /// The longest tag (distribution spec).
 const MAX_TAG_BYTES: usize = 128;
 
+/// How much of a digest the tag of its referrers has (distribution spec, "Referrers Tag Schema").
+const MAX_REFERRERS_DIGITS: usize = 64;
+
 /// Why a text is not a repository name or a reference.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
@@ -75,6 +78,13 @@ impl Tag {
     /// The tag as text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// The tag under which a repository has the index of what refers to `subject`, where it does not list that itself
+    /// (distribution spec, "Referrers Tag Schema"). Of a longer digest than SHA-256's only as many digits count.
+    pub fn of_referrers(subject: &Digest) -> Self {
+        let hex = subject.hex();
+        Self(format!("{}-{}", subject.algorithm().name(), hex.get(..MAX_REFERRERS_DIGITS).unwrap_or(&hex)))
     }
 }
 
@@ -171,5 +181,15 @@ mod tests {
         }
         assert!(matches!("sha256:beef".parse::<Reference>(), Err(NameError::Digest(_))));
         assert!(matches!("blake3:beef".parse::<Reference>(), Err(NameError::Digest(_))));
+    }
+
+    #[test]
+    fn tags_of_referrers() {
+        for (algorithm, digits) in [("sha256", 64), ("sha512", 128)] {
+            let digest = format!("{algorithm}:{}", "a1".repeat(digits / 2)).parse().expect("a digest");
+            let tag = Tag::of_referrers(&digest);
+            assert_eq!(tag.as_str(), format!("{algorithm}-{}", "a1".repeat(32)));
+            assert_eq!(tag.as_str().parse(), Ok(tag), "a valid one");
+        }
     }
 }

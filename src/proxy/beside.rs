@@ -1,12 +1,13 @@
-//! What belongs to a bundle and is asked for by other names: the tags that imgpkg makes of digests, and referrers.
+//! What belongs to a bundle and is asked for by other names: the tags that imgpkg makes of digests, and what says what a
+//! relocated one was made of.
 
 use std::sync::Arc;
 
 use super::Proxy;
 use super::ServedManifest;
 use super::by_digest::AManifest;
-use super::error::{ProxyError, Subject};
-use super::made::{Kinds, Made, PROVENANCE_TYPE, Provenance};
+use super::error::ProxyError;
+use super::made::{Kinds, Made, Provenance};
 use super::outcome::Outcome;
 use super::relocation::{Answer, Colocated, Relocation, RelocationKey};
 use super::sources::Sources;
@@ -14,8 +15,7 @@ use super::tag::Demand;
 use super::undecided::Undecided;
 use super::view::View;
 use crate::imgpkg::DerivedTag;
-use crate::oci::{Digest, Manifest, Reference, Tag};
-use crate::upstream::Referrer;
+use crate::oci::{Digest, Manifest, Tag};
 
 /// A bundle all of whose images can be pulled under its repository's name.
 struct Complete {
@@ -24,52 +24,6 @@ struct Complete {
 }
 
 impl Proxy {
-    /// What refers to a manifest; `None` where neither the upstream nor the proxy knows of such a list. Of one artifact
-    /// type only, if that is said.
-    ///
-    /// # Errors
-    /// When the upstream fails, or a part of it is being made and not done.
-    pub async fn referrers(
-        &self,
-        view: &View,
-        digest: &Digest,
-        artifact_type: Option<&str>,
-    ) -> Result<Option<Vec<Referrer>>, ProxyError> {
-        let (contents, reference) = (self.contents(view).await?, Reference::Digest(*digest));
-        self.admit(&contents, view, self.probe_manifest(view, &reference)).await?;
-        let wanted = |own: &str| artifact_type.is_none_or(|wanted| wanted == own);
-        let mut own = None;
-        if view.target.is_some() {
-            let mut relocation = self.0.relocator.by_manifest(&view.repository, digest).await?;
-            if relocation.is_none() && contents.cached_manifest(digest).await.is_none() {
-                // Perhaps another replica made it. If it is nowhere, there is still the upstream to say so.
-                drop(self.by_digest::<AManifest>(&contents, view, digest).await);
-                relocation = self.0.relocator.by_manifest(&view.repository, digest).await?;
-            }
-            if let Some(relocation) = relocation
-                && self.may_show(&contents, view, &relocation.original).await?
-            {
-                own = Some(relocation);
-            }
-        }
-        let listed = contents.upstream.referrers(&view.repository.name, digest, artifact_type).await;
-        let listed = listed.map_err(|error| ProxyError::upstream(error, Subject::Manifest, &view.repository.name))?;
-        let mut all = match (listed, &own) {
-            (None, None) => return Ok(None),
-            (listed, _) => listed.unwrap_or_default(),
-        };
-        all.retain(|referrer| artifact_type.is_none() || referrer.artifact_type().is_some_and(wanted));
-        if let Some(relocation) = own.filter(|_| wanted(PROVENANCE_TYPE)) {
-            match self.provenance(&contents, &relocation).await {
-                Ok(provenance) => all.extend(provenance.map(|provenance| Referrer(provenance.descriptor()))),
-                Err(error) => {
-                    tracing::warn!(repository = %view.repository, %digest, %error, "what a bundle was made of cannot be told");
-                }
-            }
-        }
-        Ok(Some(all))
-    }
-
     /// What a tag gives that imgpkg derives from a digest; `None` if it is a tag like any other.
     pub(super) async fn derived(
         &self,

@@ -8,7 +8,7 @@ use crate::body::BoxFuture;
 use crate::oci::{Digest, Manifest, Reference, RepositoryName};
 use crate::telemetry::Metrics;
 use crate::upstream::{
-    Blob, Change, Changed, ClientCredential, ManifestHead, Referrer, TagList, TagPage, Upstream, UpstreamError,
+    Blob, Change, Changed, ClientCredential, ListPage, ManifestHead, NameList, Referrer, Upstream, UpstreamError,
 };
 
 pub(super) struct Counted {
@@ -82,9 +82,13 @@ impl Upstream for Counted {
     fn tags<'a>(
         &'a self,
         repository: &'a RepositoryName,
-        page: &'a TagPage,
-    ) -> BoxFuture<'a, Result<TagList, UpstreamError>> {
+        page: &'a ListPage,
+    ) -> BoxFuture<'a, Result<NameList, UpstreamError>> {
         Box::pin(async move { self.count("tags", self.upstream.tags(repository, page).await) })
+    }
+
+    fn catalog<'a>(&'a self, page: &'a ListPage) -> BoxFuture<'a, Result<NameList, UpstreamError>> {
+        Box::pin(async move { self.count("catalog", self.upstream.catalog(page).await) })
     }
 
     fn referrers<'a>(

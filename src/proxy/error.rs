@@ -52,6 +52,9 @@ pub enum ProxyError {
     /// There is no such registry behind, or none that could tell who may read.
     #[error("no such registry is behind this proxy")]
     NoRegistry,
+    /// The upstream does not say which repositories it has.
+    #[error("the registry behind this proxy does not list its repositories")]
+    NoCatalog,
     /// The upstream failed.
     #[error("the registry behind this proxy failed")]
     Upstream(#[from] UpstreamError),
@@ -86,6 +89,9 @@ impl ProxyError {
             }
             Self::NoRegistry => {
                 return (StatusCode::NOT_FOUND, ErrorDocument::new(&ErrorCode::NameUnknown, self.to_string()));
+            }
+            Self::NoCatalog => {
+                return (StatusCode::NOT_FOUND, ErrorDocument::new(&ErrorCode::Unsupported, self.to_string()));
             }
             Self::Undecided(cause) => {
                 return (StatusCode::SERVICE_UNAVAILABLE, ErrorDocument::unknown(format!("{self} ({cause})")));
@@ -129,7 +135,7 @@ impl ProxyError {
             }
             Self::Upstream(UpstreamError::Renewed) => Some(Duration::from_secs(1)),
             Self::Upstream(error) => error.retry_after(),
-            Self::NotFound { .. } | Self::NoRegistry | Self::Push(_) | Self::Cache(_) => None,
+            Self::NotFound { .. } | Self::NoRegistry | Self::NoCatalog | Self::Push(_) | Self::Cache(_) => None,
         }
     }
 
@@ -137,7 +143,12 @@ impl ProxyError {
     pub fn upstream_error(&self) -> Option<&UpstreamError> {
         match self {
             Self::Upstream(error) | Self::Undecided(Undecided::Upstream { error, .. }) => Some(error),
-            Self::NotFound { .. } | Self::NoRegistry | Self::Push(_) | Self::Undecided(_) | Self::Cache(_) => None,
+            Self::NotFound { .. }
+            | Self::NoRegistry
+            | Self::NoCatalog
+            | Self::Push(_)
+            | Self::Undecided(_)
+            | Self::Cache(_) => None,
         }
     }
 
@@ -157,7 +168,7 @@ impl ProxyError {
     /// A word for it, from a closed set.
     pub fn label(&self) -> &'static str {
         match self {
-            Self::NotFound { .. } | Self::NoRegistry => "not_found",
+            Self::NotFound { .. } | Self::NoRegistry | Self::NoCatalog => "not_found",
             Self::Upstream(error) => error.label(),
             Self::Undecided(_) => "undecided",
             Self::Push(_) => "push",
@@ -184,7 +195,7 @@ impl ProxyError {
     /// Whose fault it is.
     pub fn side(&self) -> Side {
         match self {
-            Self::NotFound { .. } | Self::NoRegistry | Self::Push(_) => Side::Downstream,
+            Self::NotFound { .. } | Self::NoRegistry | Self::NoCatalog | Self::Push(_) => Side::Downstream,
             Self::Upstream(UpstreamError::Refused { .. } | UpstreamError::ReadOnly | UpstreamError::Aborted) => {
                 Side::Downstream
             }

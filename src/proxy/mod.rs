@@ -4,8 +4,8 @@
 //! client (`relocation`). By digest (`by_digest`): exactly that digest, from whatever has it. Blobs are served by `blob`.
 //! What a repository does not have may be granted from where a lock says it is (`origins`); both together are what can be
 //! pulled under its name (`sources`). What belongs to a bundle by other names is in `beside`, and made in `made`. What
-//! nobody here remembers is found again by a `search`.
-//! What clients change goes the other way (`push`).
+//! nobody here remembers is found again by a `search`. What refers to a manifest is told by `referrers`, and which
+//! repositories there are by `catalog`. What clients change goes the other way (`push`).
 //! Who may read what is cached is what its registry last said of them (`reader`, `readers`); a [`View`] says how one
 //! client sees the registry. `explain` tells all of it to a person, `tasks` are what operators have done.
 //!
@@ -15,6 +15,7 @@
 mod beside;
 mod blob;
 mod by_digest;
+mod catalog;
 mod contents;
 mod counted;
 mod error;
@@ -26,6 +27,7 @@ mod outcome;
 mod push;
 mod reader;
 mod readers;
+mod referrers;
 mod relocation;
 mod search;
 mod sources;
@@ -68,7 +70,7 @@ use crate::body::Clock;
 use crate::cache::Cache;
 use crate::oci::{Digest, Manifest, MediaType, Reference, RegistryName, Tag};
 use crate::telemetry::Metrics;
-use crate::upstream::{TagList, TagPage, Upstream};
+use crate::upstream::{ListPage, NameList, Upstream};
 
 /// What a proxy is made of.
 pub struct ProxyParts {
@@ -181,11 +183,11 @@ impl Proxy {
         self.by_digest::<ALength>(&contents, view, digest).await
     }
 
-    /// One page of a repository's tags.
+    /// One page of a repository's tags, in lexical order.
     ///
     /// # Errors
     /// When the repository is not there, or the upstream fails.
-    pub async fn tags(&self, view: &View, page: &TagPage) -> Result<TagList, ProxyError> {
+    pub async fn tags(&self, view: &View, page: &ListPage) -> Result<NameList, ProxyError> {
         let (contents, repository) = (self.contents(view).await?, &view.repository.name);
         let tags = contents.upstream.tags(repository, page).await;
         tags.map_err(|error| ProxyError::upstream(error, Subject::Repository, repository))

@@ -18,7 +18,7 @@ use super::error::{ProxyError, Subject};
 use super::reader::{Reader, ReaderKey};
 use crate::body::Clock;
 use crate::oci::{Digest, Reference, RegistryName, Repository};
-use crate::upstream::{TagPage, Upstream, UpstreamError};
+use crate::upstream::{ListPage, Upstream, UpstreamError};
 
 /// How long "no" is believed: a right that was just given should show, and a client that asks again and again should
 /// not cost a question each time.
@@ -151,7 +151,7 @@ async fn ask_upstream(contents: &Contents, probe: &Probe) -> Answer {
         Err(error @ (UpstreamError::NotFound | UpstreamError::Denied)) => error,
         Err(error) => return Answer { said: Err(error.into()), about_all: false },
     };
-    let page = TagPage { n: Some(1), last: None };
+    let page = ListPage { n: Some(1), last: None };
     let listed = upstream.tags(name, &page).await;
     match (error, listed) {
         (UpstreamError::NotFound, Ok(_)) => Answer { said: Ok(()), about_all: true },

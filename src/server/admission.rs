@@ -16,7 +16,7 @@ use super::directory::{NoSuchName, Passage, Place};
 use super::error::RequestError;
 use super::peer::Peer;
 use crate::config::Action;
-use crate::oci::{RegistryName, Repository};
+use crate::oci::{RegistryName, Repository, RepositoryName};
 use crate::proxy::{Payer, Proxy, ProxyError, Reader, Rights, View};
 use crate::upstream::{ClientCredential, Credentials, UpstreamError};
 
@@ -50,6 +50,13 @@ pub(super) struct Admitted {
     pub(super) view: View,
     /// Whose an upload is, where the proxy tells clients apart. What the upstream judges it judges each time.
     pub(super) owner: Option<String>,
+    passage: Option<(Passage, bool)>,
+}
+
+/// A client that may see which repositories there are, as far as it may pull them.
+pub(super) struct Browser {
+    pub(super) reader: Option<Reader>,
+    rights: Rights,
     passage: Option<(Passage, bool)>,
 }
 
@@ -137,6 +144,25 @@ impl Access {
         Ok(Admitted { view, owner: visitor.name(), passage })
     }
 
+    /// Lets a visitor see which repositories a registry has, or not: who should say who it is has to, as at the root.
+    ///
+    /// # Errors
+    /// With a challenge for who should, and a refusal for who may not come in.
+    pub(super) fn browse(&self, visitor: &Visitor, passage: Passage) -> Result<Browser, Refusal> {
+        let rights = self.rights(&visitor.identity);
+        match &self.mode {
+            Mode::Own(gate) if gate.wants_names() && visitor.identity == Identity::Anonymous => {
+                Err(Refusal::CredentialsNeeded)
+            }
+            Mode::Own(_) => Ok(Browser { reader: None, rights, passage: None }),
+            Mode::Upstream => {
+                let reader = reader(&visitor.credential, passage)?;
+                let named = matches!(&reader.credential, ClientCredential::Exchanged(Some(_)));
+                Ok(Browser { reader: Some(reader), rights, passage: Some((passage, named)) })
+            }
+        }
+    }
+
     /// Whether what clients may do is for the upstream to say.
     pub(super) fn is_judged_upstream(&self) -> bool {
         matches!(self.mode, Mode::Upstream)
@@ -187,6 +213,18 @@ impl Access {
 
 impl Admitted {
     /// What the client is told of an error: an upstream's "who are you" is for it to answer if it can.
+    pub(super) fn told(&self, error: ProxyError) -> RequestError {
+        challenged(error, self.passage)
+    }
+}
+
+impl Browser {
+    /// Whether the rules let it pull this repository.
+    pub(super) fn may_pull(&self, registry: &RegistryName, name: &RepositoryName) -> bool {
+        self.rights.may_read(&Repository { registry: registry.clone(), name: name.clone() })
+    }
+
+    /// What the client is told of an error, as [`Admitted::told`].
     pub(super) fn told(&self, error: ProxyError) -> RequestError {
         challenged(error, self.passage)
     }

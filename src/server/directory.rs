@@ -73,6 +73,9 @@ pub enum NoSuchName {
     /// The name begins with no prefix, and there is no default.
     #[error("this name leads to no registry behind this proxy; it needs one of the prefixes its operator has set up")]
     Prefix,
+    /// There is no default, so no one registry has the names here.
+    #[error("several registries are behind this name, each with a catalog of its own; say which one is meant (`ns`)")]
+    Catalog,
 }
 
 impl Directory {
@@ -174,6 +177,36 @@ impl Directory {
             None => own.or_else(|| self.shared_taker()),
         };
         Ok(entry.map(|entry| (&entry.registry, self.passage(entry, own))))
+    }
+
+    /// The upstream whose repositories are listed to clients of `host`, and what becomes of credentials there: the one that
+    /// names lead to without a prefix. What only a prefix leads to is in no catalog but that of its registry (`ns`), as
+    /// pages of several registries together would have no order that all of them keep to.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn catalog_at(&self, host: Option<&str>, ns: Option<&str>) -> Result<(&RegistryName, Passage), NoSuchName> {
+        let own = host.and_then(|host| self.host_of(host)).map(|(entry, _)| entry);
+        let default = || self.default.and_then(|default| self.entries.get(default)).ok_or(NoSuchName::Catalog);
+        let entry = match (ns, own) {
+            (Some(ns), _) => self.named(ns)?,
+            (None, Some(own)) => own,
+            (None, None) => default()?,
+        };
+        Ok((&entry.registry, self.passage(entry, own)))
+    }
+
+    /// Whether clients of `host` mean this registry's by `name`, and not what is behind a prefix.
+    pub fn leads_to(
+        &self,
+        registry: &RegistryName,
+        host: Option<&str>,
+        ns: Option<&str>,
+        name: &RepositoryName,
+    ) -> bool {
+        ns.is_some()
+            || host.and_then(|host| self.host_of(host)).is_some()
+            || self.by_path(name).is_ok_and(|(entry, _)| entry.registry == *registry)
     }
 
     /// The upstream that calls itself this.
@@ -323,6 +356,25 @@ rules: [{endpoint: exact.example, relocation: {when: never}}, {registry: ghcr.io
         let directory = directory("upstream: {url: 'https://a.b'}");
         assert_eq!(find(&directory, Some("evil.example"), None, "a").unwrap().1, "as it stands");
         assert_eq!(find(&directory, None, Some("a.b"), "a").unwrap().1, "a.b/a");
+    }
+
+    #[test]
+    fn whose_catalog_it_is() {
+        let directory = directory(CONFIG);
+        let at = |host, ns| directory.catalog_at(host, ns).map(|(registry, _)| registry.to_string());
+        assert_eq!(at(None, None), Ok("registry.example".to_owned()));
+        assert_eq!(at(Some("q.example"), None), Ok("quay.example:5000".to_owned()));
+        assert_eq!(at(Some("q.example"), Some("ghcr.io")), Ok("ghcr.io".to_owned()));
+        assert_eq!(at(None, Some("evil.example")), Err(NoSuchName::Namespace));
+        let leads = |registry: &str, host, ns, name: &str| {
+            directory.leads_to(&registry.parse().unwrap(), host, ns, &name.parse().unwrap())
+        };
+        assert!(leads("registry.example", None, None, "acme/app"));
+        assert!(!leads("registry.example", None, None, "ghcr.io/acme/app"), "that is the other one's");
+        assert!(leads("quay.example:5000", Some("q.example"), None, "ghcr.io/acme/app"));
+        assert!(leads("ghcr.io", None, Some("ghcr.io"), "ghcr.io/acme/app"));
+        let prefixed = self::directory("endpoint: own.example\nupstreams: [{registry: ghcr.io}]");
+        assert_eq!(prefixed.catalog_at(None, None), Err(NoSuchName::Catalog));
     }
 
     #[test]

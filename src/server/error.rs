@@ -11,9 +11,9 @@ use http::{HeaderMap, Response, StatusCode};
 use super::access::Refusal;
 use super::directory::NoSuchName;
 use super::host::AmbiguousHost;
+use super::names::BadPage;
 use super::push::BadPush;
 use super::route::{Route, RouteError};
-use super::tags::BadPage;
 use crate::body::{self, Body};
 use crate::oci::{ErrorCode, ErrorDocument};
 use crate::proxy::{CacheStatus, Outcome, ProxyError, PushError, Side};
@@ -30,10 +30,6 @@ pub(super) enum RequestError {
     Name(#[from] NoSuchName),
     #[error(transparent)]
     Page(#[from] BadPage),
-    #[error(
-        "the registry behind lists no referrers; clients fall back to the tag sha256-<hex>, as the distribution spec says"
-    )]
-    NoReferrers,
     #[error("{}", if *writes {
         "the method means nothing here"
     } else {
@@ -70,7 +66,6 @@ impl RequestError {
             | Self::Host(_)
             | Self::Name(_)
             | Self::Page(_)
-            | Self::NoReferrers
             | Self::Method { .. }
             | Self::Push(_)
             | Self::OutOfOrder { .. }
@@ -85,7 +80,6 @@ impl RequestError {
         let (status, document) = match &self {
             Self::Route(error) => error.code(),
             Self::Name(_) => (StatusCode::NOT_FOUND, ErrorDocument::new(&ErrorCode::NameUnknown, self.to_string())),
-            Self::NoReferrers => (StatusCode::NOT_FOUND, ErrorDocument::new(&ErrorCode::Unsupported, self.to_string())),
             Self::Host(_) | Self::Page(_) => {
                 (StatusCode::BAD_REQUEST, ErrorDocument::new(&ErrorCode::Unsupported, self.to_string()))
             }

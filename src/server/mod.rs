@@ -7,7 +7,7 @@
 //! password or certificate · the [`Directory`] knows the [`Place`] that its names lead to: which repository of which
 //! upstream, and how its locks name it · `admission` lets the visitor do there what it wants, or not: by the access
 //! rules alone where the proxy knows its clients, by what the upstream says to their own credentials where it does not
-//! · the proxy answers in its own words, and `manifest`, `blob`, `tags` and `referrers` put that into HTTP, with the conditional
+//! · the proxy answers in its own words, and `manifest`, `blob`, `names` and `referrers` put that into HTTP, with the conditional
 //! and range requests of RFC 9110. `service` is where all of this stands in order.
 //!
 //! `error` is the one place where errors become responses. `entry` sees every request end: its line and its metrics are
@@ -33,6 +33,7 @@ mod forwarded;
 mod host;
 mod listener;
 mod manifest;
+mod names;
 mod patience;
 mod peer;
 mod push;
@@ -41,7 +42,6 @@ mod referrers;
 mod route;
 mod service;
 mod stall;
-mod tags;
 mod timed_io;
 
 pub use access::{AccessRules, Gate, Htpasswd, HtpasswdError, WithoutRules};

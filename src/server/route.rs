@@ -16,6 +16,8 @@ use crate::oci::{Digest, DigestError, ErrorCode, ErrorDocument, NameError, Refer
 pub(super) enum Route {
     /// `/v2/`: whether this is a registry.
     Base,
+    /// `/v2/_catalog`: which repositories there are.
+    Catalog,
     /// `/v2/<name>/manifests/<reference>`
     Manifest { repository: RepositoryName, reference: Reference },
     /// `/v2/<name>/blobs/<digest>`
@@ -72,6 +74,8 @@ impl Route {
         let Some(rest) = rest.strip_prefix('/') else { return Err(RouteError::Unknown) };
         let segments: Vec<&str> = rest.split('/').collect();
         match segments.as_slice() {
+            // No repository has this name, so nothing else can be meant.
+            ["_catalog"] => Ok(Self::Catalog),
             [name @ .., "manifests", reference] => {
                 Ok(Self::Manifest { repository: repository(name)?, reference: reference_of(reference)? })
             }
@@ -96,6 +100,7 @@ impl Route {
     pub(super) fn label(&self) -> &'static str {
         match self {
             Self::Base => "base",
+            Self::Catalog => "catalog",
             Self::Manifest { .. } => "manifest",
             Self::Blob { .. } => "blob",
             Self::Tags { .. } => "tags",
@@ -108,7 +113,7 @@ impl Route {
     /// The repository that it is about.
     pub(super) fn repository(&self) -> Option<&RepositoryName> {
         match self {
-            Self::Base => None,
+            Self::Base | Self::Catalog => None,
             Self::Manifest { repository, .. }
             | Self::Blob { repository, .. }
             | Self::Tags { repository }
@@ -208,6 +213,7 @@ mod tests {
     fn routes() {
         assert_eq!(Route::parse("/v2"), Ok(Route::Base));
         assert_eq!(Route::parse("/v2/"), Ok(Route::Base));
+        assert_eq!(Route::parse("/v2/_catalog"), Ok(Route::Catalog));
         let manifest = |name: &str, reference: &str| {
             Ok(Route::Manifest { repository: name.parse().unwrap(), reference: reference.parse().unwrap() })
         };
@@ -230,7 +236,16 @@ mod tests {
 
     #[test]
     fn refusals() {
-        for path in ["/", "/v1/", "/v2x/", "/v2/_catalog", "/v2/a", "/v2/a/tags/list/", "/v2/a/manifests/b/c"] {
+        for path in [
+            "/",
+            "/v1/",
+            "/v2x/",
+            "/v2/_catalog/",
+            "/v2/a/_catalog",
+            "/v2/a",
+            "/v2/a/tags/list/",
+            "/v2/a/manifests/b/c",
+        ] {
             assert_eq!(status(path), (404, "UNSUPPORTED".into()), "{path}");
         }
         for path in [

@@ -21,9 +21,10 @@ use super::patience;
 use super::peer::Peer;
 use super::push::{self, BadPush, Push};
 use super::route::Route;
-use super::{blob, manifest, referrers, stall, tags};
+use super::{blob, manifest, names, referrers, stall};
 use crate::body::{self, Body, BoxError};
 use crate::config::{Action, TrustedProxy};
+use crate::oci::RepositoryName;
 use crate::proxy::{CacheStatus, Mount, Outcome, Proxy, View};
 use crate::telemetry::Metrics;
 use crate::upstream::VIEW;
@@ -163,20 +164,32 @@ impl Service {
             }
             Route::Tags { repository } => {
                 let admitted = admit(repository)?;
-                let page = tags::page(request.uri().query())?;
+                let page = names::page(request.uri().query())?;
                 let list = self.proxy.tags(&admitted.view, &page).await;
                 let list = list.map_err(|error| admitted.told(error))?;
                 // What a repository holds is always asked: a list that is kept would hide what was just pushed.
                 let status = CacheStatus::from(Outcome::Bypass);
-                (tags::respond(&list, &page, repository, ns, method), status)
+                (names::respond_tags(&list, &page, repository, ns, method), status)
             }
             Route::Referrers { repository, digest } => {
                 let admitted = admit(repository)?;
-                let wanted = referrers::artifact_type(request.uri().query());
-                let listed = self.proxy.referrers(&admitted.view, digest, wanted.as_deref()).await;
-                // Clients then look for the tag that stands in for the list.
-                let listed = listed.map_err(|error| admitted.told(error))?.ok_or(RequestError::NoReferrers)?;
-                (referrers::respond(listed, wanted.is_some(), method), CacheStatus::from(Outcome::Bypass))
+                let wanted = referrers::Wanted::read(request.uri().query())?;
+                let listed = self.proxy.referrers(&admitted.view, digest, wanted.artifact_type.as_deref()).await;
+                let listed = listed.map_err(|error| admitted.told(error))?;
+                let status = CacheStatus::from(Outcome::Bypass);
+                (referrers::respond(listed, &wanted, (repository, digest), ns, method), status)
+            }
+            Route::Catalog => {
+                let at = self.directory.catalog_at(host, ns);
+                let (registry, passage) = at.map_err(|nowhere| self.access.told_nowhere(&visitor, nowhere))?;
+                let browser = self.access.browse(&visitor, passage)?;
+                let page = names::page(request.uri().query())?;
+                let shown = |name: &RepositoryName| {
+                    browser.may_pull(registry, name) && self.directory.leads_to(registry, host, ns, name)
+                };
+                let list = self.proxy.catalog(registry, browser.reader.as_ref(), &page, shown).await;
+                let list = list.map_err(|error| browser.told(error))?;
+                (names::respond_catalog(&list, &page, ns, method), CacheStatus::from(Outcome::Bypass))
             }
             // A 200 tells go-containerregistry that no credentials are wanted here, a 401 tells all clients which are.
             Route::Base | Route::Uploads { .. } | Route::Upload { .. } => {

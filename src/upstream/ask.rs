@@ -4,7 +4,7 @@ use http::header::{ACCEPT, ACCEPT_ENCODING, RANGE, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Method};
 use url::Url;
 
-use super::TagPage;
+use super::token::Scope;
 use crate::oci::{Digest, MANIFEST_ACCEPT, Reference, RepositoryName};
 
 /// What is sent as `User-Agent`.
@@ -21,7 +21,8 @@ pub(super) struct Ask<'a> {
 enum What<'a> {
     Manifest(&'a Reference),
     Blob { digest: &'a Digest, offset: u64 },
-    Tags(&'a TagPage),
+    Tags(&'a str),
+    Catalog(&'a str),
     Referrers { digest: &'a Digest, query: &'a str },
     Nothing,
 }
@@ -35,8 +36,14 @@ impl<'a> Ask<'a> {
         Self { method, repository: Some(repository), what: What::Blob { digest, offset } }
     }
 
-    pub(super) fn tags(repository: &'a RepositoryName, page: &'a TagPage) -> Self {
-        Self { method: Method::GET, repository: Some(repository), what: What::Tags(page) }
+    /// One page; `query` says which.
+    pub(super) fn tags(repository: &'a RepositoryName, query: &'a str) -> Self {
+        Self { method: Method::GET, repository: Some(repository), what: What::Tags(query) }
+    }
+
+    /// One page of the repositories there are; `query` says which.
+    pub(super) fn catalog(query: &'a str) -> Self {
+        Self { method: Method::GET, repository: None, what: What::Catalog(query) }
     }
 
     /// One page; `query` says which, and of what.
@@ -49,6 +56,14 @@ impl<'a> Ask<'a> {
         Self { method: Method::GET, repository: None, what: What::Nothing }
     }
 
+    /// What a token for it has to be for.
+    pub(super) fn scope(&self) -> Scope {
+        match self.what {
+            What::Catalog(_) => Scope::catalog(),
+            _ => Scope::pull(self.repository),
+        }
+    }
+
     /// Whether the answer may be long.
     pub(super) fn is_download(&self) -> bool {
         self.method == Method::GET && matches!(self.what, What::Blob { .. })
@@ -57,26 +72,17 @@ impl<'a> Ask<'a> {
     /// The URL, where `base` ends in `/v2/`. Names, tags and digests are valid by type and need no escaping.
     pub(super) fn url(&self, base: &Url) -> Url {
         let mut url = base.clone();
-        let Some(repository) = self.repository else { return url };
-        let prefix = base.path();
-        match &self.what {
-            What::Manifest(reference) => url.set_path(&format!("{prefix}{repository}/manifests/{reference}")),
-            What::Blob { digest, .. } => url.set_path(&format!("{prefix}{repository}/blobs/{digest}")),
-            What::Tags(page) => {
-                url.set_path(&format!("{prefix}{repository}/tags/list"));
-                if let Some(n) = page.n {
-                    url.query_pairs_mut().append_pair("n", &n.to_string());
-                }
-                if let Some(last) = &page.last {
-                    url.query_pairs_mut().append_pair("last", last);
-                }
-            }
-            What::Referrers { digest, query } => {
-                url.set_path(&format!("{prefix}{repository}/referrers/{digest}"));
-                url.set_query(Some(*query).filter(|query| !query.is_empty()));
-            }
-            What::Nothing => {}
-        }
+        let repository = self.repository.map(RepositoryName::as_str).unwrap_or_default();
+        let (path, query) = match &self.what {
+            What::Manifest(reference) => (format!("{repository}/manifests/{reference}"), ""),
+            What::Blob { digest, .. } => (format!("{repository}/blobs/{digest}"), ""),
+            What::Tags(query) => (format!("{repository}/tags/list"), *query),
+            What::Referrers { digest, query } => (format!("{repository}/referrers/{digest}"), *query),
+            What::Catalog(query) => ("_catalog".to_owned(), *query),
+            What::Nothing => return url,
+        };
+        url.set_path(&format!("{}{path}", base.path()));
+        url.set_query(Some(query).filter(|query| !query.is_empty()));
         url
     }
 
@@ -85,7 +91,7 @@ impl<'a> Ask<'a> {
         let accept = match self.what {
             What::Manifest(_) => MANIFEST_ACCEPT,
             What::Blob { .. } | What::Nothing => "*/*",
-            What::Tags(_) => "application/json",
+            What::Tags(_) | What::Catalog(_) => "application/json",
             What::Referrers { .. } => "application/vnd.oci.image.index.v1+json",
         };
         headers.insert(ACCEPT, HeaderValue::from_static(accept));
@@ -109,9 +115,9 @@ mod tests {
     fn urls_keep_the_prefix_and_escape_the_query() {
         let base: Url = "https://host.example:8443/docker/v2/".parse().expect("a URL");
         let repository = "acme/app".parse().expect("a name");
-        let page = TagPage { n: Some(3), last: Some("a&b".to_owned()) };
-        let url = Ask::tags(&repository, &page).url(&base);
+        let url = Ask::tags(&repository, "n=3&last=a%26b").url(&base);
         assert_eq!(url.as_str(), "https://host.example:8443/docker/v2/acme/app/tags/list?n=3&last=a%26b");
+        assert_eq!(Ask::catalog("n=1").url(&base).as_str(), "https://host.example:8443/docker/v2/_catalog?n=1");
         let reference = "v1".parse().expect("a tag");
         let url = Ask::manifest(Method::GET, &repository, &reference).url(&base);
         assert_eq!(url.path(), "/docker/v2/acme/app/manifests/v1");

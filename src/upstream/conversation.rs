@@ -35,7 +35,7 @@ impl RegistryUpstream {
         let request = Request {
             url: ask.url(self.base()),
             headers: ask.headers(),
-            scope: Scope::pull(ask.repository),
+            scope: ask.scope(),
             payload: Payload::none(),
             lane: self.lane(&ask),
             method: ask.method,

@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{self, Read as _, Seek as _, SeekFrom};
-use std::ops::Bound;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
@@ -14,7 +13,7 @@ use serde::Deserialize;
 use super::error::UpstreamError;
 use super::layout_index::{LayoutIndex, Part, reach, repository_from};
 use super::manifest_answer::verify;
-use super::{Blob, Change, Changed, ClientCredential, ManifestHead, Referrer, TagList, TagPage, Upstream};
+use super::{Blob, Change, Changed, ClientCredential, ListPage, ManifestHead, NameList, Referrer, Upstream};
 use crate::body::{BoxError, BoxFuture, sized};
 use crate::oci::{Digest, MAX_MANIFEST_BYTES, Manifest, MediaType, Reference, RepositoryName};
 
@@ -188,13 +187,17 @@ impl Inner {
         self.directory.join("blobs").join(digest.algorithm().name()).join(digest.hex())
     }
 
-    fn tags(&self, repository: &RepositoryName, page: &TagPage) -> Result<TagList, UpstreamError> {
+    fn tags(&self, repository: &RepositoryName, page: &ListPage) -> Result<NameList, UpstreamError> {
         let contents = self.contents()?;
         let entries = contents.index.repository(repository).ok_or(UpstreamError::NotFound)?;
-        let start = page.last.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
-        let mut left = entries.tags.range::<str, _>((start, Bound::Unbounded)).map(|(tag, _)| tag.clone());
-        let tags: Vec<String> = left.by_ref().take(page.n.unwrap_or(usize::MAX)).collect();
-        Ok(TagList { more: !tags.is_empty() && left.next().is_some(), tags, after: None })
+        Ok(NameList::of_whole(entries.tags.keys().map(String::as_str), page))
+    }
+
+    fn catalog(&self, page: &ListPage) -> Result<NameList, UpstreamError> {
+        let contents = self.contents()?;
+        let mut names: Vec<&str> = contents.index.repositories().map(RepositoryName::as_str).collect();
+        names.sort_unstable();
+        Ok(NameList::of_whole(names, page))
     }
 }
 
@@ -261,10 +264,15 @@ impl Upstream for LayoutUpstream {
     fn tags<'a>(
         &'a self,
         repository: &'a RepositoryName,
-        page: &'a TagPage,
-    ) -> BoxFuture<'a, Result<TagList, UpstreamError>> {
+        page: &'a ListPage,
+    ) -> BoxFuture<'a, Result<NameList, UpstreamError>> {
         let (repository, page) = (repository.clone(), page.clone());
         Box::pin(self.run(move |inner| inner.tags(&repository, &page)))
+    }
+
+    fn catalog<'a>(&'a self, page: &'a ListPage) -> BoxFuture<'a, Result<NameList, UpstreamError>> {
+        let page = page.clone();
+        Box::pin(self.run(move |inner| inner.catalog(&page)))
     }
 
     fn referrers<'a>(

@@ -10,7 +10,8 @@
 //! asked to be left alone (429, `Retry-After`, a `quota` that is used up) · `transport` sends it, through the HTTP
 //! proxy that `egress` knows, if any, retries a stale connection, follows redirects, and watches every wait with a
 //! timeout · a 401 goes back to `auth`, which reads it (`challenge`), judges where it leads (`realm`) and fetches a
-//! new `token` (`token_server`), once · `answer` turns any other status into an [`UpstreamError`].
+//! new `token` (`token_server`), once · `answer` turns any other status into an [`UpstreamError`]. Lists of names, which
+//! registries have in many orders and pages, come out of `listing` in one.
 //!
 //! An upstream may have many *faces* ([`Upstream::for_client`]): through each it is spoken to as one client, and shows
 //! what that client may see.
@@ -39,7 +40,10 @@ mod error;
 mod face;
 mod layout;
 mod layout_index;
+mod link;
+mod listing;
 mod manifest_answer;
+mod name_list;
 mod payload;
 mod quota;
 mod quoted;
@@ -47,7 +51,6 @@ mod realm;
 mod referrers;
 mod registry;
 mod retry_after;
-mod tag_list;
 mod token;
 mod token_server;
 mod transport;
@@ -107,12 +110,16 @@ pub trait Upstream: Send + Sync + 'static {
         digest: &'a Digest,
     ) -> BoxFuture<'a, Result<u64, UpstreamError>>;
 
-    /// One page of a repository's tags, in the upstream's order.
+    /// One page of a repository's tags, in lexical order, whatever order the upstream has.
     fn tags<'a>(
         &'a self,
         repository: &'a RepositoryName,
-        page: &'a TagPage,
-    ) -> BoxFuture<'a, Result<TagList, UpstreamError>>;
+        page: &'a ListPage,
+    ) -> BoxFuture<'a, Result<NameList, UpstreamError>>;
+
+    /// One page of the repositories there are, in lexical order, as far as they are shown to who asks;
+    /// [`UpstreamError::NotFound`] where there is no such list.
+    fn catalog<'a>(&'a self, page: &'a ListPage) -> BoxFuture<'a, Result<NameList, UpstreamError>>;
 
     /// What a repository says refers to `digest` (distribution spec, "Listing Referrers"), perhaps of one artifact type
     /// only; `None` where it does not know such a question.
@@ -166,37 +173,25 @@ pub struct Blob {
     pub body: Body,
 }
 
-/// The longest [`TagPage::last`]: as long as a tag.
-pub const MAX_LAST_BYTES: usize = 128;
+/// The longest [`ListPage::last`]: as long as a repository's name, which no tag is.
+pub const MAX_LAST_BYTES: usize = 255;
 
-/// Which page of a repository's tags.
+/// Which page of a list of names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct TagPage {
+pub struct ListPage {
     /// At most so many; the upstream decides without it.
     pub n: Option<usize>,
-    /// Only tags after this one.
+    /// Only names after this one.
     pub last: Option<String>,
 }
 
-/// One page of tags.
+/// One page of a list of names: tags, or repositories.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct TagList {
-    /// The names, as the upstream sent them.
-    pub tags: Vec<String>,
+pub struct NameList {
+    /// The names, in lexical order, at most as many as were asked for.
+    pub names: Vec<String>,
     /// Whether there is a next page, to be asked for with [`next`](Self::next).
     pub more: bool,
-    /// Where the upstream says the next page starts, if it says so by a tag.
+    /// Where the next page starts, if that is not after the last of these names.
     pub after: Option<String>,
-}
-
-impl TagList {
-    /// The [`TagPage::last`] of the next page, if there is one: what the upstream said, or the last of these tags.
-    ///
-    /// Some registries page by a token of their own (`next_page=`) and not by `last`. Such tokens are not passed
-    /// on: what they mean is the upstream's, and nothing here could compare or remember them. From such a registry
-    /// the list ends early unless it is asked for whole.
-    pub fn next(&self) -> Option<&str> {
-        let last = self.after.as_deref().or(self.tags.last().map(String::as_str));
-        last.filter(|_| self.more)
-    }
 }

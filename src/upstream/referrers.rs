@@ -1,10 +1,8 @@
 //! The answer to `referrers`.
 
-use http::header::LINK;
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Map, Value};
-use url::Url;
 
 use super::error::UpstreamError;
 use crate::oci::MediaType;
@@ -19,6 +17,11 @@ pub(super) const MAX_PAGES: usize = 64;
 pub struct Referrer(pub Map<String, Value>);
 
 impl Referrer {
+    /// The digest, as it is written.
+    pub fn digest(&self) -> Option<&str> {
+        self.0.get("digest").and_then(Value::as_str)
+    }
+
     /// The kind of artifact, if it says so.
     pub fn artifact_type(&self) -> Option<&str> {
         self.0.get("artifactType").and_then(Value::as_str)
@@ -53,34 +56,9 @@ pub(super) fn read(body: &[u8]) -> Result<Vec<Referrer>, UpstreamError> {
     Ok(index.manifests.unwrap_or_default().into_iter().map(Referrer).collect())
 }
 
-/// The query that leads to the next page. Only that is taken from what the upstream sent: host and path stay.
-pub(super) fn next(headers: &HeaderMap, base: &Url) -> Option<String> {
-    let link = headers.get_all(LINK).iter().filter_map(|value| value.to_str().ok()).find_map(|link| {
-        let (target, parameters) = link.trim().strip_prefix('<')?.split_once('>')?;
-        let is_next = |parameter: &str| matches!(parameter.trim(), "rel=next" | "rel=\"next\"");
-        parameters.split(';').any(is_next).then_some(target)
-    })?;
-    base.join(link).ok()?.query().map(str::to_owned)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn only_the_query_of_the_next_page_counts() {
-        let base: Url = "https://host.example/v2/a/referrers/sha256:0".parse().expect("a URL");
-        let next = |link: &str| {
-            let mut headers = HeaderMap::new();
-            headers.insert(LINK, link.parse().expect("a header"));
-            next(&headers, &base)
-        };
-        assert_eq!(next("<https://evil.example/x?page=2&a=b>; rel=\"next\""), Some("page=2&a=b".to_owned()));
-        assert_eq!(next("</v2/x?p=2>; rel=next"), Some("p=2".to_owned()));
-        for none in ["</v2/x>; rel=next", "</v2/x?p=1>; rel=prev", "x?p=1; rel=next", ""] {
-            assert_eq!(next(none), None, "{none}");
-        }
-    }
 
     #[test]
     fn what_is_no_index_is_said_so() {

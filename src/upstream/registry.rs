@@ -19,12 +19,14 @@ use super::credential::{CredentialSource, Source};
 use super::egress::Egress;
 use super::error::UpstreamError;
 use super::face::ClientCredential;
+use super::link::next_query;
+use super::listing::{Listed, Lists};
 use super::manifest_answer::{check_type, told, verify};
+use super::name_list::{self, Answered};
 use super::realm::Realms;
 use super::referrers::{self, Referrer};
-use super::tag_list;
 use super::transport::{Answer, Timeouts, TlsConfigs, Transport};
-use super::{Blob, ManifestHead, TagList, TagPage, Upstream};
+use super::{Blob, ListPage, ManifestHead, NameList, Upstream};
 use crate::body::{BoxError, BoxFuture};
 use crate::oci::{Digest, MAX_MANIFEST_BYTES, Manifest, Reference, RepositoryName};
 use crate::telemetry::Metrics;
@@ -35,8 +37,8 @@ const DEFAULT_CONCURRENCY: usize = 64;
 
 /// How long the bytes of a manifest may take, of which there are at most 4 MiB.
 const MANIFEST_DEADLINE: Duration = Duration::from_secs(60);
-/// The same for a page of tags, of at most 8 MiB.
-const TAGS_DEADLINE: Duration = Duration::from_secs(60);
+/// The same for a page of names, of at most 8 MiB.
+const LIST_DEADLINE: Duration = Duration::from_secs(60);
 /// The same for a page of referrers, of which all have at most 4 MiB.
 const REFERRERS_DEADLINE: Duration = Duration::from_secs(60);
 /// How much of the answer to a ping is read, and for how long: a registry's has two bytes.
@@ -115,6 +117,7 @@ pub struct RegistryUpstream {
     shared: Arc<Shared>,
     transport: Arc<Transport>,
     authenticator: Arc<Authenticator>,
+    lists: Arc<Lists>,
 }
 
 /// What all faces of a registry have in common.
@@ -171,7 +174,7 @@ impl RegistryUpstream {
         let lane = || Arc::new(Semaphore::new((*concurrency).max(1)));
         let shared = Arc::new(Shared { name, base, blobs: lane(), others: lane(), changes: lane() });
         let authenticator = Arc::new(Authenticator::new(source));
-        Ok(Self { shared, transport: Arc::new(transport), authenticator })
+        Ok(Self { shared, transport: Arc::new(transport), authenticator, lists: Arc::default() })
     }
 
     /// Where it is, with the path ending in `/v2/`.
@@ -270,10 +273,34 @@ impl RegistryUpstream {
         answer.content_length().ok_or_else(|| UpstreamError::malformed("does not say how large a blob is"))
     }
 
-    async fn list_tags(&self, repository: &RepositoryName, page: &TagPage) -> Result<TagList, UpstreamError> {
-        let answer = expect(self.ask(Ask::tags(repository, page)).await?, StatusCode::OK).await?.require_identity()?;
+    /// One answer to a request for a list, of at most `room` bytes; `query` says for which page.
+    pub(super) async fn ask_page(
+        &self,
+        listed: Listed<'_>,
+        query: &str,
+        room: usize,
+    ) -> Result<Answered, UpstreamError> {
+        let ask = match listed {
+            Listed::Tags(repository) => Ask::tags(repository, query),
+            Listed::Catalog => Ask::catalog(query),
+        };
+        let url = ask.url(&self.shared.base);
+        let answer = expect(self.ask(ask).await?, StatusCode::OK).await?.require_identity()?;
         let headers = answer.head.headers.clone();
-        tag_list::read(&headers, &answer.collect(tag_list::MAX_TAGS_BYTES, TAGS_DEADLINE).await?, page)
+        name_list::read(&headers, &answer.collect(room, LIST_DEADLINE).await?, &url)
+    }
+
+    /// What is known of its lists.
+    pub(super) fn lists(&self) -> &Lists {
+        &self.lists
+    }
+
+    async fn list_repositories(&self, page: &ListPage) -> Result<NameList, UpstreamError> {
+        self.list(Listed::Catalog, page).await.map_err(|error| match error.status() {
+            // As registries say that they have no such list.
+            Some(StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED) => UpstreamError::NotFound,
+            _ => error,
+        })
     }
 }
 
@@ -295,7 +322,7 @@ impl RegistryUpstream {
                 return Ok(None);
             }
             let answer = expect(answer, StatusCode::OK).await?.require_identity()?;
-            let next = referrers::next(&answer.head.headers, &url);
+            let next = next_query(&answer.head.headers, &url);
             let page = answer.collect(room, REFERRERS_DEADLINE).await?;
             room -= page.len();
             all.extend(referrers::read(&page)?);
@@ -345,9 +372,13 @@ impl Upstream for RegistryUpstream {
     fn tags<'a>(
         &'a self,
         repository: &'a RepositoryName,
-        page: &'a TagPage,
-    ) -> BoxFuture<'a, Result<TagList, UpstreamError>> {
-        Box::pin(self.list_tags(repository, page))
+        page: &'a ListPage,
+    ) -> BoxFuture<'a, Result<NameList, UpstreamError>> {
+        Box::pin(self.list(Listed::Tags(repository), page))
+    }
+
+    fn catalog<'a>(&'a self, page: &'a ListPage) -> BoxFuture<'a, Result<NameList, UpstreamError>> {
+        Box::pin(self.list_repositories(page))
     }
 
     fn referrers<'a>(
@@ -374,7 +405,8 @@ impl Upstream for RegistryUpstream {
     fn for_client(&self, credential: &ClientCredential) -> Option<Arc<dyn Upstream>> {
         let authenticator = Arc::new(Authenticator::of_client(credential));
         let transport = Arc::new(self.transport.for_client());
-        Some(Arc::new(Self { shared: Arc::clone(&self.shared), transport, authenticator }))
+        // What one client is shown of a list is not kept for another.
+        Some(Arc::new(Self { shared: Arc::clone(&self.shared), transport, authenticator, lists: Arc::default() }))
     }
 
     fn name(&self) -> &str {

@@ -25,19 +25,26 @@ pub(super) struct Scope {
     pub(super) from: Option<RepositoryName>,
 }
 
-/// What is to be done in a repository (the distribution project's token scopes).
+/// What is to be done (the distribution project's token scopes).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) enum Right {
     #[default]
     Pull,
     Push,
     Delete,
+    /// To list the repositories, which is a right of its own and of no repository.
+    Catalog,
 }
 
 impl Scope {
     /// To read a repository, or to say who asks.
     pub(super) fn pull(repository: Option<&RepositoryName>) -> Self {
         Self { repository: repository.cloned(), ..Self::default() }
+    }
+
+    /// To list the repositories.
+    pub(super) fn catalog() -> Self {
+        Self { right: Right::Catalog, ..Self::default() }
     }
 
     /// How much it takes to remember, in bytes.
@@ -49,6 +56,12 @@ impl Scope {
     /// by a longer or shorter name, the same by that name. Never what else a challenge may want: the credentials may reach
     /// further than this upstream should, and than what is to be done needs.
     pub(super) fn scopes(&self, challenged: Option<&str>) -> Vec<String> {
+        let actions = match self.right {
+            Right::Catalog => return vec!["registry:catalog:*".to_owned()],
+            Right::Pull => "pull",
+            Right::Push => "pull,push",
+            Right::Delete => "pull,push,delete",
+        };
         let Some(repository) = &self.repository else { return Vec::new() };
         let own = repository.as_str();
         let mut names = vec![own];
@@ -60,11 +73,6 @@ impl Scope {
                 names.push(name);
             }
         }
-        let actions = match self.right {
-            Right::Pull => "pull",
-            Right::Push => "pull,push",
-            Right::Delete => "pull,push,delete",
-        };
         let own = names.into_iter().map(|name| format!("repository:{name}:{actions}"));
         own.chain(self.from.iter().map(|from| format!("repository:{from}:pull"))).collect()
     }
@@ -130,10 +138,11 @@ mod tests {
         let prefixed = "repository:docker-remote/acme/app:pull";
         assert_eq!(scopes(Some("repository:docker-remote/acme/app:*")), [own, prefixed]);
         assert_eq!(scopes(Some("repository:app:pull")), [own, "repository:app:pull"]);
+        assert_eq!(Scope::default().scopes(Some("repository:acme/app:pull")), [""; 0]);
+        assert_eq!(Scope::catalog().scopes(Some("registry:catalog:* repository:a:pull")), ["registry:catalog:*"]);
         let from = Some("other/app".parse().expect("a name"));
         let push = Scope { right: Right::Push, from, ..Scope::pull(Some(&name)) };
         assert_eq!(push.scopes(None), ["repository:acme/app:pull,push", "repository:other/app:pull"]);
-        assert_eq!(Scope::default().scopes(Some("repository:acme/app:pull")), [""; 0]);
     }
 
     #[test]

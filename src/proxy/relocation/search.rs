@@ -13,7 +13,7 @@ use crate::oci::{Repository, Tag};
 use crate::proxy::reader::ReaderKey;
 use crate::proxy::sources::Sources;
 use crate::proxy::undecided::Undecided;
-use crate::upstream::{TagPage, UpstreamError};
+use crate::upstream::{ListPage, UpstreamError};
 
 /// How many tags of a repository are looked at.
 pub(super) const MAX_TAGS: usize = 100;
@@ -94,7 +94,7 @@ impl Searches {
 /// When the upstream cannot list them, other than because there is no such repository.
 pub(super) async fn tags(contents: &Sources) -> Result<Vec<Tag>, UpstreamError> {
     let mut tags = Vec::new();
-    let mut page = TagPage::default();
+    let mut page = ListPage::default();
     for _ in 0..MAX_PAGES {
         let list = match contents.upstream.tags(&contents.repository.name, &page).await {
             Ok(list) => list,
@@ -102,7 +102,7 @@ pub(super) async fn tags(contents: &Sources) -> Result<Vec<Tag>, UpstreamError> 
             Err(error) => return Err(error),
         };
         page.last = list.next().map(str::to_owned);
-        let named = list.tags.into_iter().filter(|tag| !tag.starts_with("sha256-"));
+        let named = list.names.into_iter().filter(|tag| !tag.starts_with("sha256-"));
         tags.extend(named.filter_map(|tag| tag.parse::<Tag>().ok()));
         if page.last.is_none() || tags.len() >= MAX_TAGS {
             break;

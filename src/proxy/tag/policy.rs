@@ -64,7 +64,11 @@ impl TagPolicy {
             ProxyError::Upstream(UpstreamError::Credentials { .. }) => true,
             ProxyError::Upstream(error) => error.is_transient() && !error.is_refusal(),
             ProxyError::NotFound { .. } => self.absent == AbsentTag::Stale,
-            ProxyError::NoRegistry | ProxyError::Undecided(_) | ProxyError::Push(_) | ProxyError::Cache(_) => false,
+            ProxyError::NoRegistry
+            | ProxyError::NoCatalog
+            | ProxyError::Undecided(_)
+            | ProxyError::Push(_)
+            | ProxyError::Cache(_) => false,
         }
     }
 }

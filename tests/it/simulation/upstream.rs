@@ -10,7 +10,7 @@ use bytes::Bytes;
 use colocate::body::{self, Body, BoxFuture};
 use colocate::oci::{Digest, Manifest, Reference, RepositoryName};
 use colocate::upstream::{
-    Blob, Challenges, Change, Changed, ClientCredential, ManifestHead, Referrer, TagList, TagPage, TimeoutStage,
+    Blob, Challenges, Change, Changed, ClientCredential, ListPage, ManifestHead, NameList, Referrer, TimeoutStage,
     UpstreamError,
 };
 use http::StatusCode;
@@ -192,14 +192,18 @@ impl colocate::upstream::Upstream for Upstream {
     fn tags<'a>(
         &'a self,
         repository: &'a RepositoryName,
-        _: &'a TagPage,
-    ) -> BoxFuture<'a, Result<TagList, UpstreamError>> {
+        _: &'a ListPage,
+    ) -> BoxFuture<'a, Result<NameList, UpstreamError>> {
         Box::pin(async move {
             self.think().await?;
             let known = matches!(repository.as_str(), APP | OTHER);
-            let tags = self.tags.lock().unwrap().keys().cloned().collect();
-            if known { Ok(TagList { tags, more: false, after: None }) } else { Err(UpstreamError::NotFound) }
+            let names = self.tags.lock().unwrap().keys().cloned().collect();
+            if known { Ok(NameList { names, more: false, after: None }) } else { Err(UpstreamError::NotFound) }
         })
+    }
+
+    fn catalog<'a>(&'a self, _: &'a ListPage) -> BoxFuture<'a, Result<NameList, UpstreamError>> {
+        Box::pin(async { Err(UpstreamError::NotFound) })
     }
 
     fn referrers<'a>(

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use colocate::oci::{Algorithm, Digest, Hasher, MediaType, Reference};
-use colocate::upstream::{TagPage, Upstream, UpstreamError};
+use colocate::upstream::{ListPage, Upstream, UpstreamError};
 use http::Method;
 
 use super::server::{Reply, Server};
@@ -182,21 +182,21 @@ async fn tags_in_pages() {
         "n=2" => Reply::ok(r#"{"name":"acme/app","tags":["a","b"]}"#)
             .with("link", r#"</v2/acme/app/tags/list?last=b&n=2>; rel="next""#),
         "n=2&last=b" => Reply::ok(r#"{"name":"acme/app","tags":["c"]}"#),
-        "n=0" => Reply::ok(r#"{"name":"acme/app","tags":null}"#),
-        "n=1" => Reply::ok(vec![b' '; 9 << 20]),
+        "n=1" => Reply::ok(r#"{"name":"acme/app","tags":["a"]}"#),
+        "n=9" => Reply::ok(vec![b' '; 9 << 20]),
         _ => Reply::new(400),
     })
     .await;
     let upstream = upstream(&server);
     let list = async |n, last: Option<&str>| {
-        let page = TagPage { n, last: last.map(str::to_owned) };
-        upstream.tags(&repository(), &page).await.map(|list| (list.tags.join(" "), list.more))
+        let page = ListPage { n, last: last.map(str::to_owned) };
+        upstream.tags(&repository(), &page).await.map(|list| (list.names.join(" "), list.more))
     };
     assert_eq!(list(None, None).await.unwrap(), ("a b c".to_owned(), false));
     assert_eq!(list(Some(2), None).await.unwrap(), ("a b".to_owned(), true));
     assert_eq!(list(Some(2), Some("b")).await.unwrap(), ("c".to_owned(), false));
     assert_eq!(list(Some(0), None).await.unwrap(), (String::new(), false));
-    assert!(matches!(list(Some(1), None).await, Err(UpstreamError::TooLarge { .. })));
+    assert!(matches!(list(Some(9), None).await, Err(UpstreamError::TooLarge { .. })));
 }
 
 #[tokio::test]
@@ -207,7 +207,7 @@ async fn an_upstream_that_ignores_the_page_asked_for_is_not_followed_for_ever() 
     })
     .await;
     let upstream = upstream(&server);
-    let (mut page, mut pages) = (TagPage { n: Some(2), last: None }, 0);
+    let (mut page, mut pages) = (ListPage { n: Some(2), last: None }, 0);
     loop {
         let list = upstream.tags(&repository(), &page).await.unwrap();
         pages += 1;

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use colocate::oci::{Digest, ManifestView, Reference, RepositoryName};
-use colocate::upstream::{LayoutNaming, LayoutUpstream, TagPage, Upstream, UpstreamError};
+use colocate::upstream::{LayoutNaming, LayoutUpstream, ListPage, Upstream, UpstreamError};
 use tempfile::TempDir;
 
 use super::{bytes, digest_of, tag};
@@ -49,7 +49,7 @@ async fn golden_bundles_with_everything_they_name() {
 async fn an_index_leads_to_its_manifests() {
     let layout = LayoutUpstream::open(&golden("multi-app")).unwrap();
     let repository = name("mirror2/multi-app");
-    let tags = layout.tags(&repository, &TagPage::default()).await.unwrap().tags;
+    let tags = layout.tags(&repository, &ListPage::default()).await.unwrap().names;
     let mut children = 0;
     for reference in tags {
         let manifest = layout.manifest(&repository, &tag(&reference)).await.unwrap();
@@ -68,18 +68,18 @@ async fn an_index_leads_to_its_manifests() {
 async fn tags_in_pages() {
     let layout = LayoutUpstream::open(&golden("simple-app")).unwrap();
     let repository = name("mirror2/simple-app");
-    let all = layout.tags(&repository, &TagPage::default()).await.unwrap();
-    assert!(all.tags.len() == 5 && all.tags.is_sorted() && !all.more);
-    let (mut page, mut found) = (TagPage { n: Some(2), last: None }, Vec::new());
+    let all = layout.tags(&repository, &ListPage::default()).await.unwrap();
+    assert!(all.names.len() == 5 && all.names.is_sorted() && !all.more);
+    let (mut page, mut found) = (ListPage { n: Some(2), last: None }, Vec::new());
     loop {
         let list = layout.tags(&repository, &page).await.unwrap();
-        found.extend(list.tags);
+        found.extend(list.names);
         page.last = found.last().cloned();
         if !list.more {
             break;
         }
     }
-    assert_eq!(found, all.tags);
+    assert_eq!(found, all.names);
 }
 
 #[tokio::test]
@@ -91,7 +91,7 @@ async fn what_is_not_there() {
     assert!(layout.manifest(&repository, &Reference::Digest(absent)).await.unwrap_err().is_absent());
     assert!(layout.manifest(&name("simple-app"), &tag("v1.0.0")).await.unwrap_err().is_absent());
     assert!(layout.blob(&repository, &absent, 0).await.map(|_| ()).unwrap_err().is_absent());
-    assert!(layout.tags(&name("other"), &TagPage::default()).await.unwrap_err().is_absent());
+    assert!(layout.tags(&name("other"), &ListPage::default()).await.unwrap_err().is_absent());
 }
 
 /// A layout in the making.

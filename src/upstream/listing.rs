@@ -1,0 +1,194 @@
+//! Lists of names in lexical order, from registries that have them in any.
+//!
+//! A registry that pages as the distribution spec has it is asked page by page. Others ignore `n` and `last`, page by a
+//! token of their own, or list by age: of them the whole list is taken in, put in order, and cut to pages here. One page
+//! may be in order by chance, so the first hundred names are looked at before that is believed. What came of it is known
+//! for a minute, long enough for a client to go from page to page; who begins anew has everything asked for anew.
+
+use std::collections::HashSet;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use http::StatusCode;
+use moka::future::Cache;
+
+use super::error::UpstreamError;
+use super::name_list::MAX_LIST_BYTES;
+use super::registry::RegistryUpstream;
+use super::{ListPage, NameList};
+use crate::oci::RepositoryName;
+
+/// How many pages a list may have that is taken in whole: at 50 names each, as Quay has them, some ten thousand.
+const MAX_PAGES: usize = 256;
+/// How many names are looked at to see whether they are in order; as many as every registry gives at once.
+const SAMPLE: usize = 100;
+/// How long it is believed, and how long a whole list serves those who ask for its later pages.
+const KEPT_FOR: Duration = Duration::from_secs(60);
+/// What all that is kept of one face of a registry may take, in KiB.
+const MAX_KEPT_KIB: u64 = 32 << 10;
+
+/// Which list.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Listed<'a> {
+    /// The tags of a repository.
+    Tags(&'a RepositoryName),
+    /// The repositories.
+    Catalog,
+}
+
+/// What is known of one registry's lists.
+#[derive(Debug, Default)]
+pub(super) struct Lists(OnceLock<Cache<Option<RepositoryName>, Known>>);
+
+#[derive(Clone, Debug)]
+enum Known {
+    /// It can be asked page by page.
+    InOrder,
+    /// It cannot; this is all of it.
+    Whole(Arc<[String]>),
+}
+
+/// What a look at a list's beginning has shown.
+enum Look {
+    InOrder,
+    /// It has no order, or pages by tokens.
+    Otherwise,
+    /// It is so short that this is all of it.
+    All(Vec<String>),
+}
+
+impl Lists {
+    // Most faces of a registry are never asked for a list.
+    fn cache(&self) -> &Cache<Option<RepositoryName>, Known> {
+        self.0.get_or_init(|| {
+            let weight = |known: &Known| match known {
+                Known::InOrder => 0,
+                Known::Whole(names) => names.iter().map(|name| name.len() + size_of::<String>()).sum(),
+            };
+            Cache::builder()
+                .weigher(move |_, known| u32::try_from((256 + weight(known)).div_ceil(1024)).unwrap_or(u32::MAX))
+                .max_capacity(MAX_KEPT_KIB)
+                .time_to_live(KEPT_FOR)
+                .build()
+        })
+    }
+
+    async fn known(&self, listed: Listed<'_>) -> Option<Known> {
+        self.0.get()?.get(&listed.key()).await
+    }
+
+    async fn keep(&self, listed: Listed<'_>, known: Known) {
+        self.cache().insert(listed.key(), known).await;
+    }
+}
+
+impl Listed<'_> {
+    fn key(self) -> Option<RepositoryName> {
+        match self {
+            Self::Tags(repository) => Some(repository.clone()),
+            Self::Catalog => None,
+        }
+    }
+}
+
+impl RegistryUpstream {
+    /// One page of a list.
+    pub(super) async fn list(&self, listed: Listed<'_>, page: &ListPage) -> Result<NameList, UpstreamError> {
+        if page.n == Some(0) {
+            // Some take it for no limit, some refuse it; that there is such a list shows as well by one name.
+            self.ask_page(listed, "n=1", MAX_LIST_BYTES).await?;
+            return Ok(NameList::default());
+        }
+        let known = self.lists().known(listed).await;
+        if let Some(Known::Whole(names)) = &known {
+            return match page.last {
+                Some(_) => Ok(NameList::of_whole(names.iter().map(String::as_str), page)),
+                None => self.list_whole(listed, page).await,
+            };
+        }
+        let mut asked = page.clone();
+        let mut answer = self.ask_page(listed, &asked.query(), MAX_LIST_BYTES).await;
+        if page.n.is_some() && matches!(&answer, Err(error) if is_refused(error)) {
+            // More than it gives at once; how many that is, nobody but the registry knows.
+            asked.n = None;
+            answer = self.ask_page(listed, &asked.query(), MAX_LIST_BYTES).await;
+        }
+        let answer = answer?;
+        if asked.last.is_none() && answer.is_the_end(&asked) {
+            return Ok(in_pages(answer.names, page));
+        }
+        if !answer.is_in_order(&asked) {
+            return self.list_whole(listed, page).await;
+        }
+        if known.is_none() {
+            let is_sample = asked.last.is_none() && asked.n.is_none_or(|n| n >= SAMPLE);
+            let look = if is_sample { Look::InOrder } else { self.look(listed).await };
+            match look {
+                Look::InOrder => self.lists().keep(listed, Known::InOrder).await,
+                Look::Otherwise => return self.list_whole(listed, page).await,
+                Look::All(names) => return Ok(in_pages(names, page)),
+            }
+        }
+        let open = answer.next.is_none() && !answer.is_the_end(&asked);
+        let mut list = answer.into_page(page);
+        if open && let Some(last) = list.names.last() {
+            list.more = self.has_more(listed, last).await?;
+        }
+        Ok(list)
+    }
+
+    /// Looks at the beginning of a list. A registry that does not let itself be looked at is taken at its word.
+    async fn look(&self, listed: Listed<'_>) -> Look {
+        let page = ListPage { n: Some(SAMPLE), last: None };
+        match self.ask_page(listed, &page.query(), MAX_LIST_BYTES).await {
+            Ok(answer) if answer.is_the_end(&page) => Look::All(answer.names),
+            Ok(answer) if !answer.is_in_order(&page) => Look::Otherwise,
+            _ => Look::InOrder,
+        }
+    }
+
+    /// Whether there is something behind `last`, from a registry that gives no links.
+    async fn has_more(&self, listed: Listed<'_>, last: &str) -> Result<bool, UpstreamError> {
+        let page = ListPage { n: Some(1), last: Some(last.to_owned()) };
+        match self.ask_page(listed, &page.query(), MAX_LIST_BYTES).await {
+            Ok(answer) => Ok(answer.names.iter().any(|name| name.as_str() > last)),
+            Err(error) if error.is_transient() => Err(error),
+            Err(_) => Ok(false),
+        }
+    }
+
+    /// Takes all of a list in.
+    async fn list_whole(&self, listed: Listed<'_>, page: &ListPage) -> Result<NameList, UpstreamError> {
+        let (mut names, mut room) = (Vec::new(), MAX_LIST_BYTES);
+        let (mut query, mut asked) = (String::new(), HashSet::new());
+        for _ in 0..MAX_PAGES {
+            let answer = self.ask_page(listed, &query, room).await?;
+            asked.insert(query);
+            room -= answer.bytes;
+            names.extend(answer.names);
+            match answer.next {
+                Some(next) if !asked.contains(&next) => query = next,
+                // No next page, or one that leads back.
+                _ => {
+                    names.sort_unstable();
+                    names.dedup();
+                    let names: Arc<[String]> = names.into();
+                    self.lists().keep(listed, Known::Whole(Arc::clone(&names))).await;
+                    return Ok(NameList::of_whole(names.iter().map(String::as_str), page));
+                }
+            }
+        }
+        Err(UpstreamError::malformed("has more pages of names than are asked for"))
+    }
+}
+
+fn is_refused(error: &UpstreamError) -> bool {
+    matches!(error, UpstreamError::UnexpectedStatus { status: StatusCode::BAD_REQUEST })
+}
+
+/// A page of all there is, in any order.
+fn in_pages(mut names: Vec<String>, page: &ListPage) -> NameList {
+    names.sort_unstable();
+    names.dedup();
+    NameList::of_whole(names.iter().map(String::as_str), page)
+}
