@@ -51,8 +51,8 @@ pub use explain::{ExplainedChild, ExplainedImage, Explanation, Nested, Relocated
 pub use origins::OriginPolicy;
 use origins::{OriginParts, Origins};
 pub use outcome::{CacheStatus, Forward, Outcome};
-use push::Seal;
 pub use push::{Begun, Mount, Part, PushError, Put, Uploading};
+use push::{Lists, Seal};
 pub use reader::Reader;
 use readers::{Probe, Readers};
 pub use relocation::RelocationLimits;
@@ -104,6 +104,7 @@ struct Inner {
     tags: Arc<Tags>,
     relocator: Arc<Relocator>,
     seal: Seal,
+    lists: Lists,
 }
 
 /// A manifest to be served.
@@ -146,8 +147,8 @@ impl Proxy {
         let origins = Arc::new(origins);
         let tags = Arc::new(Tags::new(cache.clone(), Arc::clone(&clock), tags));
         let relocator = Arc::new(Relocator::new(cache.clone(), clock, relocation, metrics.clone()));
-        let seal = Seal::new(cache.clone());
-        Self(Arc::new(Inner { upstreams, cache, readers, origins, tags, relocator, seal }))
+        let (seal, lists) = (Seal::new(cache.clone()), Lists::new());
+        Self(Arc::new(Inner { upstreams, cache, readers, origins, tags, relocator, seal, lists }))
     }
 
     /// A manifest: by tag, relocated if it is a bundle and this view relocates; by digest, exactly that one.

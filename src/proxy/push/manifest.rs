@@ -42,7 +42,8 @@ impl Proxy {
         let (media_type, bytes) = (&manifest.media_type, manifest.bytes.clone());
         let changed = self.change(&contents, Change::Manifest { reference, media_type, bytes }).await?;
         self.has_changed(&contents, &manifest, reference, changed.digest).await;
-        Ok(Put { digest: sent.digest, subject: changed.subject })
+        let subject = self.list_referrer(&contents, &manifest, changed.subject).await?;
+        Ok(Put { digest: sent.digest, subject })
     }
 
     /// Deletes a manifest by its digest, or a tag. By the digest of a relocated bundle, the original: that is what its tag
@@ -59,10 +60,20 @@ impl Proxy {
                 Some(Part::Made(_)) | None => reference.clone(),
             },
         };
-        self.change(&contents, Change::DeleteManifest { reference: &reference }).await?;
         match &reference {
-            Reference::Tag(tag) => self.0.tags.changed(&contents.repository, Some(tag)).await,
-            Reference::Digest(digest) => self.is_gone(&contents, digest).await,
+            Reference::Tag(tag) => {
+                self.change(&contents, Change::DeleteManifest { reference: &reference }).await?;
+                self.0.tags.changed(&contents.repository, Some(tag)).await;
+            }
+            Reference::Digest(digest) => {
+                // Looked at before it goes: what it refers to is in it.
+                let manifest = contents.own.manifest(digest).await;
+                self.change(&contents, Change::DeleteManifest { reference: &reference }).await?;
+                self.is_gone(&contents, digest).await;
+                if let Ok((manifest, _)) = manifest {
+                    self.unlist_referrer(&contents, &manifest).await?;
+                }
+            }
         }
         Ok(())
     }
