@@ -13,6 +13,7 @@ mod client;
 #[expect(dead_code, reason = "a helper of the tests, of which not all is used here")]
 mod pattern;
 #[path = "serve/servers.rs"]
+#[expect(dead_code, reason = "shared with the other benchmark, which needs other servers")]
 mod servers;
 #[path = "../tests/it/support/tarball.rs"]
 #[expect(dead_code, reason = "a helper of the tests, of which little is used here")]

@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// Of `/proc/PID/stat`: on every Linux that Rust runs on, whatever the kernel's own clock does.
 const TICKS_PER_SECOND: f64 = 100.0;
@@ -31,6 +31,23 @@ impl Server {
             // Both believe a tag for as long as this runs.
             "tags": {"ttl": "1h"},
         });
+        Self::serve(directory, address, &config)
+    }
+
+    /// The program under test, through which everyone may push.
+    pub(crate) fn forwarding(directory: &Path, upstream: SocketAddr) -> Self {
+        let address = free_address();
+        let config = json!({
+            "listen": address.to_string(),
+            "admin": {"listen": "none"},
+            "upstream": {"url": format!("http://{upstream}"), "writes": "forward"},
+            "access": {"rules": [{"identity": "**", "allow": ["pull", "push", "delete"]}]},
+            "cache": {"dir": directory.join("cache")},
+        });
+        Self::serve(directory, address, &config)
+    }
+
+    fn serve(directory: &Path, address: SocketAddr, config: &Value) -> Self {
         let file = directory.join("colocate.yaml");
         fs::write(&file, config.to_string()).expect("writable");
         let mut command = Command::new(env!("CARGO_BIN_EXE_colocate"));
@@ -38,11 +55,27 @@ impl Server {
         Self::spawn("colocate", address, command, directory)
     }
 
+    /// Debian's registry, which stores below `storage` of its directory; `None` where it is not installed.
+    pub(crate) fn docker_registry(directory: &Path) -> Option<Self> {
+        let program = find("docker-registry")?;
+        let address = free_address();
+        let config = json!({
+            "version": "0.1",
+            "log": {"level": "warn"},
+            "storage": {"filesystem": {"rootdirectory": directory.join("storage")}},
+            "http": {"addr": address.to_string()},
+        });
+        let file = directory.join("config.yml");
+        fs::write(&file, config.to_string()).expect("writable");
+        let mut command = Command::new(program);
+        // Without this it sends traces nowhere and complains about it.
+        command.arg("serve").arg(file).env("OTEL_TRACES_EXPORTER", "none");
+        Some(Self::spawn("docker-registry", address, command, directory))
+    }
+
     /// nginx as people put it in front of registries; `None` where it is not installed.
     pub(crate) fn nginx(directory: &Path, upstream: SocketAddr) -> Option<Self> {
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        let places = std::env::split_paths(&path).chain([PathBuf::from("/usr/sbin")]);
-        let program = places.map(|place| place.join("nginx")).find(|program| program.is_file())?;
+        let program = find("nginx")?;
         let address = free_address();
         let place = directory.display();
         // As root its workers would be somebody who may not read this directory.
@@ -86,6 +119,13 @@ impl Server {
         server
     }
 
+    /// The most memory it has had so far in bytes, as the kernel counts it (`VmHWM`).
+    pub(crate) fn peak_memory(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("a running process");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a field of /proc/PID/status");
+        line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number of kB") << 10
+    }
+
     /// Processor time it has used so far in seconds, its children included.
     pub(crate) fn cpu(&self) -> f64 {
         let own = self.child.id();
@@ -111,6 +151,12 @@ impl Drop for Server {
         let _ = Command::new("/bin/sh").arg("-c").arg(format!("kill -TERM {}", self.child.id())).status();
         let _ = self.child.wait();
     }
+}
+
+fn find(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let places = std::env::split_paths(&path).chain([PathBuf::from("/usr/sbin")]);
+    places.map(|place| place.join(program)).find(|program| program.is_file())
 }
 
 fn is_root() -> bool {

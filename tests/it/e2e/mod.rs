@@ -5,6 +5,7 @@
 mod certificates;
 mod chains;
 mod clients;
+mod conformance;
 mod demo;
 mod digests;
 mod missing;
@@ -14,6 +15,7 @@ mod parts;
 mod private;
 mod proxied;
 mod pull_through;
+mod pushes;
 mod replicas;
 mod tokens;
 mod upstreams;

@@ -35,6 +35,16 @@ impl Settings {
             .set("relocation.negative_ttl", "1s")
     }
 
+    /// As [`Settings::new`], and everyone may push and delete. Nothing that the proxy believes for a while ends in a
+    /// test's time: what is seen after a push is seen because of it.
+    pub(crate) fn forwarding(upstream: &str) -> Self {
+        Self::new(upstream)
+            .set("upstream.writes", "forward")
+            .set("access.rules", json!([{"identity": "**", "allow": ["pull", "push", "delete"]}]))
+            .set("tags.ttl", "1h")
+            .set("relocation.negative_ttl", "1h")
+    }
+
     /// Sets `section.key`.
     pub(crate) fn set(mut self, key: &str, value: impl Into<Value>) -> Self {
         let pointer = key.split('.').fold(&mut self.0, |section, name| {

@@ -1,9 +1,15 @@
 //! A small HTTP client for plain registries on loopback. It shows what came, also when it came broken.
 
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
 use bytes::{Bytes, BytesMut};
 use colocate::oci::Digest;
 pub(crate) use http::Method;
 use http::{HeaderMap, Request, StatusCode};
+use http_body::{Body, Frame};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper_util::client::legacy::Client;
@@ -95,7 +101,30 @@ pub(crate) async fn send_by<C>(
 where
     C: Connect + Clone + Send + Sync + 'static,
 {
-    whole(open_by(client, method, url, headers, body).await?).await
+    whole(open_by(client, method, url, headers, Full::new(body.into())).await?).await
+}
+
+/// As [`try_send`], with a body of these pieces whose length is not said before.
+pub(crate) async fn try_stream(
+    method: Method,
+    url: &str,
+    headers: &[(&str, &str)],
+    pieces: impl IntoIterator<Item = Bytes>,
+) -> Result<Answer, String> {
+    let client = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build_http();
+    whole(open_by(&client, method, url, headers, Pieces(pieces.into_iter().collect())).await?).await
+}
+
+/// A body that tells nobody how long it is.
+struct Pieces(VecDeque<Bytes>);
+
+impl Body for Pieces {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Ready(self.0.pop_front().map(|piece| Ok(Frame::data(piece))))
+    }
 }
 
 async fn whole(mut arriving: Arriving) -> Result<Answer, String> {
@@ -134,24 +163,25 @@ pub(crate) async fn open(
 ) -> Result<Arriving, String> {
     // A connection each: a pooled one may belong to a server that has been restarted since.
     let client = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build_http();
-    open_by(&client, method, url, headers, body).await
+    open_by(&client, method, url, headers, Full::new(body.into())).await
 }
 
-async fn open_by<C>(
-    client: &Client<C, Full<Bytes>>,
+async fn open_by<C, B>(
+    client: &Client<C, B>,
     method: Method,
     url: &str,
     headers: &[(&str, &str)],
-    body: impl Into<Bytes>,
+    body: B,
 ) -> Result<Arriving, String>
 where
     C: Connect + Clone + Send + Sync + 'static,
+    B: Body<Data = Bytes, Error = Infallible> + Send + Unpin + 'static,
 {
     let mut request = Request::builder().method(method).uri(url);
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
-    let request = request.body(Full::new(body.into())).map_err(|error| error.to_string())?;
+    let request = request.body(body).map_err(|error| error.to_string())?;
     let (parts, body) = client.request(request).await.map_err(|error| format!("{error:?}"))?.into_parts();
     Ok(Arriving { status: parts.status, headers: parts.headers, body })
 }

@@ -103,6 +103,21 @@ impl Layout {
         found.map(|(_, bytes)| bytes).unwrap_or_else(|| panic!("no blob {digest}"))
     }
 
+    /// Writes one image as the transport `dir:` of skopeo and podman has it, the only one that leaves every byte of
+    /// Docker's kind of manifest alone.
+    pub(crate) fn write_directory(&self, digest: &Digest, directory: &Path) {
+        let write = |name: &str, bytes: &[u8]| fs::write(directory.join(name), bytes).expect("a file of the image");
+        let manifest = &self.manifest(digest).bytes;
+        write("version", b"Directory Transport Version: 1.1\n");
+        write("manifest.json", manifest);
+        let manifest: Value = serde_json::from_slice(manifest).expect("a manifest is JSON");
+        let layers = manifest["layers"].as_array().expect("an image has layers");
+        for part in std::iter::once(&manifest["config"]).chain(layers) {
+            let digest: Digest = part["digest"].as_str().expect("a digest").parse().expect("a valid digest");
+            write(&digest.hex(), self.blob(&digest));
+        }
+    }
+
     /// Takes a tag out, so that what it points at is found by digest only.
     pub(crate) fn untag(&mut self, ending: &str) -> bool {
         let before = self.tags.len();

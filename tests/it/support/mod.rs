@@ -4,6 +4,7 @@
 //! Nothing here knows how Colocate works inside; it only speaks the registry protocol and starts processes.
 
 pub(crate) mod access;
+pub(crate) mod buildah;
 pub(crate) mod bundle;
 pub(crate) mod certificates;
 pub(crate) mod chance;
@@ -20,6 +21,8 @@ pub(crate) mod pattern;
 pub(crate) mod podman;
 pub(crate) mod process;
 pub(crate) mod pull;
+pub(crate) mod pusher;
+pub(crate) mod raw;
 pub(crate) mod registry;
 pub(crate) mod scripted;
 pub(crate) mod secrets;
@@ -44,6 +47,16 @@ pub(crate) fn require(tools: &[&str]) -> bool {
     }
     let packages: Vec<_> = missing.iter().map(|tool| package(tool)).collect();
     skip(&format!("needs {} (apt-get install {})", missing.join(", "), packages.join(" ")))
+}
+
+/// Whether a program is there that Debian's stable release does not have, so that not even CI can insist on it.
+#[expect(clippy::print_stderr, reason = "what is left out has to be said, and the test harness shows its output")]
+pub(crate) fn optional(tool: &str) -> bool {
+    let found = find(tool).is_some();
+    if !found {
+        eprintln!("left out: {tool} is not installed");
+    }
+    found
 }
 
 /// Whether the test runs as root, which containerd needs; skips and fails as [`require`] does.

@@ -38,22 +38,25 @@ impl Podman {
         let registries = std::iter::once(reference).chain(self.mirrors.iter().map(|(_, location)| location.as_str()));
         let registries = registries.map(|name| name.split('/').next().unwrap_or_default().to_owned());
         self.write("auth.json", &self.access.logins_at(&registries.collect::<Vec<_>>()).to_string());
+        self.talk("pull", &[reference]).await
+    }
+
+    /// `podman push` of an image that was pulled; the login is for the registry it goes to.
+    pub(crate) async fn push(&self, image: &str, reference: &str) -> Finished {
+        let registry = reference.split('/').next().unwrap_or_default().to_owned();
+        self.write("auth.json", &self.access.logins_at(&[registry]).to_string());
+        self.talk("push", &[image, &format!("docker://{reference}")]).await
+    }
+
+    /// What has to do with a registry.
+    async fn talk(&self, what: &str, arguments: &[&str]) -> Finished {
         self.write("policy.json", &json!({"default": [{"type": "insecureAcceptAnything"}]}).to_string());
         let certificates = self.path("certificates").display().to_string();
-        let (policy, logins) = (self.path("policy.json"), self.path("auth.json"));
-        let verify = format!("--tls-verify={}", self.access.is_secure());
-        self.podman(&[
-            "pull",
-            &verify,
-            "--cert-dir",
-            &certificates,
-            "--authfile",
-            &logins.display().to_string(),
-            "--signature-policy",
-            &policy.display().to_string(),
-            reference,
-        ])
-        .await
+        let (policy, logins) = (self.path("policy.json").display().to_string(), self.path("auth.json"));
+        let (verify, logins) = (format!("--tls-verify={}", self.access.is_secure()), logins.display().to_string());
+        let options =
+            [what, &verify, "--cert-dir", &certificates, "--authfile", &logins, "--signature-policy", &policy];
+        self.podman(&[&options[..], arguments].concat()).await
     }
 
     /// The digest of an image that was pulled.

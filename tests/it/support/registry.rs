@@ -1,15 +1,18 @@
 //! Debian's `docker-registry`: the registry that most of the fleet is, under the harness.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use colocate::oci::Digest;
 use tempfile::TempDir;
 
 use super::certificates::{Authority, Identity};
 use super::process::{Process, free_address, succeed};
+use super::stored::files;
 use super::token_server::TokenServer;
 use super::{eventually, find, http, secrets};
 
@@ -29,6 +32,7 @@ pub(crate) struct Setup {
     server: Option<Identity>,
     clients: Option<PathBuf>,
     passwords: Vec<(String, String)>,
+    deletes: bool,
     /// Top-level sections of its configuration.
     sections: String,
 }
@@ -65,6 +69,12 @@ impl Setup {
         self
     }
 
+    /// Takes deletions of manifests and blobs, which it does not unless it is told to.
+    pub(crate) fn deleting(mut self) -> Self {
+        self.deletes = true;
+        self
+    }
+
     /// On the content of another, which has to have stopped.
     pub(crate) fn content_of(mut self, other: &DockerRegistry) -> Self {
         self.storage = Some(other.storage.clone());
@@ -93,9 +103,9 @@ impl Setup {
         let address = free_address();
         let file = directory.path().join("config.yml");
         let config = format!(
-            "version: 0.1\nlog: {{level: warn}}\nstorage: {{filesystem: {{rootdirectory: {storage:?}}}}}\n\
+            "version: 0.1\nlog: {{level: warn}}\nstorage: {{filesystem: {{rootdirectory: {storage:?}}}, delete: {{enabled: {}}}}}\n\
              http:\n  addr: {address}\n  {tls}\n{}",
-            self.sections
+            self.deletes, self.sections
         );
         fs::write(&file, config).expect("the registry's configuration");
         let mut command = Command::new(find("docker-registry").expect("docker-registry is installed"));
@@ -168,6 +178,20 @@ impl DockerRegistry {
     /// A directory that lives as long as the registry.
     pub(crate) fn directory(&self) -> &Path {
         self.directory.path()
+    }
+
+    /// The digests of all blobs and manifests that it stores, whether or not a repository has them. Uploads that have
+    /// not ended are none.
+    pub(crate) fn stored(&self) -> BTreeSet<Digest> {
+        let blobs = self.storage.join("docker/registry/v2/blobs");
+        let data = files(&blobs).into_iter().filter(|file| file.ends_with("data"));
+        data.map(|file| {
+            let names: Vec<_> =
+                file.strip_prefix(&blobs).expect("below").iter().map(|name| name.to_string_lossy()).collect();
+            let [algorithm, _, hex, _] = names.as_slice() else { panic!("a stray file: {}", file.display()) };
+            format!("{algorithm}:{hex}").parse().expect("a digest for a name")
+        })
+        .collect()
     }
 
     /// Stops it; what it stored stays until it is dropped.
