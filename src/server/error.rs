@@ -89,7 +89,7 @@ impl RequestError {
             Self::Push(BadPush::Range) => {
                 (StatusCode::BAD_REQUEST, ErrorDocument::new(&ErrorCode::BlobUploadInvalid, self.to_string()))
             }
-            Self::Push(BadPush::NoDigest | BadPush::Digest(_)) => {
+            Self::Push(BadPush::Digest(_)) => {
                 (StatusCode::BAD_REQUEST, ErrorDocument::new(&ErrorCode::DigestInvalid, self.to_string()))
             }
             Self::OutOfOrder { error, .. } => error.answer(),

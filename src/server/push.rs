@@ -25,8 +25,6 @@ const UPLOAD_ID: HeaderName = HeaderName::from_static("docker-upload-uuid");
 pub(super) enum BadPush {
     #[error("Content-Range reads FIRST-LAST, the numbers of a chunk's first and last byte")]
     Range,
-    #[error("an upload is ended with ?digest=, the digest of the whole blob")]
-    NoDigest,
     #[error(transparent)]
     Digest(#[from] DigestError),
 }
@@ -72,9 +70,10 @@ impl Push<'_> {
                 Ok(self.goes_on(repository, &uploading, StatusCode::ACCEPTED))
             }
             (Route::Upload { repository, session }, &Method::PUT) => {
-                let digest = self.digest()?.ok_or(BadPush::NoDigest)?;
+                let digest = self.digest()?;
                 let part = Part { range: content_range(self.headers)?, body };
-                proxy.finish_upload(view, owner, session, &digest, part).await.map_err(told)?;
+                let ended = proxy.finish_upload(view, owner, session, digest.as_ref(), part).await;
+                let digest = ended.map_err(told)?;
                 Ok(self.created(repository, "blobs", &digest))
             }
             (Route::Upload { session, .. }, &Method::DELETE) => {

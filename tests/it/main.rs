@@ -9,6 +9,7 @@ mod gzip;
 mod hostile;
 mod locks;
 mod origins;
+mod push;
 mod relocation;
 mod rewrite;
 mod rooms;

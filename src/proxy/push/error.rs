@@ -11,6 +11,9 @@ pub enum PushError {
     /// The upload is none that this client began in this repository.
     #[error("there is no such upload in this repository for this client; begin one by POST to blobs/uploads/")]
     UnknownUpload,
+    /// An upload is to end, and does not say as what.
+    #[error("an upload is ended with ?digest=, the digest of the whole blob")]
+    NoDigest,
     /// The chunk is not the one that comes next.
     #[error("this chunk does not begin where the last one ended; the header Range says what is there")]
     OutOfOrder(Box<Uploading>),
@@ -42,7 +45,7 @@ impl PushError {
             Self::UnknownUpload => (StatusCode::NOT_FOUND, ErrorCode::BlobUploadUnknown),
             Self::OutOfOrder(_) => (StatusCode::RANGE_NOT_SATISFIABLE, ErrorCode::BlobUploadInvalid),
             Self::Length { .. } => (StatusCode::BAD_REQUEST, ErrorCode::SizeInvalid),
-            Self::Digest { .. } => (StatusCode::BAD_REQUEST, ErrorCode::DigestInvalid),
+            Self::NoDigest | Self::Digest { .. } => (StatusCode::BAD_REQUEST, ErrorCode::DigestInvalid),
             Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, ErrorCode::SizeInvalid),
         };
         (status, ErrorDocument::new(&code, self.to_string()))

@@ -4,6 +4,11 @@
 //! holds it sealed, with whose it is and in which repository: nothing is kept here of uploads that may never go on, a forged
 //! name opens nothing, and another repository or client has no use for one. The seal's key lies in the cache, so that uploads
 //! outlive the process.
+//!
+//! Registries give an upload another place with each part, and some forget the one before. A client whose connection breaks has
+//! only an older name: so where each goes on is remembered for a while, and an older name is as good as the newest.
+
+use std::time::Duration;
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
 use aws_lc_rs::error::Unspecified;
@@ -20,9 +25,15 @@ use crate::upstream::Upload;
 /// The longest name that is opened; the upstream's part of it is bounded, too.
 const MAX_NAME_BYTES: usize = 16 << 10;
 
+/// Uploads of which it is remembered where they go on, and for how long after the last part.
+const MAX_REMEMBERED: u64 = 10_000;
+const REMEMBERED_FOR: Duration = Duration::from_secs(3600);
+
 /// An upload under way.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Session {
+    /// What it is from its beginning to its end.
+    pub(super) id: u128,
     pub(super) repository: Repository,
     /// Whose it is, where the proxy tells clients apart.
     pub(super) owner: Option<String>,
@@ -36,15 +47,25 @@ pub(super) struct Session {
 pub(in crate::proxy) struct Seal {
     cache: Cache,
     key: OnceCell<RandomizedNonceKey>,
+    newest: moka::future::Cache<u128, (Upload, Option<u64>)>,
 }
 
 impl Seal {
     pub(in crate::proxy) fn new(cache: Cache) -> Self {
-        Self { cache, key: OnceCell::new() }
+        let newest = moka::future::Cache::builder().max_capacity(MAX_REMEMBERED).time_to_idle(REMEMBERED_FOR).build();
+        Self { cache, key: OnceCell::new(), newest }
     }
 
-    /// The name of a session.
+    /// What a new upload is called in all its names.
+    pub(super) fn id() -> std::io::Result<u128> {
+        let mut bytes = [0; 16];
+        aws_lc_rs::rand::fill(&mut bytes).map_err(unspecified)?;
+        Ok(u128::from_le_bytes(bytes))
+    }
+
+    /// The name of a session, which goes on here from now on.
     pub(super) async fn name(&self, session: &Session) -> std::io::Result<String> {
+        self.newest.insert(session.id, (session.upload.clone(), session.held)).await;
         let mut sealed = serde_json::to_vec(session)?;
         let key = self.key().await?;
         let nonce = key.seal_in_place_append_tag(Aad::empty(), &mut sealed).map_err(unspecified)?;
@@ -58,7 +79,18 @@ impl Seal {
         let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
         let opened = self.key().await.ok()?.open_in_place(nonce, Aad::empty(), sealed).ok()?;
         let session: Session = serde_json::from_slice(opened).ok()?;
-        (session.repository == *repository && session.owner.as_deref() == owner).then_some(session)
+        if session.repository != *repository || session.owner.as_deref() != owner {
+            return None;
+        }
+        Some(match self.newest.get(&session.id).await {
+            Some((upload, held)) => Session { upload, held, ..session },
+            None => session,
+        })
+    }
+
+    /// An upload is at its end.
+    pub(super) async fn forget(&self, session: &Session) {
+        self.newest.invalidate(&session.id).await;
     }
 
     async fn key(&self) -> std::io::Result<&RandomizedNonceKey> {

@@ -1,16 +1,20 @@
 //! Uploads: their bytes stream through, and where they go on is the upstream's secret.
 
+use std::io;
 use std::ops::RangeInclusive;
+use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll};
 
+use bytes::Bytes;
 use http::HeaderValue;
-use http_body::Body as _;
+use http_body::{Body as _, Frame};
 use http_body_util::BodyExt as _;
 
 use super::PushError;
-use super::session::Session;
-use crate::body::Body;
+use super::session::{Seal, Session};
+use crate::body::{Body, BoxError};
 use crate::oci::{Digest, RepositoryName};
 use crate::proxy::error::ProxyError;
 use crate::proxy::sources::Sources;
@@ -85,7 +89,10 @@ impl Proxy {
         let mounted = mount.map(|mount| (&mount.digest, mount.from.as_ref()));
         let changed = self.change(&contents, Change::Begin { mount: mounted }).await?;
         if changed.upload.is_some() {
-            return self.goes_on(view, owner, changed, Some(0)).await.map(Begun::Uploading);
+            let (repository, owner) = (view.repository.clone(), owner.map(str::to_owned));
+            let upload = changed.upload.clone().ok_or_else(no_place)?;
+            let session = Session { id: Seal::id()?, repository, owner, upload, held: None };
+            return self.goes_on(&session, changed, Some(0)).await.map(Begun::Uploading);
         }
         mount.map(|mount| Begun::Done(mount.digest)).ok_or_else(no_place)
     }
@@ -113,16 +120,24 @@ impl Proxy {
         session: &str,
         part: Part,
     ) -> Result<Uploading, ProxyError> {
-        part.check()?;
         let contents = self.contents(view).await?;
         let session = self.session(view, owner, session).await?;
-        self.in_order(&contents, view, &session, part.range).await?;
-        let (count, range) = (Arc::new(AtomicU64::new(0)), part.range);
-        let body = Sent::Stream(counted(part.body, &count));
-        let changed = self.change(&contents, Change::Chunk { upload: &session.upload, range, body }).await?;
+        part.check()?;
+        self.in_order(&contents, &session, part.range).await?;
+        // Goes on when the client is gone: then what has come of the part ends it, and the upload can go on from there.
+        let this = self.clone();
+        let taken = tokio::spawn(async move { this.take_part(&contents, &session, part).await });
+        taken.await.map_err(io::Error::other)?
+    }
+
+    async fn take_part(&self, contents: &Sources, session: &Session, part: Part) -> Result<Uploading, ProxyError> {
+        let (progress, range) = (Arc::new(Progress::default()), part.range);
+        let body = Sent::Stream(Tolerant { inner: part.body, progress: Arc::clone(&progress) }.boxed());
+        let changed = self.change(contents, Change::Chunk { upload: &session.upload, range, body }).await?;
         let before = range.map(|(first, _)| first).or(session.held);
-        let sent = count.load(Ordering::Relaxed);
-        self.goes_on(view, owner, changed, before.map(|before| before + sent)).await
+        let came = progress.bytes.load(Ordering::Relaxed);
+        let uploading = self.goes_on(session, changed, before.map(|before| before + came)).await?;
+        if progress.broken.load(Ordering::Relaxed) { Err(UpstreamError::Aborted.into()) } else { Ok(uploading) }
     }
 
     /// Ends an upload, perhaps with a last part.
@@ -134,14 +149,17 @@ impl Proxy {
         view: &View,
         owner: Option<&str>,
         session: &str,
-        digest: &Digest,
+        digest: Option<&Digest>,
         part: Part,
-    ) -> Result<(), ProxyError> {
-        part.check()?;
+    ) -> Result<Digest, ProxyError> {
         let contents = self.contents(view).await?;
         let session = self.session(view, owner, session).await?;
-        self.in_order(&contents, view, &session, part.range).await?;
-        self.finish(&contents, &session.upload, digest, part).await
+        let digest = digest.ok_or(PushError::NoDigest)?;
+        part.check()?;
+        self.in_order(&contents, &session, part.range).await?;
+        self.finish(&contents, &session.upload, digest, part).await?;
+        self.0.seal.forget(&session).await;
+        Ok(*digest)
     }
 
     pub(super) async fn finish(
@@ -173,7 +191,7 @@ impl Proxy {
     ) -> Result<Uploading, ProxyError> {
         let contents = self.contents(view).await?;
         let session = self.session(view, owner, session).await?;
-        self.status(&contents, view, &session).await.map(|(uploading, _)| uploading)
+        self.status(&contents, &session).await.map(|(uploading, _)| uploading)
     }
 
     /// Gives an upload up.
@@ -183,7 +201,9 @@ impl Proxy {
     pub async fn cancel_upload(&self, view: &View, owner: Option<&str>, session: &str) -> Result<(), ProxyError> {
         let contents = self.contents(view).await?;
         let session = self.session(view, owner, session).await?;
-        self.change(&contents, Change::Cancel { upload: &session.upload }).await.map(|_| ())
+        self.change(&contents, Change::Cancel { upload: &session.upload }).await?;
+        self.0.seal.forget(&session).await;
+        Ok(())
     }
 
     async fn session(&self, view: &View, owner: Option<&str>, name: &str) -> Result<Session, ProxyError> {
@@ -195,13 +215,12 @@ impl Proxy {
     async fn in_order(
         &self,
         contents: &Sources,
-        view: &View,
         session: &Session,
         range: Option<(u64, u64)>,
     ) -> Result<(), ProxyError> {
         let Some((first, _)) = range.filter(|(first, _)| session.held != Some(*first)) else { return Ok(()) };
         // The name may be an older one: a client that lost the last answer has no other.
-        let (uploading, held) = self.status(contents, view, session).await?;
+        let (uploading, held) = self.status(contents, session).await?;
         match held {
             Some(held) if !held.contains(&first) => Err(PushError::OutOfOrder(Box::new(uploading)).into()),
             _ => Ok(()),
@@ -212,7 +231,6 @@ impl Proxy {
     async fn status(
         &self,
         contents: &Sources,
-        view: &View,
         session: &Session,
     ) -> Result<(Uploading, Option<RangeInclusive<u64>>), ProxyError> {
         let mut changed = self.change(contents, Change::Status { upload: &session.upload }).await?;
@@ -223,26 +241,19 @@ impl Proxy {
             0 => 0..=1,
             last => last + 1..=last + 1,
         });
-        let uploading = self.goes_on(view, session.owner.as_deref(), changed, session.held).await?;
+        let uploading = self.goes_on(session, changed, session.held).await?;
         Ok((uploading, held))
     }
 
     /// What the client is told of an upload that goes on. `held` is how much of it is there where the upstream does not say.
-    async fn goes_on(
-        &self,
-        view: &View,
-        owner: Option<&str>,
-        changed: Changed,
-        held: Option<u64>,
-    ) -> Result<Uploading, ProxyError> {
+    async fn goes_on(&self, session: &Session, changed: Changed, held: Option<u64>) -> Result<Uploading, ProxyError> {
         let held = match changed.last_byte {
             Some(last @ 1..) => Some(last + 1),
             Some(0) => held.filter(|held| *held < 2),
             None => held,
         };
         let Changed { upload, min_chunk, id, .. } = changed;
-        let (repository, owner) = (view.repository.clone(), owner.map(str::to_owned));
-        let session = Session { repository, owner, upload: upload.ok_or_else(no_place)?, held };
+        let session = Session { upload: upload.ok_or_else(no_place)?, held, ..session.clone() };
         Ok(Uploading { session: self.0.seal.name(&session).await?, held, min_chunk, id })
     }
 
@@ -256,11 +267,37 @@ fn no_place() -> ProxyError {
     UpstreamError::Malformed { what: "took an upload and says nothing of where it goes on".to_owned() }.into()
 }
 
-fn counted(body: Body, count: &Arc<AtomicU64>) -> Body {
-    let count = Arc::clone(count);
-    body.map_frame(move |frame| {
-        count.fetch_add(frame.data_ref().map_or(0, |data| data.len() as u64), Ordering::Relaxed);
-        frame
-    })
-    .boxed()
+/// How a part is getting on.
+#[derive(Default)]
+struct Progress {
+    bytes: AtomicU64,
+    broken: AtomicBool,
+}
+
+/// Part of an upload that ends where the client leaves. It does not say how long it is, so that the upstream takes what came:
+/// most forget an upload with a part that breaks off.
+struct Tolerant {
+    inner: Body,
+    progress: Arc<Progress>,
+}
+
+impl http_body::Body for Tolerant {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let polled = std::task::ready!(Pin::new(&mut self.inner).poll_frame(cx));
+        match polled {
+            Some(Ok(frame)) => {
+                let length = frame.data_ref().map_or(0, |data| data.len() as u64);
+                self.progress.bytes.fetch_add(length, Ordering::Relaxed);
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Some(Err(_)) => {
+                self.progress.broken.store(true, Ordering::Relaxed);
+                Poll::Ready(None)
+            }
+            None => Poll::Ready(None),
+        }
+    }
 }

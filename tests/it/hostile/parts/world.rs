@@ -81,6 +81,15 @@ impl World {
         self.ask_from(Ipv4Addr::LOCALHOST, method, target, headers).await
     }
 
+    /// A request with a body.
+    pub(crate) async fn send(&self, method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+        let mut request = format!("{method} {target} HTTP/1.1\r\nConnection: close\r\nHost: {ENDPOINT}\r\n");
+        headers.iter().for_each(|(name, value)| request.push_str(&format!("{name}: {value}\r\n")));
+        request.push_str(&format!("content-length: {}\r\n\r\n", body.len()));
+        let answer = self.raw(Ipv4Addr::LOCALHOST, &[request.as_bytes(), body].concat()).await;
+        answer.unwrap_or_else(|| panic!("no answer to {method} {target}"))
+    }
+
     /// A request from this address. Without a Host, for [`ENDPOINT`].
     pub(crate) async fn ask_from(
         &self,

@@ -6,21 +6,23 @@ use std::ops::Range;
 use bytes::Bytes;
 use colocate::oci::Digest;
 use http::{HeaderValue, Request, Response, StatusCode, header};
+use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use serde_json::json;
 
 use super::body::{Event, ScriptedBody};
 use super::content::Content;
 use super::script::Fault;
+use super::writes::is_write;
 use super::{Repository, Seen, Shared, State, lock};
 
 pub(super) async fn answer(state: Shared, request: Request<Incoming>) -> Result<Response<ScriptedBody>, Infallible> {
-    let uri = request.uri();
+    let (head, body) = request.into_parts();
     let seen = Seen {
-        method: request.method().to_string(),
-        path: uri.path().to_owned(),
-        query: uri.query().unwrap_or_default().to_owned(),
-        headers: request.headers().clone(),
+        method: head.method.to_string(),
+        path: head.uri.path().to_owned(),
+        query: head.uri.query().unwrap_or_default().to_owned(),
+        headers: head.headers,
     };
     let faults = note(&mut lock(&state), &seen);
     for fault in &faults {
@@ -33,7 +35,15 @@ pub(super) async fn answer(state: Shared, request: Request<Incoming>) -> Result<
     }
     // After the wait: the content may have come meanwhile.
     let scripted = faults.iter().find_map(|fault| fault.as_answer(&seen)).map(|answer| answer.map(Content::from));
-    let response = scripted.unwrap_or_else(|| lock(&state).look_up(&seen));
+    let response = match scripted {
+        Some(response) => response,
+        None if is_write(&seen) => match body.collect().await {
+            Ok(body) => lock(&state).write(&seen, &body.to_bytes()),
+            // Whoever sent it is gone.
+            Err(_) => std::future::pending().await,
+        },
+        None => lock(&state).look_up(&seen),
+    };
     Ok(bend(state, &seen, response, &faults))
 }
 
@@ -194,6 +204,6 @@ fn unknown(code: &str) -> Response<Content> {
     response
 }
 
-fn value(text: &str) -> HeaderValue {
+pub(super) fn value(text: &str) -> HeaderValue {
     text.parse().expect("a header value")
 }

@@ -1,4 +1,4 @@
-//! A registry in this process that serves what it is given and misbehaves as it is told.
+//! A registry in this process that serves what it is given, takes what is pushed, and misbehaves as it is told.
 //!
 //! ```ignore
 //! let upstream = ScriptedUpstream::start().await;
@@ -13,6 +13,7 @@ mod body;
 mod content;
 mod script;
 mod tests;
+mod writes;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -51,6 +52,8 @@ struct State {
     /// Body bytes handed to the connection, by path.
     sent: BTreeMap<String, u64>,
     connections: usize,
+    /// What has come of uploads so far.
+    uploads: BTreeMap<String, Vec<u8>>,
 }
 
 #[derive(Default)]

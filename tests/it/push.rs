@@ -1,0 +1,4 @@
+//! Pushes and deletes through the proxy, against a registry that can be told how to misbehave.
+
+mod elsewhere;
+mod parts;
