@@ -2,11 +2,20 @@
 
 use super::World;
 use crate::support::access::Access;
+use crate::support::colocate::Pulled;
 use crate::support::http::Method;
 use crate::support::layout::Golden;
 use crate::support::pusher::wanted;
 use crate::support::require;
 use crate::support::skopeo::Skopeo;
+
+/// A golden bundle that was pushed with its images, as it is pulled.
+async fn relocated(world: &World, golden: &Golden) -> Pulled {
+    golden.colocated.push(&world.colocate.url(), &golden.repository).await;
+    let pulled = world.colocate.pull(&golden.repository, Golden::TAG).await;
+    assert_ne!(pulled.digest, golden.digest, "{} is relocated", golden.name);
+    pulled
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_relocated_bundle_under_another_tag_is_the_original_in_the_registry() {
@@ -15,9 +24,7 @@ async fn a_relocated_bundle_under_another_tag_is_the_original_in_the_registry() 
     }
     let world = World::new().await;
     for golden in Golden::all() {
-        golden.colocated.push(&world.colocate.url(), &golden.repository).await;
-        let relocated = world.colocate.pull(&golden.repository, Golden::TAG).await;
-        assert_ne!(relocated.digest, golden.digest);
+        let relocated = relocated(&world, &golden).await;
         let at = world.through(&golden.repository);
         let answer = at.put("stable", &relocated.media_type, &relocated.manifest).await.expect("an answer");
         wanted("PUT of the relocated manifest", answer, &[201]).expect("it is taken");
@@ -35,8 +42,7 @@ async fn skopeo_gives_a_relocated_bundle_another_tag() {
         return;
     }
     let (world, golden) = (World::new().await, Golden::read("simple-app"));
-    golden.colocated.push(&world.colocate.url(), &golden.repository).await;
-    let relocated = world.colocate.pull(&golden.repository, Golden::TAG).await;
+    let relocated = relocated(&world, &golden).await;
     let repository = format!("{}/{}", world.colocate.authority(), golden.repository);
     let skopeo = Skopeo::new(&Access::anonymous());
     let copied = skopeo.transfer(&format!("{repository}:{}", Golden::TAG), &format!("{repository}:stable")).await;
@@ -54,8 +60,7 @@ async fn skopeo_copies_a_relocated_bundle_to_another_repository() {
     }
     let world = World::new().await;
     for golden in Golden::all() {
-        golden.colocated.push(&world.colocate.url(), &golden.repository).await;
-        let relocated = world.colocate.pull(&golden.repository, Golden::TAG).await;
+        let relocated = relocated(&world, &golden).await;
         let copies = format!("copies/{}", golden.name);
         let at = |repository: &str| format!("{}/{repository}:{}", world.colocate.authority(), Golden::TAG);
         let skopeo = Skopeo::new(&Access::anonymous());
@@ -80,8 +85,7 @@ async fn a_relocated_blob_is_mounted_or_has_to_be_sent() {
         return;
     }
     let (world, golden) = (World::new().await, Golden::read("simple-app"));
-    golden.colocated.push(&world.colocate.url(), &golden.repository).await;
-    let relocated = world.colocate.pull(&golden.repository, Golden::TAG).await;
+    let relocated = relocated(&world, &golden).await;
     let at = world.through("copies/app");
     for (digest, bytes) in
         [(relocated.config_digest(), &relocated.config), (relocated.layer_digest(), &relocated.layer)]
