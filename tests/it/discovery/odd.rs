@@ -57,9 +57,10 @@ impl Way {
             }
             Self::Circling => (0, all.len()),
             Self::Tokens => (parameter("next_page").map_or(0, |token| token.parse().unwrap()), 20),
-            Self::ByAge => {
-                (last.map_or(0, |last| all.iter().position(|name| *name == last).unwrap() + 1), n.unwrap_or(50))
-            }
+            Self::ByAge => (
+                last.and_then(|last| all.iter().position(|name| *name == last)).map_or(0, |at| at + 1),
+                n.unwrap_or(50),
+            ),
             _ => (last.map_or(0, |last| all.partition_point(|name| *name <= last)), n.unwrap_or(50)),
         };
         // Without a number, one that gives no links gives everything.

@@ -7,6 +7,7 @@ mod chains;
 mod clients;
 mod demo;
 mod digests;
+mod discovery;
 mod missing;
 mod offline;
 mod origins;
