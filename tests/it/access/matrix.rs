@@ -358,7 +358,11 @@ impl Told {
 
 /// Insists on an answer that tells nothing of a thing.
 fn assert_nothing_of(thing: &Thing, answer: &Answer, what: &str) {
-    assert!(!thing.is_in(&answer.body), "{what}");
+    if answer.status == 200 {
+        assert!(answer.body.is_empty() || answer.json()["manifests"] == serde_json::json!([]), "{what}");
+    } else {
+        assert!(!thing.is_in(&answer.body), "{what}");
+    }
     for name in ["docker-content-digest", "etag", "content-range", "accept-ranges", "last-modified", "age"] {
         assert_eq!(answer.header(name), None, "{what}");
     }
