@@ -89,7 +89,7 @@ pub(super) fn respond(
 ) -> Response<Body> {
     let (page, next) = wanted.page(referrers);
     let media_type = MediaType::ImageIndex;
-    let index = format!(r#"{{"schemaVersion":2,"mediaType":"{media_type}","manifests":[{}]}}"#, page.join(","));
+    let index = format!(r#"{{"manifests":[{}],"mediaType":"{media_type}","schemaVersion":2}}"#, page.join(","));
     let mut response = Response::new(body::empty());
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/vnd.oci.image.index.v1+json"));

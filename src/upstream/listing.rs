@@ -115,7 +115,7 @@ impl RegistryUpstream {
         }
         let answer = answer?;
         if asked.last.is_none() && answer.is_the_end(&asked) {
-            return Ok(in_pages(answer.names, page));
+            return Ok(NameList::of_whole(in_order_of(answer.names).iter().map(String::as_str), page));
         }
         if !answer.is_in_order(&asked) {
             return self.list_whole(listed, page).await;
@@ -126,7 +126,15 @@ impl RegistryUpstream {
             match look {
                 Look::InOrder => self.lists().keep(listed, Known::InOrder).await,
                 Look::Otherwise => return self.list_whole(listed, page).await,
-                Look::All(names) => return Ok(in_pages(names, page)),
+                Look::All(names) => {
+                    // A list that pages rightly is asked for again, so that nothing that is new is missing from later pages.
+                    let in_order = names.is_sorted_by(|one, other| one < other);
+                    let names = in_order_of(names);
+                    let list = NameList::of_whole(names.iter().map(String::as_str), page);
+                    let known = if in_order { Known::InOrder } else { Known::Whole(names.into()) };
+                    self.lists().keep(listed, known).await;
+                    return Ok(list);
+                }
             }
         }
         let open = answer.next.is_none() && !answer.is_the_end(&asked);
@@ -170,9 +178,7 @@ impl RegistryUpstream {
                 Some(next) if !asked.contains(&next) => query = next,
                 // No next page, or one that leads back.
                 _ => {
-                    names.sort_unstable();
-                    names.dedup();
-                    let names: Arc<[String]> = names.into();
+                    let names: Arc<[String]> = in_order_of(names).into();
                     self.lists().keep(listed, Known::Whole(Arc::clone(&names))).await;
                     return Ok(NameList::of_whole(names.iter().map(String::as_str), page));
                 }
@@ -186,9 +192,9 @@ fn is_refused(error: &UpstreamError) -> bool {
     matches!(error, UpstreamError::UnexpectedStatus { status: StatusCode::BAD_REQUEST })
 }
 
-/// A page of all there is, in any order.
-fn in_pages(mut names: Vec<String>, page: &ListPage) -> NameList {
+/// Lexical order, and nothing twice.
+fn in_order_of(mut names: Vec<String>) -> Vec<String> {
     names.sort_unstable();
     names.dedup();
-    NameList::of_whole(names.iter().map(String::as_str), page)
+    names
 }

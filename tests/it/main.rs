@@ -3,6 +3,7 @@
 mod access;
 mod cache;
 mod config;
+mod discovery;
 mod e2e;
 mod fuzz;
 mod gzip;

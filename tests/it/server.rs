@@ -215,7 +215,7 @@ async fn refusals_say_which_and_what_to_do() {
     let absent = format!("sha256:{}", "0".repeat(64));
     for (method, target, status, code) in [
         ("GET", "/".to_owned(), 404, "UNSUPPORTED"),
-        ("GET", "/v2/_catalog".to_owned(), 404, "UNSUPPORTED"),
+        ("GET", "/v2/_catalog/".to_owned(), 404, "UNSUPPORTED"),
         ("GET", format!("/v2/{NAME}/manifests/none"), 404, "MANIFEST_UNKNOWN"),
         ("GET", format!("/v2/{NAME}/manifests/{absent}"), 404, "MANIFEST_UNKNOWN"),
         ("GET", format!("/v2/{NAME}/blobs/{absent}"), 404, "BLOB_UNKNOWN"),

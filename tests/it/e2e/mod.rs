@@ -8,6 +8,7 @@ mod clients;
 mod conformance;
 mod demo;
 mod digests;
+mod discovery;
 mod missing;
 mod offline;
 mod origins;

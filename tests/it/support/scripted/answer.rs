@@ -110,6 +110,10 @@ impl State {
         if seen.path == "/v2/" || seen.path == "/v2" {
             return found("application/json", None, Bytes::from_static(b"{}").into());
         }
+        if seen.path == "/v2/_catalog" {
+            let document = |page: &[&String]| json!({ "repositories": page });
+            return listed("_catalog", document, self.repositories.keys(), &seen.query);
+        }
         let Some(route) = Route::parse(&seen.path) else { return unknown("UNSUPPORTED") };
         let Some(repository) = self.repositories.get(route.repository) else { return unknown("NAME_UNKNOWN") };
         match route.kind {
@@ -151,20 +155,30 @@ impl Repository {
     }
 
     fn tags(&self, name: &str, query: &str) -> Response<Content> {
-        let parameters: Vec<_> = url::form_urlencoded::parse(query.as_bytes()).collect();
-        let parameter = |wanted| parameters.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.as_ref());
-        let after = parameter("last").unwrap_or_default();
-        let limit = parameter("n").and_then(|n| n.parse().ok()).unwrap_or(usize::MAX);
-        let rest: Vec<_> = self.tags.keys().filter(|tag| tag.as_str() > after).collect();
-        let page = &rest[..rest.len().min(limit)];
-        let list = json!({"name": name, "tags": page});
-        let mut response = found("application/json", None, json_of(&list));
-        if let Some(last) = page.last().filter(|_| page.len() < rest.len()) {
-            let link = format!("</v2/{name}/tags/list?last={last}&n={limit}>; rel=\"next\"");
-            response.headers_mut().insert(header::LINK, value(&link));
-        }
-        response
+        let document = |page: &[&String]| json!({"name": name, "tags": page});
+        listed(&format!("{name}/tags/list"), document, self.tags.keys(), query)
     }
+}
+
+/// A page of names, as the distribution spec has it.
+fn listed<'a>(
+    path: &str,
+    document: impl Fn(&[&String]) -> serde_json::Value,
+    names: impl Iterator<Item = &'a String>,
+    query: &str,
+) -> Response<Content> {
+    let parameters: Vec<_> = url::form_urlencoded::parse(query.as_bytes()).collect();
+    let parameter = |wanted| parameters.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.as_ref());
+    let after = parameter("last").unwrap_or_default();
+    let limit = parameter("n").and_then(|n| n.parse().ok()).unwrap_or(usize::MAX);
+    let rest: Vec<_> = names.filter(|name| name.as_str() > after).collect();
+    let page = &rest[..rest.len().min(limit)];
+    let mut response = found("application/json", None, json_of(&document(page)));
+    if let Some(last) = page.last().filter(|_| page.len() < rest.len()) {
+        let link = format!("</v2/{path}?last={last}&n={limit}>; rel=\"next\"");
+        response.headers_mut().insert(header::LINK, value(&link));
+    }
+    response
 }
 
 struct Route<'a> {
