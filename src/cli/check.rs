@@ -5,7 +5,8 @@ use std::fmt::Write as _;
 use super::error::CliError;
 use super::wire;
 use crate::config::{
-    AccessConfig, AccessMode, Config, Credentials, Endpoint, ListenAddress, OriginRule, UpstreamConfig, UpstreamPlace,
+    ANONYMOUS, AccessConfig, AccessMode, AccessRule, Action, Config, Credentials, Endpoint, ListenAddress, OriginRule,
+    UpstreamConfig, UpstreamPlace, Writes,
 };
 
 /// Tells that a configuration can be served with, and what it comes to.
@@ -28,7 +29,9 @@ fn describe(config: &Config) -> String {
         let _ = writeln!(text, "{line}");
     }
     for upstream in config.all_upstreams() {
-        let _ = writeln!(text, "\n{}, {}, asked {}", upstream.registry, place(upstream), asked(config, upstream));
+        let pushes = if upstream.writes == Writes::Forward { "; pushes and deletes go on to it" } else { "" };
+        let asked = asked(config, upstream);
+        let _ = writeln!(text, "\n{}, {}, asked {asked}{pushes}", upstream.registry, place(upstream));
         let ways = ways(config, upstream);
         let width = ways.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
         for (name, named) in ways {
@@ -171,6 +174,17 @@ fn warnings(config: &Config) -> Vec<String> {
     if config.access.mode == AccessMode::Open && config.all_upstreams().any(UpstreamConfig::has_credentials) {
         warnings.push(
             "nobody is asked who they are (access.allow_public), so everyone reads what the upstreams' credentials can read"
+                .to_owned(),
+        );
+    }
+    let anybody =
+        |rule: &AccessRule| rule.identity.matches(ANONYMOUS) && rule.allow.iter().any(|action| *action != Action::Pull);
+    if config.access.mode != AccessMode::Upstream
+        && config.access.rules.iter().any(anybody)
+        && config.all_upstreams().any(|upstream| upstream.writes == Writes::Forward)
+    {
+        warnings.push(
+            "who gives no name may push or delete by a rule of access.rules; everybody who reaches this then can"
                 .to_owned(),
         );
     }

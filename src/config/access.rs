@@ -1,4 +1,4 @@
-//! The section `access`: who may read, and what the combination with the upstreams must be.
+//! The section `access`: who may read and push, and what the combination with the upstreams must be.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -9,7 +9,7 @@ use super::upstream::{UpstreamConfig, UpstreamPlace, Writes};
 use super::values;
 use super::{ANONYMOUS, Action, Glob, IdentityPattern, raw};
 
-/// Who may read what.
+/// Who may do what.
 #[derive(Clone, Debug)]
 pub struct AccessConfig {
     /// How clients show who they are.
@@ -174,6 +174,11 @@ impl Checker {
                 let reason = "is shown to the registry whoever asks, so that everyone may read what the certificate may; \
                               say so by `access.allow_public: true`, or remove it";
                 self.problem(format!("{path}.tls"), reason);
+            }
+            if upstream.identity.is_some() && upstream.writes == Writes::Forward {
+                let reason = "cannot be `forward` with `access.mode: upstream` and a certificate (`tls`): it is shown whoever \
+                              asks, so that everyone could push what the certificate may";
+                self.problem(format!("{path}.writes"), reason);
             }
             if upstream.client_credentials && upstream.is_in_the_clear() {
                 let reason = "would have clients' passwords go over http for everyone on the way to read; use https, or \

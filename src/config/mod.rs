@@ -67,7 +67,7 @@ pub struct Config {
     pub upstream: Option<UpstreamConfig>,
     /// Further registries.
     pub upstreams: Vec<UpstreamConfig>,
-    /// Who may read what.
+    /// Who may do what.
     pub access: AccessConfig,
     /// Where content is kept.
     pub cache: CacheConfig,

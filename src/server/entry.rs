@@ -135,6 +135,10 @@ impl Entry {
         match self.method {
             Method::GET => "GET",
             Method::HEAD => "HEAD",
+            Method::POST => "POST",
+            Method::PATCH => "PATCH",
+            Method::PUT => "PUT",
+            Method::DELETE => "DELETE",
             _ => "other",
         }
     }

@@ -7,7 +7,7 @@ mod access;
 mod bad;
 mod beside;
 mod counts;
-mod parts;
+pub(crate) mod parts;
 mod pulls;
 mod reach;
 mod warm;

@@ -1,4 +1,4 @@
-//! Who may read: identification of clients, and the rules about them.
+//! Who may do what: identification of clients, and the rules about them.
 //!
 //! The way of a request: its headers become a `Credential`; the [`Gate`] of the configured mode makes an
 //! `Identity` of that, or of the client certificate's names, or a `Refusal`; the [`AccessRules`] say what that

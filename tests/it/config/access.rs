@@ -39,6 +39,12 @@ impl Files {
         )
     }
 
+    /// A certificate that the proxy shows to a registry.
+    fn identity(&self) -> String {
+        let shown = self.authority.server(&[]);
+        format!("tls: {{cert: '{}', key: '{}'}}", shown.certificate.display(), shown.key.display())
+    }
+
     fn client_ca(&self) -> String {
         format!(", client_ca: '{}'", self.authority.file().display())
     }
@@ -245,4 +251,31 @@ fn listeners_and_trusted_proxies_are_read_before_anything_is_bound() {
         &format!("{ANONYMOUS}listen: 'unix:/{}'\nendpoint: a.b", "x".repeat(107)),
         &["listen: ", "more than 107 bytes"],
     );
+}
+
+#[test]
+fn pushes_that_are_forwarded_need_somebody_who_may_push() {
+    let files = Files::new();
+    let forward = |keys: &str| format!("upstream: {{url: 'https://a.b', writes: forward{keys}}}\n");
+    let rule = |allow: &str| format!("access: {{rules: [{{allow: [{allow}]}}]}}\n");
+    for text in [
+        forward("") + &rule("push"),
+        forward("") + &rule("pull, delete"),
+        forward("") + "access: {mode: upstream}\n",
+        format!("upstreams: [{{registry: a.b}}]\n{}", rule("pull")),
+    ] {
+        Config::parse("c", &text).unwrap_or_else(|err| panic!("{text}: {err}"));
+    }
+    let nobody = &["upstream.writes: is `forward`, and nobody may push: say who by a rule of `access.rules`"][..];
+    for text in
+        [forward(""), forward("") + &rule("pull"), forward("") + "access: {mode: upstream, rules: [{allow: [pull]}]}\n"]
+    {
+        expect_problems(&text, nobody);
+    }
+    let layout = format!("upstream: {{url: 'layout:/srv', writes: forward}}\n{}", rule("push"));
+    expect_problems(&layout, &["upstream.writes: cannot be `forward` for a layout directory"]);
+    // A certificate is the proxy's whoever asks.
+    let shown = format!("upstream: {{url: 'https://a.b', writes: forward, {}}}\n", files.identity());
+    let text = shown + "access: {mode: upstream, allow_public: true}\n";
+    expect_problems(&text, &["upstream.writes: cannot be `forward` with `access.mode: upstream` and a certificate"]);
 }

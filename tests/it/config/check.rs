@@ -117,3 +117,19 @@ async fn an_insecure_upstream_is_told_of_at_the_start() {
         assert_eq!(warned, insecure, "{log}");
     }
 }
+
+#[tokio::test]
+async fn pushes_are_told_and_who_may_without_a_name() {
+    let config = |identity: &str| {
+        format!(
+            "listen: 127.0.0.1:5000\nupstream: {{url: 'https://main.example', writes: forward}}\n\
+             access: {{rules: [{{identity: '{identity}', allow: [push]}}]}}\n"
+        )
+    };
+    let (code, said, _) = check(&config("**")).await;
+    assert_eq!(code, Some(0));
+    assert!(said.contains("asked anonymously; pushes and deletes go on to it\n"), "{said}");
+    assert!(said.contains("WARNING: who gives no name may push"), "{said}");
+    let (code, _, errors) = check(&config("user:anna")).await;
+    assert_eq!(code, Some(2), "{errors}");
+}

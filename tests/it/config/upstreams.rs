@@ -40,6 +40,8 @@ fn every_refusal_of_a_further_upstream_names_its_key() {
         ),
         (", hosts: [a.b, 'https://c.d']", "upstreams[1].hosts[1]: `https://c.d` is not host[:port]"),
         (", client_credentials: perhaps", "upstreams[1].client_credentials: `perhaps` is neither true nor false"),
+        (", writes: 'yes'", "upstreams[1].writes: `yes` is none of refuse and forward"),
+        (", writes: forward", "upstreams[1].writes: is `forward`, and nobody may push"),
         (", insecure: 'no'", "upstreams[1].insecure: `no` is neither true nor false"),
         (", ca_file: /nowhere/ca", "upstreams[1].ca_file: cannot read /nowhere/ca"),
         (", ca_file: Cargo.toml", "upstreams[1].ca_file: Cargo.toml holds no certificate"),

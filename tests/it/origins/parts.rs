@@ -86,7 +86,7 @@ pub(super) async fn get(world: &World, path: &str) -> Answer {
 }
 
 /// The parts of an image manifest: config and layers.
-pub(super) fn parts(manifest: &[u8]) -> Vec<Digest> {
+pub(crate) fn parts(manifest: &[u8]) -> Vec<Digest> {
     let document: Value = serde_json::from_slice(manifest).unwrap();
     let layers = document["layers"].as_array().unwrap();
     let parts = [&document["config"]].into_iter().chain(layers);

@@ -48,11 +48,15 @@ async fn nothing_is_forwarded_unless_it_is_said() {
     image.layout(Some("v1")).push(&registry.url(), "acme/app").await;
     let before = registry.stored();
     let forwarding = Settings::forwarding(&registry.url());
-    let read_only = json!([{"identity": "**", "allow": ["pull"]}]);
+    // Somebody has to be able to push, or the configuration makes no sense.
+    let elsewhere = json!([
+        {"identity": "**", "repository": "elsewhere/*", "allow": ["pull", "push", "delete"]},
+        {"identity": "**", "allow": ["pull"]},
+    ]);
     for (settings, statuses, codes) in [
         (Settings::new(&registry.url()), &[405][..], &["UNSUPPORTED"][..]),
         (forwarding.clone().set("upstream.writes", "refuse"), &[405], &["UNSUPPORTED"]),
-        (forwarding.set("access.rules", read_only), &[401, 403], &["UNAUTHORIZED", "DENIED"]),
+        (forwarding.set("access.rules", elsewhere), &[401, 403], &["UNAUTHORIZED", "DENIED"]),
     ] {
         let colocate = Colocate::start(settings.clone()).await;
         for repository in ["acme/app", "acme/new"] {

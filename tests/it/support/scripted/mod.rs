@@ -155,6 +155,21 @@ impl ScriptedUpstream {
         }
     }
 
+    /// What a tag stands for.
+    pub(crate) fn tagged(&self, repository: &str, tag: &str) -> Option<Digest> {
+        self.state().repositories.get(repository)?.tags.get(tag).copied()
+    }
+
+    /// Whether a repository has a blob.
+    pub(crate) fn has_blob(&self, repository: &str, digest: &Digest) -> bool {
+        self.state().repositories.get(repository).is_some_and(|repository| repository.blobs.contains_key(digest))
+    }
+
+    /// Whether a repository has a manifest.
+    pub(crate) fn has_manifest(&self, repository: &str, digest: &Digest) -> bool {
+        self.state().repositories.get(repository).is_some_and(|repository| repository.manifests.contains_key(digest))
+    }
+
     /// Begins a rule for the paths that match; `*` stands for any characters. The newest rule that matches wins.
     pub(crate) fn on(&self, path: &str) -> Scripting<'_> {
         Scripting { upstream: self, rule: Rule::new(path) }
