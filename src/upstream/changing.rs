@@ -39,12 +39,16 @@ impl RegistryUpstream {
             Change::Begin { mount: Some((_, Some(from))), .. } => (Right::Push, Some((*from).clone())),
             _ => (Right::Push, None),
         };
+        let names = matches!(change, Change::Manifest { .. } | Change::DeleteManifest { .. });
         let scope = Scope { right, from, ..Scope::pull(Some(repository)) };
         let Outgoing { method, url, headers, payload } = outgoing(base, repository, change)?;
         let request = Request { method, url: url.clone(), headers, scope, payload, lane: self.changes() };
         let answer = self.converse(request).await?;
         if !answer.status().is_success() {
             return Err(answer.into_refusal().await);
+        }
+        if names {
+            self.lists().forget(repository).await;
         }
         let changed = read(base, &url, &answer)?;
         // What it says is in its head, but read to its end it leaves its connection.

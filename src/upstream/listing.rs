@@ -77,6 +77,13 @@ impl Lists {
         self.0.get()?.get(&listed.key()).await
     }
 
+    /// Something was pushed to a repository, or deleted there: no later page is cut from what was.
+    pub(super) async fn forget(&self, repository: &RepositoryName) {
+        for key in [Some(repository.clone()), None] {
+            self.cache().invalidate(&key).await;
+        }
+    }
+
     async fn keep(&self, listed: Listed<'_>, known: Known) {
         self.cache().insert(listed.key(), known).await;
     }

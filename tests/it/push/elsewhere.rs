@@ -36,7 +36,7 @@ async fn a_place_at_another_host_gets_nothing() {
     for place in [
         foreign.clone(),
         foreign.replace("http:", ""),
-        format!("https://{}", registry.authority()),
+        format!("https://{}", evil.authority()),
         format!("http://localhost:{evil_port}"),
         own.replace("http://", "http://user:password@"),
         own.replace("http://", &format!("http://{}@", evil.authority())),
