@@ -61,6 +61,15 @@ impl Manifest {
         Ok(ManifestView::Other)
     }
 
+    /// All that it names: a config and layers, or manifests. Nothing of what cannot be read.
+    pub fn named(&self) -> Vec<Descriptor> {
+        match self.view() {
+            Ok(ManifestView::Image { config, layers }) => [config].into_iter().chain(layers).collect(),
+            Ok(ManifestView::Index { manifests }) => manifests,
+            Ok(ManifestView::Other) | Err(_) => Vec::new(),
+        }
+    }
+
     /// The media type that manifest bytes say of themselves, for upstreams that send none and for layouts.
     ///
     /// The `mediaType` field counts; without it the shape does, as image-spec 1.0 left the field out.

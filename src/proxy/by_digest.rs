@@ -5,6 +5,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -16,7 +17,8 @@ use super::relocation::{Relocation, Relocator};
 use super::sources::{Sources, not_elsewhere};
 use super::view::View;
 use super::{Proxy, ServedManifest};
-use crate::oci::{Digest, Repository};
+use crate::oci::{Digest, Reference, Repository};
+use crate::upstream::UpstreamError;
 
 /// Something that was made here.
 pub(super) enum Part {
@@ -39,8 +41,8 @@ impl Part {
 /// What is wanted of a digest.
 pub(super) trait Want {
     type Served;
-    /// Whether clients that push ask for what is not there yet. They should not wait for a search, and upload what it might find.
-    const MAY_BE_NEW: bool = false;
+    /// How long a client that is about to push waits for a search.
+    const PATIENCE: Duration;
 
     /// The relocated bundle that has it.
     async fn relocation(
@@ -48,6 +50,8 @@ pub(super) trait Want {
         repository: &Repository,
         digest: &Digest,
     ) -> io::Result<Option<Arc<Relocation>>>;
+    /// Whether the repository has it, by the upstream's own word.
+    async fn confirmed(contents: &Sources, digest: &Digest) -> Result<(), UpstreamError>;
     /// It, if that needs no asking.
     async fn cached(contents: &Sources, digest: &Digest) -> Option<Self::Served>;
     /// It as something made here; `None` if that is not of this kind.
@@ -66,6 +70,13 @@ impl Proxy {
         view: &View,
         digest: &Digest,
     ) -> Result<W::Served, ProxyError> {
+        if view.is_pushing
+            && contents.member(digest).await.is_some()
+            && let Err(UpstreamError::NotFound) = W::confirmed(contents, digest).await
+        {
+            // What the registry has lost has to be uploaded again, and it would not be if it were said to be there.
+            self.is_no_member(contents, digest).await;
+        }
         // Nearly all that is asked for is an original, and which digests were made here is on the disk.
         if let Some(served) = W::cached(contents, digest).await {
             return Ok(served);
@@ -77,10 +88,14 @@ impl Proxy {
             Err(error @ ProxyError::NotFound { .. }) => error,
             served => return served,
         };
-        if W::MAY_BE_NEW && view.may_push {
-            return Err(absent);
-        }
-        let undecided = self.search(view, digest).await;
+        let undecided = if view.is_pushing {
+            // Most probably it is new. Should it be found later, it was uploaded for nothing.
+            let search = self.search(view, digest);
+            tokio::select! { _ = search => {}, () = contents.cache.clock().sleep(W::PATIENCE) => {} }
+            None
+        } else {
+            self.search(view, digest).await
+        };
         if let Some(served) = self.shown::<W>(contents, view, digest).await? {
             return Ok(served);
         }
@@ -143,6 +158,8 @@ pub(super) struct AManifest;
 
 impl Want for AManifest {
     type Served = ServedManifest;
+    // By its digest a relocated bundle is pulled, too, by clients that ask by HEAD first.
+    const PATIENCE: Duration = Duration::from_secs(5);
 
     async fn relocation(
         relocator: &Relocator,
@@ -150,6 +167,10 @@ impl Want for AManifest {
         digest: &Digest,
     ) -> io::Result<Option<Arc<Relocation>>> {
         relocator.by_manifest(repository, digest).await
+    }
+
+    async fn confirmed(contents: &Sources, digest: &Digest) -> Result<(), UpstreamError> {
+        contents.upstream.manifest_head(&contents.repository.name, &Reference::Digest(*digest)).await.map(|_| ())
     }
 
     async fn cached(contents: &Sources, digest: &Digest) -> Option<ServedManifest> {
@@ -178,6 +199,7 @@ pub(super) struct ABlob;
 
 impl Want for ABlob {
     type Served = ServedBlob;
+    const PATIENCE: Duration = Duration::ZERO;
 
     async fn relocation(
         relocator: &Relocator,
@@ -185,6 +207,10 @@ impl Want for ABlob {
         digest: &Digest,
     ) -> io::Result<Option<Arc<Relocation>>> {
         relocator.by_part(repository, digest).await
+    }
+
+    async fn confirmed(contents: &Sources, digest: &Digest) -> Result<(), UpstreamError> {
+        contents.upstream.blob_head(&contents.repository.name, digest).await.map(|_| ())
     }
 
     async fn cached(contents: &Sources, digest: &Digest) -> Option<ServedBlob> {
@@ -219,7 +245,7 @@ pub(super) struct ALength;
 
 impl Want for ALength {
     type Served = ServedBlob;
-    const MAY_BE_NEW: bool = true;
+    const PATIENCE: Duration = Duration::ZERO;
 
     async fn relocation(
         relocator: &Relocator,
@@ -227,6 +253,10 @@ impl Want for ALength {
         digest: &Digest,
     ) -> io::Result<Option<Arc<Relocation>>> {
         relocator.by_part(repository, digest).await
+    }
+
+    async fn confirmed(contents: &Sources, digest: &Digest) -> Result<(), UpstreamError> {
+        contents.upstream.blob_head(&contents.repository.name, digest).await.map(|_| ())
     }
 
     async fn cached(contents: &Sources, digest: &Digest) -> Option<ServedBlob> {

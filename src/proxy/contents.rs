@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::epoch::{Epoch, Epochs};
 use super::error::{ProxyError, Subject};
 use super::outcome::Outcome;
 use super::reader::ReaderKey;
@@ -27,6 +28,8 @@ pub(super) struct Contents {
     pub(super) payer: Option<Payer>,
     pub(super) upstream: Arc<dyn Upstream>,
     pub(super) cache: Cache,
+    /// What is deleted through this proxy.
+    pub(super) deletions: Arc<Epochs>,
 }
 
 impl Contents {
@@ -35,12 +38,13 @@ impl Contents {
         if let Some(manifest) = self.cached_manifest(digest).await {
             return Ok((manifest, Outcome::Hit));
         }
+        let before = self.deletions.of(&self.repository).await;
         let manifest = self
             .upstream
             .manifest(&self.repository.name, &Reference::Digest(*digest))
             .await
             .map_err(|error| ProxyError::upstream(error, Subject::Manifest, &self.repository.name))?;
-        let outcome = self.keep_manifest(&manifest).await;
+        let outcome = self.keep_manifest(&manifest, before).await;
         Ok((manifest, outcome))
     }
 
@@ -50,8 +54,9 @@ impl Contents {
         cached_manifest(&self.cache, &self.repository, digest).await.unwrap_or_default()
     }
 
-    /// Stores a manifest that the upstream sent, unless it is of the kind whose digest is not that of its bytes.
-    pub(super) async fn keep_manifest(&self, manifest: &Manifest) -> Outcome {
+    /// Stores a manifest that the upstream sent, unless it is of the kind whose digest is not that of its bytes. `before` is
+    /// when it was asked: something may have been deleted since.
+    pub(super) async fn keep_manifest(&self, manifest: &Manifest, before: Epoch) -> Outcome {
         if is_schema1(&manifest.media_type) {
             return Outcome::Bypass;
         }
@@ -59,6 +64,7 @@ impl Contents {
         let stored = async {
             // The client waits for none of it: its bytes are here, and right.
             self.cache.put_behind(&manifest.digest, manifest.bytes.clone()).await?;
+            let Some(_still) = self.deletions.still(&self.repository, before).await else { return Ok(()) };
             self.cache.add_member_behind(&self.repository, &manifest.digest, member).await
         };
         if let Err(error) = stored.await {
@@ -68,7 +74,7 @@ impl Contents {
     }
 
     /// What is known of `digest` in this repository. A disk that cannot say ends no pull: the upstream can.
-    async fn member(&self, digest: &Digest) -> Option<Member> {
+    pub(super) async fn member(&self, digest: &Digest) -> Option<Member> {
         self.cache.member(&self.repository, digest).await.unwrap_or_default()
     }
 
@@ -80,6 +86,7 @@ impl Contents {
 
     /// The blob of `digest`, which may still be arriving.
     pub(super) async fn blob(&self, digest: &Digest) -> Result<(Reader, Outcome), ProxyError> {
+        let before = self.deletions.of(&self.repository).await;
         let is_member = self.member(digest).await.is_some();
         let absent = |error| ProxyError::upstream(error, Subject::Blob, &self.repository.name);
         let source = Arc::new(BlobSource::new(self, *digest));
@@ -98,7 +105,11 @@ impl Contents {
                 self.upstream.blob_head(&self.repository.name, digest).await.map_err(absent)?;
                 outcome = Outcome::Revalidated;
             }
-            let confirmation = confirm_member(self.cache.clone(), self.repository.clone(), reader.bystander());
+            let (cache, deletions) = (self.cache.clone(), Arc::clone(&self.deletions));
+            let (repository, bystander) = (self.repository.clone(), reader.bystander());
+            let confirmation = async move {
+                confirm_member(&cache, &repository, &bystander, deletions.still(&repository, before)).await;
+            };
             if reader.size() <= TAIL_BYTES {
                 confirmation.await;
             } else {
@@ -133,14 +144,20 @@ pub(super) async fn cached_manifest(
     Ok(bytes.map(|bytes| Manifest { bytes, digest: *digest, media_type }))
 }
 
-/// Records that a repository has a blob, once its bytes are known to be the blob's. Small ones are when they are
-/// handed out.
-async fn confirm_member(cache: Cache, repository: Repository, reader: Reader) {
+/// Records that a repository has a blob, once its bytes are known to be the blob's, and unless it was deleted meanwhile. Small
+/// ones are known when they are handed out.
+async fn confirm_member<T>(
+    cache: &Cache,
+    repository: &Repository,
+    reader: &Reader,
+    still_there: impl Future<Output = Option<T>>,
+) {
     let (digest, member) = (*reader.digest(), Member { media_type: None, size: reader.size() });
     if reader.verified().await.is_err() {
         return;
     }
-    if let Err(error) = cache.add_member(&repository, &digest, member).await {
+    let Some(_still) = still_there.await else { return };
+    if let Err(error) = cache.add_member(repository, &digest, member).await {
         tracing::warn!(%repository, %digest, %error, "a blob's repository could not be recorded");
     }
 }

@@ -18,6 +18,7 @@ mod by_digest;
 mod catalog;
 mod contents;
 mod counted;
+mod epoch;
 mod error;
 mod explain;
 mod flights;
@@ -46,13 +47,14 @@ pub use blob::ServedBlob;
 use by_digest::{ABlob, ALength, AManifest, Want};
 use contents::Contents;
 use counted::Counted;
+use epoch::Epochs;
 pub use error::{ProxyError, Side, Subject};
 pub use explain::{ExplainedChild, ExplainedImage, Explanation, Nested, Relocated};
 pub use origins::OriginPolicy;
 use origins::{OriginParts, Origins};
 pub use outcome::{CacheStatus, Forward, Outcome};
-pub use push::{Begun, Mount, Part, PushError, Put, Uploading};
-use push::{Lists, Seal};
+pub use push::{Begun, Mount, Piece, PushError, Put, Uploading};
+use push::{Seal, SubjectTurns};
 pub use reader::Reader;
 use readers::{Probe, Readers};
 pub use relocation::RelocationLimits;
@@ -103,8 +105,10 @@ struct Inner {
     origins: Arc<OriginParts>,
     tags: Arc<Tags>,
     relocator: Arc<Relocator>,
+    /// What was asked before something was deleted is not remembered after it.
+    deletions: Arc<Epochs>,
     seal: Seal,
-    lists: Lists,
+    subject_turns: SubjectTurns,
 }
 
 /// A manifest to be served.
@@ -143,12 +147,14 @@ impl Proxy {
         };
         let upstreams = Arc::new(upstreams.into_iter().map(counted).collect::<HashMap<_, _>>());
         let readers = Arc::new(Readers::new(Arc::clone(&clock), verdict_ttl));
-        let origins = OriginParts::new(origins, Arc::clone(&upstreams), Arc::clone(&readers), cache.clone());
+        let deletions = Arc::new(Epochs::new());
+        let (behind, known, gone) = (Arc::clone(&upstreams), Arc::clone(&readers), Arc::clone(&deletions));
+        let origins = OriginParts::new(origins, behind, known, cache.clone(), gone);
         let origins = Arc::new(origins);
         let tags = Arc::new(Tags::new(cache.clone(), Arc::clone(&clock), tags));
         let relocator = Arc::new(Relocator::new(cache.clone(), clock, relocation, metrics.clone()));
-        let (seal, lists) = (Seal::new(cache.clone()), Lists::new());
-        Self(Arc::new(Inner { upstreams, cache, readers, origins, tags, relocator, seal, lists }))
+        let (seal, subject_turns) = (Seal::new(cache.clone()), SubjectTurns::new());
+        Self(Arc::new(Inner { upstreams, cache, readers, origins, tags, relocator, deletions, seal, subject_turns }))
     }
 
     /// A manifest: by tag, relocated if it is a bundle and this view relocates; by digest, exactly that one.
@@ -211,6 +217,7 @@ impl Proxy {
             reader: reader.as_ref().map(Reader::key),
             payer: payer.clone(),
             cache: self.0.cache.clone(),
+            deletions: Arc::clone(&self.0.deletions),
         });
         Ok(Arc::new(Sources { own, origins: Origins::of(&self.0.origins, view) }))
     }

@@ -85,6 +85,11 @@ impl Readers {
         self.faces.get_with((reader.key(), registry.clone()), made).await
     }
 
+    /// Forgets what is known of a client and a repository: it has just pushed there, and perhaps made it.
+    pub(super) async fn forget(&self, reader: &Reader, repository: &Repository) {
+        self.verdicts.invalidate(&(reader.key(), repository.clone())).await;
+    }
+
     /// Whether the upstream lets `reader` read the contents' repository; asked by `probe`, unless it is known.
     ///
     /// # Errors

@@ -25,8 +25,8 @@ pub struct View {
     pub rights: Option<Rights>,
     /// Whether images may be left at their origins: the names that are written lead to this proxy wherever they are used.
     pub from_origin: bool,
-    /// Whether this client may push here. Then it asks for blobs to find out what it has to upload.
-    pub may_push: bool,
+    /// Whether this client asks, it seems, to find out what it has to push.
+    pub is_pushing: bool,
     /// Who has to share what one client may cost; `None` for what the operator has done.
     pub payer: Option<Payer>,
 }
@@ -82,7 +82,7 @@ impl View {
             reader: None,
             rights: None,
             from_origin: true,
-            may_push: false,
+            is_pushing: false,
             payer: None,
         }
     }

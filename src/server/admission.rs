@@ -136,7 +136,7 @@ impl Access {
             }
         };
         let may_push = self.rules.allows(&visitor.identity, registry, name, Action::Push);
-        view.may_push = takes_writes && may_push;
+        view.is_pushing = takes_writes && may_push;
         if !self.rules.is_empty() {
             view.rights = Some(self.rights(&visitor.identity));
         }

@@ -23,6 +23,8 @@ use crate::telemetry::Metrics;
 use crate::tls::ServerTls;
 
 /// How long to wait after accept failed for want of file descriptors or memory.
+/// Manifests of clients that are taken in at one time.
+const MAX_MANIFESTS: usize = 16;
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
 /// What a server is made of.
@@ -74,6 +76,7 @@ impl Server {
             directory: parts.directory.or_called(ListenAddress::endpoint(&addresses)),
             idle_body_timeout: parts.limits.idle_body_timeout,
             trusted_proxies: parts.trusted_proxies,
+            manifests: Semaphore::new(MAX_MANIFESTS),
         };
         let connections = Connections::new(service, parts.metrics, parts.limits, parts.tls);
         Ok(Self { listeners, addresses, connections })

@@ -8,9 +8,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use http_body_util::BodyExt as _;
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Sleep, sleep, timeout};
 
 use crate::body::{Body, BoxError};
+
+/// How much of a body that nobody wants is taken in, and for how long.
+const MAX_UNWANTED_BYTES: usize = 1 << 20;
+const UNWANTED_FOR: Duration = Duration::from_secs(1);
 
 /// The client sent nothing for too long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -28,6 +32,21 @@ where
         return crate::body::empty();
     }
     Watched { body, idle, silence: None }.boxed()
+}
+
+/// Takes in what is left of a body that nobody wants, as far as that is little: a connection that is closed with bytes of
+/// the client's unread may take the answer along.
+pub(super) async fn let_finish(mut body: Body) {
+    let mut left = MAX_UNWANTED_BYTES;
+    let drained = async {
+        while let Some(Ok(frame)) = body.frame().await {
+            left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
+            if left == 0 {
+                return;
+            }
+        }
+    };
+    let _ = timeout(UNWANTED_FOR, drained).await;
 }
 
 struct Watched<B> {

@@ -1,9 +1,12 @@
 //! Pushes and deletes: what a request says, and what its answer says (distribution spec, "Push" and "Content Management").
 
+use std::time::Duration;
+
 use http::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION, RANGE};
 use http::{HeaderMap, Method, Response, StatusCode};
 use http_body::Body as _;
 use serde::Deserialize;
+use tokio::time::timeout;
 use url::form_urlencoded;
 
 use super::admission::Admitted;
@@ -11,14 +14,18 @@ use super::conditional::text_value;
 use super::error::RequestError;
 use super::manifest::CONTENT_DIGEST;
 use super::route::Route;
+use super::service::Service;
 use crate::body::{self, Body, CollectError};
 use crate::oci::{Digest, DigestError, MAX_MANIFEST_BYTES, Manifest, MediaType, RepositoryName};
-use crate::proxy::{Begun, Mount, Part, Proxy, ProxyError, PushError, Put, Uploading};
+use crate::proxy::{Begun, Mount, Piece, ProxyError, PushError, Put, Uploading};
 use crate::upstream::UpstreamError;
 
 const MIN_CHUNK: HeaderName = HeaderName::from_static("oci-chunk-min-length");
 const SUBJECT: HeaderName = HeaderName::from_static("oci-subject");
 const UPLOAD_ID: HeaderName = HeaderName::from_static("docker-upload-uuid");
+
+/// How long a whole manifest may take.
+const MANIFEST_DEADLINE: Duration = Duration::from_secs(30);
 
 /// Why a push says nothing that can be passed on.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -31,7 +38,7 @@ pub(super) enum BadPush {
 
 /// A request that changes something.
 pub(super) struct Push<'a> {
-    pub(super) proxy: &'a Proxy,
+    pub(super) service: &'a Service,
     pub(super) admitted: &'a Admitted,
     /// What the client calls the registry, if it does (`ns`).
     pub(super) ns: Option<&'a str>,
@@ -48,7 +55,7 @@ impl Push<'_> {
         mount: Option<Mount>,
         body: Body,
     ) -> Result<Response<Body>, RequestError> {
-        let (proxy, view, owner) = (self.proxy, &self.admitted.view, self.admitted.owner.as_deref());
+        let (proxy, view, owner) = (&self.service.proxy, &self.admitted.view, self.admitted.owner.as_deref());
         let told = |error| self.told(route, error);
         match (route, self.method) {
             (Route::Uploads { repository }, _) => {
@@ -65,13 +72,13 @@ impl Push<'_> {
                 }
             }
             (Route::Upload { repository, session }, &Method::PATCH) => {
-                let part = Part { range: content_range(self.headers)?, body };
+                let part = Piece { range: content_range(self.headers)?, body };
                 let uploading = proxy.upload_part(view, owner, session, part).await.map_err(told)?;
                 Ok(self.goes_on(repository, &uploading, StatusCode::ACCEPTED))
             }
             (Route::Upload { repository, session }, &Method::PUT) => {
                 let digest = self.digest()?;
-                let part = Part { range: content_range(self.headers)?, body };
+                let part = Piece { range: content_range(self.headers)?, body };
                 let ended = proxy.finish_upload(view, owner, session, digest.as_ref(), part).await;
                 let digest = ended.map_err(told)?;
                 Ok(self.created(repository, "blobs", &digest))
@@ -123,14 +130,17 @@ impl Push<'_> {
 
     /// The whole manifest.
     async fn manifest(&self, body: Body) -> Result<Manifest, ProxyError> {
-        let bytes = body::collect(body, MAX_MANIFEST_BYTES).await.map_err(|error| match error {
+        // Never closed, so never refused.
+        let _turn = self.service.manifests.acquire().await;
+        let collected = timeout(MANIFEST_DEADLINE, body::collect(body, MAX_MANIFEST_BYTES)).await;
+        let bytes = collected.map_err(|_| UpstreamError::Aborted)?.map_err(|error| match error {
             CollectError::TooLarge { .. } => ProxyError::from(PushError::TooLarge),
             CollectError::Body(_) => UpstreamError::Aborted.into(),
         })?;
         let said = self.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-        let said = said.map(|said| said.split(';').next().unwrap_or_default().trim()).filter(|said| !said.is_empty());
-        let media_type = match said {
-            Some(said) => MediaType::from(said),
+        let said = said.map(|said| said.split(';').next().unwrap_or_default().trim().to_ascii_lowercase());
+        let media_type = match said.filter(|said| !said.is_empty()) {
+            Some(said) => MediaType::from(said.as_str()),
             None => own_type(&bytes).unwrap_or(MediaType::ImageManifest),
         };
         Ok(Manifest { digest: Digest::of(&bytes), media_type, bytes })

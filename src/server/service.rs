@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{AGE, HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use http::header::{AGE, EXPECT, HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use http::{Method, Request, Response, Version};
 use http_body::Body as _;
+use tokio::sync::Semaphore;
 use url::form_urlencoded;
 
 use super::activity::Busy;
@@ -46,6 +47,8 @@ pub(super) struct Service {
     pub(super) access: Access,
     pub(super) idle_body_timeout: Duration,
     pub(super) trusted_proxies: Vec<TrustedProxy>,
+    /// Manifests that are taken in at one time: each may have 4 MiB before anybody has judged it.
+    pub(super) manifests: Semaphore,
 }
 
 impl Service {
@@ -57,14 +60,18 @@ impl Service {
     {
         let (head, body) = request.into_parts();
         let request = Request::from_parts(head, ());
-        let body = patience::watch(body, self.idle_body_timeout);
+        let mut body = Some(patience::watch(body, self.idle_body_timeout));
         let activity = busy.activity();
         let client = Client::of(peer, &request, &self.trusted_proxies);
         let mut entry = Entry::new(&self.metrics, peer, &client, &request, busy);
         let ns = namespace(request.uri().query());
-        let (mut response, status) = match self.route(&mut entry, peer, &client, &ns, &request, body).await {
+        let (mut response, status) = match self.route(&mut entry, peer, &client, &ns, &request, &mut body).await {
             Ok(answered) => answered,
             Err(error) => {
+                // Who asks first whether to send it has not.
+                if let Some(body) = body.filter(|_| !request.headers().contains_key(EXPECT)) {
+                    patience::let_finish(body).await;
+                }
                 let status = error.cache_status();
                 (error.into_response(), status)
             }
@@ -104,7 +111,7 @@ impl Service {
         client: &Client<'_>,
         ns: &Result<Option<String>, NoSuchName>,
         request: &Request<()>,
-        body: Body,
+        body: &mut Option<Body>,
     ) -> Result<(Response<Body>, CacheStatus), RequestError> {
         let route = Route::parse(request.uri().path())?;
         entry.route(route.label());
@@ -124,7 +131,9 @@ impl Service {
             if action != Action::Pull && !place.takes_writes {
                 return Err(RequestError::method(&route, false));
             }
-            let admitted = self.access.admit(&visitor, place, action)?;
+            let mut admitted = self.access.admit(&visitor, place, action)?;
+            // Who may push and asks by HEAD is probably about to.
+            admitted.view.is_pushing &= *method == Method::HEAD;
             entry.admitted(&admitted.view.repository);
             Ok::<_, RequestError>(admitted)
         };
@@ -133,7 +142,8 @@ impl Service {
             let admitted = admit(repository)?;
             let (query, place) = (request.uri().query(), (host, ns));
             let mount = self.mount(&visitor, &admitted.view, place, query)?;
-            let push = Push { proxy: &self.proxy, admitted: &admitted, ns, method, headers, query };
+            let body = body.take().unwrap_or_else(body::empty);
+            let push = Push { service: self, admitted: &admitted, ns, method, headers, query };
             let response = push.answer(&route, mount, body).await?;
             let status = CacheStatus { upstream: Some(response.status()), ..CacheStatus::from(Outcome::Bypass) };
             return Ok((response, status));
@@ -150,9 +160,7 @@ impl Service {
                 (response, served.status)
             }
             Route::Blob { repository, digest } => {
-                let mut admitted = admit(repository)?;
-                // Who pushes asks by HEAD.
-                admitted.view.may_push &= *method == Method::HEAD;
+                let admitted = admit(repository)?;
                 // A client that wants no bytes is no reason to fetch any.
                 let served = if *method == Method::HEAD || client_has(headers, digest) {
                     self.proxy.blob_head(&admitted.view, digest).await

@@ -3,6 +3,7 @@
 //! answer holds.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use http::{HeaderValue, StatusCode};
@@ -58,6 +59,8 @@ type Outcome = Result<Arc<Grant>, UpstreamError>;
 /// Who one face of an upstream is, and the tokens it has.
 pub(super) struct Authenticator {
     who: Who,
+    /// Whether the upstream asked for nothing when it was greeted.
+    needless: AtomicBool,
 }
 
 enum Who {
@@ -82,7 +85,11 @@ impl Authenticator {
             .max_capacity(MAX_GRANTS_KIB)
             .time_to_idle(IDLE)
             .build();
-        Self { who: Who::Known(Box::new(Known { source, grants })) }
+        Self::of(Who::Known(Box::new(Known { source, grants })))
+    }
+
+    fn of(who: Who) -> Self {
+        Self { who, needless: AtomicBool::new(false) }
     }
 
     /// For a client: nothing of any other's is ever used.
@@ -93,10 +100,20 @@ impl Authenticator {
                     header.set_sensitive(true);
                     Grant::fixed(&header, Arc::new(Credential::Anonymous))
                 });
-                Self { who: Who::PassedOn(grant) }
+                Self::of(Who::PassedOn(grant))
             }
             ClientCredential::Exchanged(credentials) => Self::new(Source::of_client(credentials.clone())),
         }
+    }
+
+    /// Whether the upstream is known to want no credentials.
+    pub(super) fn is_needless(&self) -> bool {
+        self.needless.load(Ordering::Relaxed)
+    }
+
+    /// Remembers whether it does.
+    pub(super) fn needed(&self, needed: bool) {
+        self.needless.store(!needed, Ordering::Relaxed);
     }
 
     /// Whether there is something to show to a token server that may see it.

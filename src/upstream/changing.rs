@@ -1,6 +1,7 @@
 //! A change, as a registry is asked for it over HTTP.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderName, LOCATION, RANGE, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Method};
@@ -42,7 +43,8 @@ impl RegistryUpstream {
         let names = matches!(change, Change::Manifest { .. } | Change::DeleteManifest { .. });
         let scope = Scope { right, from, ..Scope::pull(Some(repository)) };
         let Outgoing { method, url, headers, payload } = outgoing(base, repository, change)?;
-        let request = Request { method, url: url.clone(), headers, scope, payload, lane: self.changes() };
+        let lane = self.lane_of_change(!payload.is_at_hand());
+        let request = Request { method, url: url.clone(), headers, scope, payload, lane };
         let answer = self.converse(request).await?;
         if !answer.status().is_success() {
             return Err(answer.into_refusal().await);
@@ -52,13 +54,14 @@ impl RegistryUpstream {
         }
         let changed = read(base, &url, &answer)?;
         // What it says is in its head, but read to its end it leaves its connection.
-        let _ = answer.collect(MAX_BODY_BYTES, self.patience()).await;
+        let _ = answer.collect(MAX_BODY_BYTES, LEISURE).await;
         Ok(changed)
     }
 }
 
-/// Nothing is said in the body of such an answer.
+/// Nothing is said in the body of such an answer, and that may not take long.
 const MAX_BODY_BYTES: usize = 64 << 10;
+const LEISURE: Duration = Duration::from_secs(10);
 
 struct Outgoing {
     method: Method,

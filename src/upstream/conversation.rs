@@ -57,7 +57,7 @@ impl RegistryUpstream {
         // Never closed, so never refused.
         let permit = Arc::clone(lane).acquire_owned().await.ok();
         let mut grant = authenticator.current(transport, &scope).await?;
-        if grant.is_none() && !payload.is_at_hand() {
+        if grant.is_none() && !payload.is_at_hand() && !authenticator.is_needless() {
             grant = self.introduce(&scope).await?;
         }
         for attempt in 0..MAX_ATTEMPTS {
@@ -68,6 +68,9 @@ impl RegistryUpstream {
                 transport.submit(&method, &url, &headers, authorization, &mut payload).await?
             };
             let refused = matches!(answer.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
+            if refused {
+                authenticator.needed(true);
+            }
             let withheld = if refused { self.withheld(&answer).await } else { None };
             let again = match attempt {
                 0 => true,
@@ -104,6 +107,7 @@ impl RegistryUpstream {
         let (url, headers) = (hello.url(self.base()), hello.headers());
         let answer = self.transport().follow(&hello.method, &url, &headers, None).await?;
         if answer.status() != StatusCode::UNAUTHORIZED {
+            self.authenticator().needed(false);
             return Ok(None);
         }
         let renewed = self.authenticator().renew(self.transport(), scope, None, &answer).await?;

@@ -2,6 +2,7 @@
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
@@ -10,7 +11,6 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
 use super::error::TimeoutStage;
-use super::transport::Timeouts;
 use crate::body::{self, Body, BoxError};
 
 /// The body of a request.
@@ -70,12 +70,13 @@ impl Pace {
         matches!(*self.0.borrow(), Turn::Broken)
     }
 
-    /// Waits until the upstream has done nothing for too long, from now on.
-    pub(super) async fn stalled(&self, timeouts: Timeouts) -> TimeoutStage {
+    /// Waits until the upstream has done nothing for too long, from now on: has taken nothing for `progress`, or not answered
+    /// for `response` once it has all.
+    pub(super) async fn stalled(&self, progress: Duration, response: Duration) -> TimeoutStage {
         let begun = Instant::now();
         let limits = |turn| match turn {
-            Turn::Upstream(since) => Some((since.max(begun), timeouts.progress, TimeoutStage::Taking)),
-            Turn::Sent(since) => Some((since.max(begun), timeouts.response, TimeoutStage::Response)),
+            Turn::Upstream(since) => Some((since.max(begun), progress, TimeoutStage::Taking)),
+            Turn::Sent(since) => Some((since.max(begun), response, TimeoutStage::Response)),
             Turn::Client | Turn::Broken => None,
         };
         let mut seen = self.0.clone();

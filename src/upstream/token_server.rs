@@ -163,7 +163,8 @@ impl<'a> TokenServer<'a> {
         headers: &HeaderMap,
         body: Bytes,
     ) -> Result<Answer, UpstreamError> {
-        let outgoing = Outgoing { method, url, headers, role: Role::Token, standing: self.standing };
+        let patience = self.patience();
+        let outgoing = Outgoing { method, url, headers, role: Role::Token, standing: self.standing, patience };
         self.transport.send(outgoing, &mut Payload::Whole(body)).await.map_err(|error| {
             if matches!(error, UpstreamError::Connect { .. } | UpstreamError::Interrupted { .. }) {
                 // The client is told of the upstream, to which this belongs; the operator has to know where to look.

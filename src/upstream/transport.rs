@@ -33,6 +33,9 @@ const IDLE_CONNECTION: Duration = Duration::from_secs(30);
 const STREAM_WINDOW: u32 = 1 << 20;
 /// The same for a connection, which many blobs share.
 const CONNECTION_WINDOW: u32 = 8 << 20;
+/// How long a registry may take to have done what it was asked to change: some copy a blob of gigabytes to its place, and
+/// clients wait for that.
+const CHANGE_PATIENCE: Duration = Duration::from_secs(15 * 60);
 /// How often an h2 connection in use is pinged, so that a dead one is found before each stream's own timeout.
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
 
@@ -99,6 +102,8 @@ pub(super) struct Outgoing<'a> {
     pub(super) role: Role,
     /// Says which certificates are shown and wanted.
     pub(super) standing: Standing,
+    /// How long the headers of the answer may take, once all is sent.
+    pub(super) patience: Duration,
 }
 
 /// An answer whose headers have come.
@@ -193,7 +198,8 @@ impl Transport {
             }
             let role = if hop == 0 { Role::Registry } else { Role::Storage };
             let standing = self.realms.redirected(&at);
-            let outgoing = Outgoing { method, url: &at, headers: &headers, role, standing };
+            let patience = self.timeouts.response;
+            let outgoing = Outgoing { method, url: &at, headers: &headers, role, standing, patience };
             let answer = self.send(outgoing, &mut Payload::none()).await?;
             if !is_redirect(answer.status()) {
                 return Ok(Answer { foreign, ..answer });
@@ -218,8 +224,9 @@ impl Transport {
         let mut headers = headers.clone();
         headers.extend(authorization.map(|authorization| (AUTHORIZATION, authorization.clone())));
         let standing = self.realms.redirected(url);
-        let answer =
-            self.send(Outgoing { method, url, headers: &headers, role: Role::Registry, standing }, payload).await?;
+        let patience = self.timeouts.response.max(CHANGE_PATIENCE);
+        let outgoing = Outgoing { method, url, headers: &headers, role: Role::Registry, standing, patience };
+        let answer = self.send(outgoing, payload).await?;
         if is_redirect(answer.status()) {
             return Err(UpstreamError::Redirect { why: RedirectProblem::Sending });
         }
@@ -299,7 +306,7 @@ impl Transport {
         tokio::select! {
             biased;
             response = response => response.map_err(|error| failure(error, &pace)),
-            stage = pace.stalled(self.timeouts) => Err(Failure::Timeout(stage)),
+            stage = pace.stalled(self.timeouts.progress, outgoing.patience) => Err(Failure::Timeout(stage)),
         }
     }
 }

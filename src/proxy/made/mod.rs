@@ -11,6 +11,8 @@ mod provenance;
 pub(super) use locations::Kinds;
 pub(super) use provenance::{PROVENANCE_TYPE, Provenance};
 
+use std::io;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
@@ -77,6 +79,16 @@ impl Made {
     pub(super) fn manifest(self) -> Option<Manifest> {
         Some(Manifest { digest: Digest::of(&self.bytes), media_type: self.media_type?, bytes: self.bytes })
     }
+}
+
+/// Forgets what was made for a bundle that is gone.
+pub(super) async fn forget(cache: &Cache, repository: &Repository, bundle: &Digest) -> io::Result<()> {
+    for key in cache.list(&RecordKey::new(["made", &repository.to_string()])).await? {
+        if cache.get::<MadeRecord>(&key).await?.is_some_and(|made| made.original == *bundle) {
+            cache.delete(&key).await?;
+        }
+    }
+    Ok(())
 }
 
 fn key(repository: &Repository, digest: &Digest) -> RecordKey {

@@ -25,6 +25,7 @@ pub(super) use elsewhere::{Elsewhere, Obstacle};
 use grants::{Grant, Grants};
 
 use super::contents::Contents;
+use super::epoch::Epochs;
 use super::error::ProxyError;
 use super::reader::Reader;
 use super::readers::{Probe, Readers};
@@ -32,11 +33,11 @@ use super::view::{Rights, View};
 use crate::cache::Cache;
 use crate::config::OriginRule;
 use crate::imgpkg::ImageReference;
-use crate::oci::{Digest, Manifest, ManifestView, RegistryName, Repository};
+use crate::oci::{Digest, Manifest, RegistryName, Repository};
 use crate::upstream::Upstream;
 
 /// How many parts of one manifest are granted: more than any image has layers, or any index machines.
-const MAX_PARTS: usize = 512;
+pub(super) const MAX_PARTS: usize = 512;
 
 /// Which images may come from where.
 #[derive(Clone, Debug, Default)]
@@ -53,6 +54,7 @@ pub(super) struct OriginParts {
     pub(super) upstreams: Arc<HashMap<RegistryName, Arc<dyn Upstream>>>,
     pub(super) readers: Arc<Readers>,
     pub(super) cache: Cache,
+    pub(super) deletions: Arc<Epochs>,
     grants: Grants,
 }
 
@@ -62,8 +64,9 @@ impl OriginParts {
         upstreams: Arc<HashMap<RegistryName, Arc<dyn Upstream>>>,
         readers: Arc<Readers>,
         cache: Cache,
+        deletions: Arc<Epochs>,
     ) -> Self {
-        Self { policy, upstreams, readers, grants: Grants::new(cache.clone()), cache }
+        Self { policy, upstreams, readers, grants: Grants::new(cache.clone()), cache, deletions }
     }
 
     /// The bundle of the repository's own by whose lock `digest` is granted there.
@@ -152,6 +155,7 @@ impl Origins {
             reader: reader.as_ref().map(Reader::key),
             payer: None,
             cache: self.parts.cache.clone(),
+            deletions: Arc::clone(&self.parts.deletions),
         }))
     }
 
@@ -213,12 +217,7 @@ impl Origins {
 
     /// Grants what a granted manifest is made of.
     pub(super) async fn grant_parts(&self, manifest: &Manifest, bundle: &Digest, origin: &Repository) {
-        let parts = match manifest.view() {
-            Ok(ManifestView::Image { config, layers }) => [config].into_iter().chain(layers).collect(),
-            Ok(ManifestView::Index { manifests }) => manifests,
-            Ok(ManifestView::Other) | Err(_) => Vec::new(),
-        };
-        for part in parts.iter().take(MAX_PARTS) {
+        for part in manifest.named().iter().take(MAX_PARTS) {
             if let Err(error) = self.parts.grants.add(&self.repository, &part.digest, bundle, origin).await {
                 tracing::warn!(repository = %self.repository, digest = %part.digest, %error, "a grant could not be recorded");
             }

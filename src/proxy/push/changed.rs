@@ -1,42 +1,32 @@
 //! What is forgotten of a repository when it has changed, so that what was pushed or deleted is seen at once.
 
-use crate::oci::{Digest, Manifest, ManifestView, Reference};
+use std::collections::HashSet;
+
+use crate::oci::{Digest, Manifest, Reference};
 use crate::proxy::Proxy;
-use crate::proxy::contents::Contents;
+use crate::proxy::epoch::Epoch;
+use crate::proxy::made;
+use crate::proxy::origins::MAX_PARTS;
 use crate::proxy::sources::Sources;
 
 impl Proxy {
-    /// A manifest was put, and the upstream says that it has it under `said`.
-    pub(super) async fn has_changed(
-        &self,
-        contents: &Sources,
-        manifest: &Manifest,
-        reference: &Reference,
-        said: Option<Digest>,
-    ) {
-        let own: &Contents = &contents.own;
+    /// A tag may stand for something else now.
+    pub(super) async fn may_stand_for_another(&self, contents: &Sources, reference: &Reference) {
         let tag = match reference {
             Reference::Tag(tag) => Some(tag),
             Reference::Digest(_) => None,
         };
-        self.0.tags.changed(&own.repository, tag).await;
-        self.0.relocator.pushed(&own.repository, &manifest.digest);
-        // One that it has under another digest is not what was sent.
-        if said.is_none_or(|said| said.algorithm() != manifest.digest.algorithm() || said == manifest.digest) {
-            own.keep_manifest(manifest).await;
-            self.take_back(own, manifest).await;
-        }
+        self.0.tags.changed(&contents.repository, tag).await;
     }
 
-    /// What the repository itself has needs no grant.
-    async fn take_back(&self, own: &Contents, manifest: &Manifest) {
-        let parts = match manifest.view() {
-            Ok(ManifestView::Image { config, layers }) => [config].into_iter().chain(layers).collect(),
-            Ok(ManifestView::Index { manifests }) => manifests,
-            Ok(ManifestView::Other) | Err(_) => Vec::new(),
-        };
-        let parts = parts.iter().map(|part| part.digest);
-        for digest in [manifest.digest].into_iter().chain(parts) {
+    /// The upstream has taken a manifest. `before` is when it was asked.
+    pub(super) async fn is_there(&self, contents: &Sources, manifest: &Manifest, before: Epoch) {
+        let own = &contents.own;
+        own.keep_manifest(manifest, before).await;
+        self.0.relocator.pushed(&own.repository, &manifest.digest);
+        // What the repository itself has needs no grant.
+        let parts: HashSet<Digest> = manifest.named().iter().map(|part| part.digest).take(MAX_PARTS).collect();
+        for digest in parts.into_iter().chain([manifest.digest]) {
             if let Err(error) = self.0.origins.take_back(&own.repository, &digest).await {
                 tracing::warn!(repository = %own.repository, %digest, %error, "a grant could not be taken back");
             }
@@ -47,19 +37,22 @@ impl Proxy {
     pub(super) async fn is_gone(&self, contents: &Sources, digest: &Digest) {
         let repository = &contents.repository;
         self.0.tags.changed(repository, None).await;
-        let forgotten = async {
-            self.0.cache.remove_member(repository, digest).await?;
-            self.0.tags.forget_all(repository, digest).await?;
-            self.0.relocator.deleted(repository, digest).await
-        };
-        if let Err(error) = forgotten.await {
-            tracing::warn!(%repository, %digest, %error, "what was deleted could not be forgotten");
+        self.is_no_member(contents, digest).await;
+        for forgotten in [
+            self.0.tags.forget_all(repository, digest).await,
+            self.0.relocator.deleted(repository, digest).await,
+            made::forget(&self.0.cache, repository, digest).await,
+        ] {
+            if let Err(error) = forgotten {
+                tracing::warn!(%repository, %digest, %error, "what was deleted could not be forgotten");
+            }
         }
     }
 
-    /// A blob was deleted.
-    pub(super) async fn blob_is_gone(&self, contents: &Sources, digest: &Digest) {
+    /// Something is not in the repository any more, nor was it for those who are asking now.
+    pub(in crate::proxy) async fn is_no_member(&self, contents: &Sources, digest: &Digest) {
         let repository = &contents.repository;
+        self.0.deletions.next(repository).await;
         if let Err(error) = self.0.cache.remove_member(repository, digest).await {
             tracing::warn!(%repository, %digest, %error, "what was deleted could not be forgotten");
         }

@@ -16,5 +16,5 @@ mod upload;
 pub use error::PushError;
 pub use manifest::Put;
 pub(super) use session::Seal;
-pub(super) use subjects::Lists;
-pub use upload::{Begun, Mount, Part, Uploading};
+pub(super) use subjects::SubjectTurns;
+pub use upload::{Begun, Mount, Piece, Uploading};

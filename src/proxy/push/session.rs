@@ -14,6 +14,7 @@ use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
 use aws_lc_rs::error::Unspecified;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use moka::policy::EvictionPolicy;
 use serde::{Deserialize, Serialize};
 use tokio::sync::OnceCell;
 use zeroize::Zeroizing;
@@ -41,6 +42,9 @@ pub(super) struct Session {
     pub(super) upload: Upload,
     /// How many bytes the upstream has, if that is known.
     pub(super) held: Option<u64>,
+    /// Whether the client knows of all that came of it.
+    #[serde(skip)]
+    pub(super) is_newest: bool,
 }
 
 /// Makes names, and opens them.
@@ -52,7 +56,8 @@ pub(in crate::proxy) struct Seal {
 
 impl Seal {
     pub(in crate::proxy) fn new(cache: Cache) -> Self {
-        let newest = moka::future::Cache::builder().max_capacity(MAX_REMEMBERED).time_to_idle(REMEMBERED_FOR).build();
+        let newest = moka::future::Cache::builder().max_capacity(MAX_REMEMBERED).time_to_idle(REMEMBERED_FOR);
+        let newest = newest.eviction_policy(EvictionPolicy::lru()).build();
         Self { cache, key: OnceCell::new(), newest }
     }
 
@@ -83,8 +88,8 @@ impl Seal {
             return None;
         }
         Some(match self.newest.get(&session.id).await {
-            Some((upload, held)) => Session { upload, held, ..session },
-            None => session,
+            Some((upload, held)) => Session { is_newest: upload == session.upload, upload, held, ..session },
+            None => Session { is_newest: true, ..session },
         })
     }
 
@@ -108,7 +113,7 @@ impl Seal {
         }
         let mut bytes = Zeroizing::new([0; 32]);
         aws_lc_rs::rand::fill(&mut *bytes).map_err(unspecified)?;
-        let text = Zeroizing::new(URL_SAFE_NO_PAD.encode(&*bytes));
+        let text = Zeroizing::new(URL_SAFE_NO_PAD.encode(*bytes));
         if let Err(error) = self.cache.put_record(&record, text.as_str()).await {
             tracing::warn!(%error, "the key of upload sessions could not be kept; they end with this process");
         }

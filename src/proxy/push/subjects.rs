@@ -5,12 +5,16 @@
 //! be, so clients leave it to the registry, and so to the proxy. Two at the same index take turns here; with others, who keep
 //! it past this proxy, the last one wins, as among clients.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use moka::future::Cache;
-use serde_json::{Map, Value, json};
+use moka::policy::EvictionPolicy;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 use tokio::sync::Mutex;
 
 use crate::oci::{Digest, MAX_MANIFEST_BYTES, Manifest, MediaType, Reference, Repository, Tag, referrer_of};
@@ -24,11 +28,12 @@ const MAX_LISTS: u64 = 10_000;
 const IDLE: Duration = Duration::from_secs(600);
 
 /// Whose turn it is to keep a list.
-pub(in crate::proxy) struct Lists(Cache<(Repository, Digest), Arc<Mutex<()>>>);
+pub(in crate::proxy) struct SubjectTurns(Cache<(Repository, Digest), Arc<Mutex<()>>>);
 
-impl Lists {
+impl SubjectTurns {
     pub(in crate::proxy) fn new() -> Self {
-        Self(Cache::builder().max_capacity(MAX_LISTS).time_to_idle(IDLE).build())
+        let turns = Cache::builder().max_capacity(MAX_LISTS).time_to_idle(IDLE);
+        Self(turns.eviction_policy(EvictionPolicy::lru()).build())
     }
 }
 
@@ -51,13 +56,27 @@ impl Proxy {
             return Ok(said);
         }
         let Some((subject, descriptor)) = referrer_of(manifest) else { return Ok(None) };
-        self.edit(contents, subject, Edit::Add(descriptor)).await.map(|listed| listed.then_some(subject))
+        match self.edit(contents, subject, Edit::Add(descriptor)).await {
+            Ok(listed) => Ok(listed.then_some(subject)),
+            // It is worth sending again; what was put may be put twice.
+            Err(error) if error.upstream_error().is_some_and(|error| error.is_transient() && !error.is_refusal()) => {
+                Err(error)
+            }
+            Err(error) => {
+                let repository = &contents.repository;
+                tracing::warn!(%repository, %subject, %error, "a referrer could not be listed");
+                Ok(None)
+            }
+        }
     }
 
-    /// The same for one that is gone.
-    pub(super) async fn unlist_referrer(&self, contents: &Sources, manifest: &Manifest) -> Result<(), ProxyError> {
-        let Some((subject, _)) = referrer_of(manifest) else { return Ok(()) };
-        self.edit(contents, subject, Edit::Remove(manifest.digest)).await.map(|_| ())
+    /// The same for one that is gone, which it is whatever becomes of the list.
+    pub(super) async fn unlist_referrer(&self, contents: &Sources, manifest: &Manifest) {
+        let Some((subject, _)) = referrer_of(manifest) else { return };
+        if let Err(error) = self.edit(contents, subject, Edit::Remove(manifest.digest)).await {
+            let repository = &contents.repository;
+            tracing::warn!(%repository, %subject, %error, "a referrer that is gone is listed still");
+        }
     }
 
     /// Edits the list of a subject, where the upstream does not keep it. Says whether that is kept so.
@@ -66,81 +85,147 @@ impl Proxy {
         if upstream.referrers(&repository.name, &subject, None).await?.is_some() {
             return Ok(false);
         }
-        let turn = self.0.lists.0.get_with((repository.clone(), subject), async { Arc::default() }).await;
+        let turn = self.0.subject_turns.0.get_with((repository.clone(), subject), async { Arc::default() }).await;
         let _turn = turn.lock().await;
-        let reference = Reference::Tag(Tag::of_referrers(&subject));
+        let tag = Tag::of_referrers(&subject);
+        let reference = Reference::Tag(tag.clone());
         let before = match upstream.manifest(&repository.name, &reference).await {
             Ok(index) => Some(index),
             Err(UpstreamError::NotFound) => None,
             Err(error) => return Err(ProxyError::upstream(error, Subject::Manifest, &repository.name)),
         };
-        let Some(after) = edited(before.as_ref(), edit) else {
-            tracing::warn!(%repository, %subject, "the tag for a list of referrers is something else, or full; it stays");
-            return Ok(false);
-        };
-        if before.is_none_or(|before| before.bytes != after) {
-            let media_type = &MediaType::ImageIndex;
-            self.change(contents, Change::Manifest { reference: &reference, media_type, bytes: after }).await?;
+        match edited(before.as_ref(), edit) {
+            Edited::Same => {}
+            Edited::Changed(after) => {
+                let (media_type, bytes) = (&MediaType::ImageIndex, Bytes::from(after));
+                self.change(contents, Change::Manifest { reference: &reference, media_type, bytes }).await?;
+                self.0.tags.changed(repository, Some(&tag)).await;
+            }
+            Edited::Not => {
+                tracing::warn!(%repository, %subject, "the tag for a list of referrers is something else, or full; it stays");
+                return Ok(false);
+            }
         }
         Ok(true)
     }
 }
 
-/// The list with one more, or less; `None` if it is no list, or would get too long. What else it says stays.
-fn edited(before: Option<&Manifest>, edit: Edit) -> Option<Bytes> {
-    let mut index = match before {
-        None => json!({"schemaVersion": 2, "mediaType": MediaType::ImageIndex.as_ref(), "manifests": []}),
-        Some(before) if before.media_type == MediaType::ImageIndex => serde_json::from_slice(&before.bytes).ok()?,
-        Some(_) => return None,
+/// What an edit comes to.
+#[derive(Debug, PartialEq, Eq)]
+enum Edited {
+    /// It is so already.
+    Same,
+    /// The list is this now.
+    Changed(String),
+    /// It is no list, or would get too long.
+    Not,
+}
+
+#[derive(Deserialize)]
+struct Index<'a> {
+    #[serde(borrow)]
+    manifests: &'a RawValue,
+}
+
+#[derive(Deserialize)]
+struct Named<'a> {
+    #[serde(borrow)]
+    digest: Cow<'a, str>,
+}
+
+/// Edits a list in its own text: what else it says stays as it is written.
+fn edited(before: Option<&Manifest>, edit: Edit) -> Edited {
+    let empty = format!(r#"{{"schemaVersion":2,"mediaType":"{}","manifests":[]}}"#, MediaType::ImageIndex.as_ref());
+    let text = match before {
+        None => Some(empty.as_str()),
+        Some(before) if before.media_type == MediaType::ImageIndex => std::str::from_utf8(&before.bytes).ok(),
+        Some(_) => None,
     };
-    let manifests = index.get_mut("manifests")?.as_array_mut()?;
-    let is = |descriptor: &Value, digest: &str| descriptor.get("digest").and_then(Value::as_str) == Some(digest);
-    match edit {
+    let Some((text, index)) = text.and_then(|text| Some((text, serde_json::from_str::<Index<'_>>(text).ok()?))) else {
+        return Edited::Not;
+    };
+    // Go writes an empty slice as `null`.
+    let listed = serde_json::from_str::<Option<Vec<&RawValue>>>(index.manifests.get());
+    let Ok(listed) = listed.map(Option::unwrap_or_default) else { return Edited::Not };
+    let (digest, added) = match edit {
         Edit::Add(descriptor) => {
-            let descriptor = Value::Object(descriptor);
-            if !manifests.contains(&descriptor) {
-                let digest = descriptor.get("digest").and_then(Value::as_str).unwrap_or_default().to_owned();
-                manifests.retain(|other| !is(other, &digest));
-                manifests.push(descriptor);
-            }
+            let digest = descriptor.get("digest").and_then(Value::as_str).unwrap_or_default().to_owned();
+            (digest, Some(Value::Object(descriptor)))
         }
-        Edit::Remove(digest) => manifests.retain(|other| !is(other, &digest.to_string())),
+        Edit::Remove(digest) => (digest.to_string(), None),
+    };
+    let is_it =
+        |raw: &&RawValue| serde_json::from_str::<Named<'_>>(raw.get()).is_ok_and(|named| named.digest == digest);
+    let same = match (listed.iter().copied().find(is_it), &added) {
+        (Some(listed), Some(added)) => serde_json::from_str::<Value>(listed.get()).is_ok_and(|listed| listed == *added),
+        (None, None) => true,
+        _ => false,
+    };
+    if same {
+        return Edited::Same;
     }
-    let after = Bytes::from(index.to_string());
-    (after.len() <= MAX_MANIFEST_BYTES).then_some(after)
+    let mut entries: Vec<String> =
+        listed.into_iter().filter(|raw| !is_it(raw)).map(|raw| raw.get().to_owned()).collect();
+    entries.extend(added.map(|added| added.to_string()));
+    // Both borrow from one text, so the distance of their addresses is an offset in it.
+    let at = index.manifests.get().as_ptr() as usize - text.as_ptr() as usize;
+    let (head, tail) = (&text[..at], &text[at + index.manifests.get().len()..]);
+    let after = format!("{head}[{}]{tail}", entries.join(","));
+    if after.len() <= MAX_MANIFEST_BYTES { Edited::Changed(after) } else { Edited::Not }
 }
 
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a test that fails panics")]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn descriptor(of: &str) -> Map<String, Value> {
         json!({"digest": Digest::of(of.as_bytes()).to_string(), "size": 1}).as_object().unwrap().clone()
     }
 
-    fn index(bytes: Bytes) -> Manifest {
+    fn index(text: &str) -> Manifest {
+        let bytes = Bytes::from(text.to_owned());
         Manifest { digest: Digest::of(&bytes), media_type: MediaType::ImageIndex, bytes }
     }
 
+    fn changed(edited: Edited) -> String {
+        let Edited::Changed(text) = edited else { panic!("{edited:?}") };
+        text
+    }
+
     #[test]
-    fn lists_grow_and_shrink_and_keep_what_else_they_say() {
-        let one = edited(None, Edit::Add(descriptor("a"))).unwrap();
-        let two = edited(Some(&index(one.clone())), Edit::Add(descriptor("b"))).unwrap();
-        let again = edited(Some(&index(two.clone())), Edit::Add(descriptor("a"))).unwrap();
-        assert_eq!(again, two);
-        let back = edited(Some(&index(two)), Edit::Remove(Digest::of(b"b"))).unwrap();
-        assert_eq!(back, one);
-        let annotated = Bytes::from(r#"{"annotations":{"x":"y"},"manifests":[],"schemaVersion":2}"#);
-        let text = edited(Some(&index(annotated)), Edit::Add(descriptor("a"))).unwrap();
-        assert!(text.starts_with(br#"{"annotations":{"x":"y"},"manifests":[{"digest""#));
+    fn lists_grow_and_shrink() {
+        let one = changed(edited(None, Edit::Add(descriptor("a"))));
+        let two = changed(edited(Some(&index(&one)), Edit::Add(descriptor("b"))));
+        assert_eq!(edited(Some(&index(&two)), Edit::Add(descriptor("a"))), Edited::Same);
+        assert_eq!(changed(edited(Some(&index(&two)), Edit::Remove(Digest::of(b"b")))), one);
+        assert_eq!(edited(Some(&index(&one)), Edit::Remove(Digest::of(b"b"))), Edited::Same);
+        assert_eq!(edited(None, Edit::Remove(Digest::of(b"b"))), Edited::Same);
+        let newer = json!({"digest": Digest::of(b"a").to_string(), "size": 2}).as_object().unwrap().clone();
+        let text = changed(edited(Some(&index(&one)), Edit::Add(newer)));
+        assert!(text.contains(r#""size":2"#) && !text.contains(r#""size":1"#), "{text}");
+    }
+
+    #[test]
+    fn what_else_it_says_stays_as_it_is_written() {
+        let kept = r#" {"z": 1.0, "manifests" : [ {"size":  7, "digest":"x"} ] , "a": {"\u0041": null}}"#;
+        let text = changed(edited(Some(&index(kept)), Edit::Add(descriptor("a"))));
+        let (head, tail) = kept.split_once(r#"[ {"size":  7, "digest":"x"} ]"#).unwrap();
+        assert!(
+            text.starts_with(&format!(r#"{head}[{{"size":  7, "digest":"x"}},{{"#)) && text.ends_with(tail),
+            "{text}"
+        );
+        let null = changed(edited(Some(&index(r#"{"manifests":null}"#)), Edit::Add(descriptor("a"))));
+        assert!(null.starts_with(r#"{"manifests":[{"digest""#), "{null}");
     }
 
     #[test]
     fn what_is_no_list_stays() {
-        let image = Manifest { media_type: MediaType::ImageManifest, ..index(Bytes::from_static(b"{}")) };
-        for other in [image, index(Bytes::from_static(b"{}")), index(Bytes::from_static(b"x"))] {
-            assert_eq!(edited(Some(&other), Edit::Add(descriptor("a"))), None);
+        let image = Manifest { media_type: MediaType::ImageManifest, ..index("{}") };
+        for other in [image, index("{}"), index("x"), index(r#"{"manifests":{}}"#)] {
+            assert_eq!(edited(Some(&other), Edit::Add(descriptor("a"))), Edited::Not);
         }
     }
 }

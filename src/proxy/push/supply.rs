@@ -4,10 +4,13 @@
 //! origin, it hears that it is there. A manifest of such parts would then be refused, or worse, taken: so they are uploaded
 //! in its stead, as far as this client may have them.
 
+use std::collections::HashSet;
+
 use crate::body::BoxFuture;
 use crate::oci::{Digest, Manifest, ManifestView, Reference};
 use crate::proxy::by_digest::{ABlob, AManifest, Want};
 use crate::proxy::error::ProxyError;
+use crate::proxy::origins::MAX_PARTS;
 use crate::proxy::sources::Sources;
 use crate::proxy::{Proxy, View};
 use crate::upstream::{Change, UpstreamError};
@@ -31,14 +34,16 @@ impl Proxy {
         // What cannot be read is the upstream's to refuse.
         match manifest.view() {
             Ok(ManifestView::Image { config, layers }) => {
-                for part in [config].iter().chain(&layers) {
+                let mut seen = HashSet::new();
+                for part in [config].iter().chain(&layers).filter(|part| seen.insert(part.digest)).take(MAX_PARTS) {
                     if self.is_only_here::<ABlob>(view, &part.digest).await {
                         self.supply_blob(contents, view, &part.digest).await?;
                     }
                 }
             }
             Ok(ManifestView::Index { manifests }) if depth < MAX_DEPTH => {
-                for child in &manifests {
+                let mut seen = HashSet::new();
+                for child in manifests.iter().filter(|child| seen.insert(child.digest)).take(MAX_PARTS) {
                     if self.is_only_here::<AManifest>(view, &child.digest).await {
                         self.supply_manifest(contents, view, child.digest, depth + 1).await?;
                     }
@@ -68,7 +73,13 @@ impl Proxy {
             Err(ProxyError::NotFound { .. }) => return Ok(()),
             Err(error) => return Err(error),
         };
-        self.upload(view, digest, blob.body(0..blob.size)).await?;
+        self.upload(view, digest, blob.body(0..blob.size)).await.map_err(|error| match error {
+            // It was not the client's bytes that broke off.
+            ProxyError::Upstream(UpstreamError::Aborted) => {
+                UpstreamError::Malformed { what: format!("stopped sending {digest}, which a push needs") }.into()
+            }
+            error => error,
+        })?;
         tracing::info!(repository = %contents.repository, %digest, size = blob.size, "brought to the upstream for a push");
         Ok(())
     }

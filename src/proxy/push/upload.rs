@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::HeaderValue;
+use http::{HeaderValue, StatusCode};
 use http_body::{Body as _, Frame};
 use http_body_util::BodyExt as _;
 
@@ -52,15 +52,15 @@ pub struct Mount {
     pub from: Option<RepositoryName>,
 }
 
-/// Part of a blob on its way.
-pub struct Part {
+/// Piece of a blob on its way.
+pub struct Piece {
     /// Its first and last byte in the blob, if the client says so.
     pub range: Option<(u64, u64)>,
     /// The bytes.
     pub body: Body,
 }
 
-impl Part {
+impl Piece {
     fn check(&self) -> Result<(), PushError> {
         let said = self.range.map(|(first, last)| last.saturating_sub(first).saturating_add(1));
         match (said, self.body.size_hint().exact()) {
@@ -88,13 +88,16 @@ impl Proxy {
         let contents = self.contents(view).await?;
         let mounted = mount.map(|mount| (&mount.digest, mount.from.as_ref()));
         let changed = self.change(&contents, Change::Begin { mount: mounted }).await?;
-        if changed.upload.is_some() {
-            let (repository, owner) = (view.repository.clone(), owner.map(str::to_owned));
-            let upload = changed.upload.clone().ok_or_else(no_place)?;
-            let session = Session { id: Seal::id()?, repository, owner, upload, held: None };
-            return self.goes_on(&session, changed, Some(0)).await.map(Begun::Uploading);
+        match (&changed.upload, mount) {
+            (Some(upload), _) => {
+                let (repository, owner) = (view.repository.clone(), owner.map(str::to_owned));
+                let upload = upload.clone();
+                let session = Session { id: Seal::id()?, repository, owner, upload, held: None, is_newest: true };
+                self.goes_on(&session, changed, Some(0)).await.map(Begun::Uploading)
+            }
+            (None, Some(mount)) if changed.status == StatusCode::CREATED => Ok(Begun::Done(mount.digest)),
+            (None, _) => Err(no_place()),
         }
-        mount.map(|mount| Begun::Done(mount.digest)).ok_or_else(no_place)
     }
 
     /// Uploads a whole blob. Not all upstreams take one with the request that begins an upload, and what is then lost comes
@@ -106,7 +109,7 @@ impl Proxy {
         let contents = self.contents(view).await?;
         let begun = self.change(&contents, Change::Begin { mount: None }).await?;
         let upload = begun.upload.ok_or_else(no_place)?;
-        self.finish(&contents, &upload, digest, Part { range: None, body }).await
+        self.finish(&contents, &upload, digest, Piece { range: None, body }).await
     }
 
     /// Sends a part of an upload.
@@ -118,7 +121,7 @@ impl Proxy {
         view: &View,
         owner: Option<&str>,
         session: &str,
-        part: Part,
+        part: Piece,
     ) -> Result<Uploading, ProxyError> {
         let contents = self.contents(view).await?;
         let session = self.session(view, owner, session).await?;
@@ -130,13 +133,13 @@ impl Proxy {
         taken.await.map_err(io::Error::other)?
     }
 
-    async fn take_part(&self, contents: &Sources, session: &Session, part: Part) -> Result<Uploading, ProxyError> {
+    async fn take_part(&self, contents: &Sources, session: &Session, part: Piece) -> Result<Uploading, ProxyError> {
         let (progress, range) = (Arc::new(Progress::default()), part.range);
         let body = Sent::Stream(Tolerant { inner: part.body, progress: Arc::clone(&progress) }.boxed());
         let changed = self.change(contents, Change::Chunk { upload: &session.upload, range, body }).await?;
         let before = range.map(|(first, _)| first).or(session.held);
         let came = progress.bytes.load(Ordering::Relaxed);
-        let uploading = self.goes_on(session, changed, before.map(|before| before + came)).await?;
+        let uploading = self.goes_on(session, changed, before.map(|before| before.saturating_add(came))).await?;
         if progress.broken.load(Ordering::Relaxed) { Err(UpstreamError::Aborted.into()) } else { Ok(uploading) }
     }
 
@@ -150,7 +153,7 @@ impl Proxy {
         owner: Option<&str>,
         session: &str,
         digest: Option<&Digest>,
-        part: Part,
+        part: Piece,
     ) -> Result<Digest, ProxyError> {
         let contents = self.contents(view).await?;
         let session = self.session(view, owner, session).await?;
@@ -167,7 +170,7 @@ impl Proxy {
         contents: &Sources,
         upload: &Upload,
         digest: &Digest,
-        part: Part,
+        part: Piece,
     ) -> Result<(), ProxyError> {
         let range = part.range;
         let changed = self.change(contents, Change::Finish { upload, digest, range, body: part.sent() }).await?;
@@ -218,13 +221,16 @@ impl Proxy {
         session: &Session,
         range: Option<(u64, u64)>,
     ) -> Result<(), ProxyError> {
-        let Some((first, _)) = range.filter(|(first, _)| session.held != Some(*first)) else { return Ok(()) };
-        // The name may be an older one: a client that lost the last answer has no other.
+        // A client that lost the last answer has an older name. What it sends without saying what may have come already.
+        let first = match range {
+            Some((first, _)) if session.held == Some(first) => return Ok(()),
+            Some((first, _)) => Some(first),
+            None if session.is_newest => return Ok(()),
+            None => None,
+        };
         let (uploading, held) = self.status(contents, session).await?;
-        match held {
-            Some(held) if !held.contains(&first) => Err(PushError::OutOfOrder(Box::new(uploading)).into()),
-            _ => Ok(()),
-        }
+        let in_order = first.is_some_and(|first| held.is_none_or(|held| held.contains(&first)));
+        if in_order { Ok(()) } else { Err(PushError::OutOfOrder(Box::new(uploading)).into()) }
     }
 
     /// How far an upload is, and how many bytes of it the upstream may have.
@@ -239,7 +245,7 @@ impl Proxy {
         let held = changed.last_byte.map(|last| match last {
             // What registries say that have nothing, as well as those that have one byte.
             0 => 0..=1,
-            last => last + 1..=last + 1,
+            last => last.saturating_add(1)..=last.saturating_add(1),
         });
         let uploading = self.goes_on(session, changed, session.held).await?;
         Ok((uploading, held))
@@ -248,7 +254,7 @@ impl Proxy {
     /// What the client is told of an upload that goes on. `held` is how much of it is there where the upstream does not say.
     async fn goes_on(&self, session: &Session, changed: Changed, held: Option<u64>) -> Result<Uploading, ProxyError> {
         let held = match changed.last_byte {
-            Some(last @ 1..) => Some(last + 1),
+            Some(last @ 1..) => Some(last.saturating_add(1)),
             Some(0) => held.filter(|held| *held < 2),
             None => held,
         };
@@ -274,7 +280,7 @@ struct Progress {
     broken: AtomicBool,
 }
 
-/// Part of an upload that ends where the client leaves. It does not say how long it is, so that the upstream takes what came:
+/// Piece of an upload that ends where the client leaves. It does not say how long it is, so that the upstream takes what came:
 /// most forget an upload with a part that breaks off.
 struct Tolerant {
     inner: Body,

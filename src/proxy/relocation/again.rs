@@ -27,6 +27,7 @@ impl Relocator {
         let (contents, colocated) = (Arc::clone(contents), colocated.clone());
         let (own_key, manifest) = (key.clone(), manifest.clone());
         self.flights.join(key, self.clock.now(), None, |_| async move {
+            let before = contents.deletions.of(&own_key.repository).await;
             let looked = this.look(&contents, &own_key, &manifest, &colocated).await;
             let (settled, recorded) = match looked {
                 Ok(Looked::Gone(why)) => {
@@ -37,7 +38,11 @@ impl Relocator {
                     (Answer::Original(why), recorded)
                 }
                 Ok(Looked::There(colocated)) => {
-                    let recorded = this.memory.seen(&own_key, &colocated).await;
+                    let recorded = match contents.deletions.still(&own_key.repository, before).await {
+                        Some(_still) => this.memory.seen(&own_key, &colocated).await,
+                        // Whether it still stands is found out by the next.
+                        None => Ok(()),
+                    };
                     (Answer::Relocated(colocated), recorded)
                 }
                 // Not with the next request again: an upstream in trouble is not helped by that.

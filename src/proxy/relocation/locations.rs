@@ -39,6 +39,7 @@ pub(super) async fn listed(contents: &Sources, original: &Digest) -> Option<List
 
 async fn read(contents: &Sources, original: &Digest) -> Result<Option<Listed>, &'static str> {
     let tag = locations_tag(original).parse().map_err(|_| "the digest makes no tag")?;
+    let before = contents.deletions.of(&contents.repository).await;
     let manifest = match contents.upstream.manifest(&contents.repository.name, &Reference::Tag(tag)).await {
         Ok(manifest) => manifest,
         // What imgpkg takes for "none"; its other failures cost it the pull, here they cost some HEADs.
@@ -53,7 +54,7 @@ async fn read(contents: &Sources, original: &Digest) -> Result<Option<Listed>, &
     let locations = ImageLocations::parse(&file.ok_or("its layer does not hold the list")?);
     let locations = locations.map_err(|_| "its list does not parse")?;
     // It is what clients of imgpkg's kind ask for next.
-    contents.keep_manifest(&manifest).await;
+    contents.keep_manifest(&manifest, before).await;
     Ok(Some(Listed { manifest: manifest.digest, locations }))
 }
 

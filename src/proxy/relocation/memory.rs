@@ -243,14 +243,18 @@ impl Memory {
         self.lock_held().retain(|(key, _), _| key.repository != *repository);
         for key in self.cache.list(&RelocationKey::originals(repository)).await? {
             let Some(AnswerRecord::Relocated { manifest, .. }) = self.cache.get(&key).await? else { continue };
-            let Some(relocation) = self.relocation(repository, &manifest).await? else { continue };
-            if relocation.original == *gone {
-                self.cache.delete(&Relocation::record(repository, &manifest)).await?;
-                self.relocations.remove(&(repository.clone(), manifest)).await;
-            } else if !relocation.images.contains(gone) {
-                continue;
+            let relocation = self.relocation(repository, &manifest).await?;
+            if relocation.is_none_or(|made| made.original == *gone || made.images.contains(gone)) {
+                self.cache.delete(&key).await?;
             }
-            self.cache.delete(&key).await?;
+        }
+        // Also what was made of it and is no longer the answer.
+        for key in self.cache.list(&Relocation::all(repository)).await? {
+            let Some(relocation) = self.cache.get::<Relocation>(&key).await? else { continue };
+            if relocation.original == *gone {
+                self.cache.delete(&key).await?;
+                self.relocations.remove(&(repository.clone(), relocation.manifest.digest)).await;
+            }
         }
         Ok(())
     }

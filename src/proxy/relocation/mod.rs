@@ -24,7 +24,7 @@ mod work;
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 pub(super) use answer::{Answer, Colocated, Why};
 pub(super) use granting::grant;
@@ -38,6 +38,7 @@ pub(super) use verdict::{Effort, Extent, Found, Sought, Verdict, verdict};
 use work::{Stopped, work};
 pub(super) use work::{Worked, assemble, glance, inspect, read_lock, rewrite_layer};
 
+use super::error::ProxyError;
 use super::flights::{Crowd, Flight, Flights};
 use super::made::{Kinds, Provenance};
 use super::sources::Sources;
@@ -102,6 +103,9 @@ pub(super) struct Relocator {
 }
 
 type Settled = Result<Answer, Undecided>;
+
+/// How often a bundle is worked on when something is deleted beside it each time.
+const MAX_ATTEMPTS: usize = 3;
 
 impl Relocator {
     pub(super) fn new(cache: Cache, clock: Arc<dyn Clock>, limits: RelocationLimits, metrics: Metrics) -> Self {
@@ -255,6 +259,8 @@ impl Relocator {
     /// An image was pushed to a repository: bundles may have waited for it.
     pub(super) fn pushed(&self, repository: &Repository, image: &Digest) {
         self.memory.pushed(repository, image);
+        // What nobody had made a moment ago may follow from what there is now.
+        self.searches.forget(repository);
     }
 
     /// A manifest was deleted from a repository: a bundle, or an image of one.
@@ -285,16 +291,31 @@ impl Relocator {
             Ok(Some(Remembered::Original(why))) => return Ok(Answer::Original(why)),
             Ok(None) | Err(_) => {}
         }
-        let settled = match self.decide(contents, &key, &manifest, crowd).await {
-            Ok(answer) => Ok(answer),
-            Err(Stopped::Answer(why)) => Ok(Answer::Original(why)),
-            Err(Stopped::Undecided(cause)) => Err(cause),
-        };
-        self.report(&key, &settled);
+        for _ in 0..MAX_ATTEMPTS {
+            let before = contents.deletions.of(&key.repository).await;
+            let settled = match self.decide(contents, &key, &manifest, crowd).await {
+                Ok(answer) => Ok(answer),
+                Err(Stopped::Answer(why)) => Ok(Answer::Original(why)),
+                Err(Stopped::Undecided(cause)) => Err(cause),
+            };
+            // What counts on something that was deleted meanwhile is not remembered: it may be the bundle itself.
+            if let Some(_still) = contents.deletions.still(&key.repository, before).await {
+                self.report(&key, &settled);
+                return self.remember(contents, &key, settled, begun).await;
+            }
+            if let Err(ProxyError::NotFound { .. }) = contents.manifest(&manifest.digest).await {
+                break;
+            }
+        }
+        Err(Undecided::Internal("something was deleted from its repository meanwhile".to_owned()))
+    }
+
+    /// Writes down what was settled, which was `begun` then.
+    async fn remember(&self, contents: &Sources, key: &RelocationKey, settled: Settled, begun: SystemTime) -> Settled {
         if let Ok(answer) = &settled
             && !self.memory.is_overtaken(answer, begun)
         {
-            match self.memory.record(&key, contents.reader, answer, self.limits.negative_ttl).await {
+            match self.memory.record(key, contents.reader, answer, self.limits.negative_ttl).await {
                 Ok(Some(before)) if matches!(answer, Answer::Relocated(_)) => {
                     tracing::info!(repository = %key.repository, original = %key.original, %before, "now relocated");
                     self.metrics.answer_changed("original_to_relocated");

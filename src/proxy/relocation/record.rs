@@ -135,6 +135,11 @@ impl Relocation {
         RecordKey::new(["relocations", &repository.to_string(), &digest.to_string()])
     }
 
+    /// Where all relocated bundles of a repository are recorded.
+    pub(super) fn all(repository: &Repository) -> RecordKey {
+        RecordKey::new(["relocations", &repository.to_string()])
+    }
+
     /// Where it is recorded which relocated bundle the config or layer `digest` belongs to.
     pub(super) fn part_record(repository: &Repository, digest: &Digest) -> RecordKey {
         RecordKey::new(["parts", &repository.to_string(), &digest.to_string()])

@@ -6,9 +6,8 @@
 //! whole. When it cannot say (5xx, 429, timeout, no connection), or takes longer than anyone should wait, the older
 //! answer stands in for it, marked stale, and such `trouble` is remembered for a moment. When it refuses (401, 403),
 //! the older answer is nothing any more until it says so again; when the tag is gone, the record is too, unless the
-//! policy has it otherwise. What is pushed or deleted through this proxy ends what was known before (`epoch`).
+//! policy has it otherwise. What is pushed or deleted through this proxy ends what was known before (`Epoch`).
 
-mod epoch;
 mod policy;
 mod record;
 mod trouble;
@@ -19,13 +18,13 @@ use std::time::{Duration, SystemTime};
 
 use http::StatusCode;
 
-use epoch::{Epoch, Epochs};
 pub use policy::TagPolicy;
 use record::{TagKey, TagRecord};
 pub(super) use record::{key, known};
 use trouble::Troubles;
 
 use super::contents::Contents;
+use super::epoch::{Epoch, Epochs};
 use super::error::{ProxyError, Subject};
 use super::flights::Flights;
 use super::outcome::{CacheStatus, Forward, Outcome};
@@ -240,12 +239,13 @@ impl Tags {
         epoch: Epoch,
     ) -> Result<Checked, ProxyError> {
         let TagKey { repository, tag } = key;
+        let before = contents.deletions.of(repository).await;
         let manifest = contents
             .upstream
             .manifest(&repository.name, &Reference::Tag(tag.clone()))
             .await
             .map_err(|error| ProxyError::upstream(error, Subject::Manifest, &repository.name))?;
-        let outcome = contents.keep_manifest(&manifest).await;
+        let outcome = contents.keep_manifest(&manifest, before).await;
         if outcome == Outcome::Bypass {
             // What it stood for before is past, and what it stands for is not kept.
             self.forget(key).await;

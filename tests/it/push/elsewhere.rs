@@ -111,6 +111,40 @@ async fn an_upload_outlives_the_proxy() {
     assert_eq!(finish(&other, &at, BYTES, &[]).await.code(), (404, "BLOB_UPLOAD_UNKNOWN".to_owned()));
 }
 
+/// A client that never heard of its first part sends it again.
+#[tokio::test]
+async fn what_is_sent_twice_is_not_there_twice() {
+    let registry = ScriptedUpstream::start().await;
+    let world = open(&registry).await;
+    let at = begin(&world, &[]).await;
+    let (first, second) = BYTES.split_at(10);
+    assert_eq!(world.send("PATCH", &at, &[], first).await.status, 202);
+    for (headers, status) in
+        [(vec![], 416), (vec![("content-range", "0-9")], 416), (vec![("content-range", "9-18")], 416)]
+    {
+        let answer = world.send("PATCH", &at, &headers, first).await;
+        assert_eq!((answer.status, answer.header("range")), (status, Some("0-9")), "{headers:?}: {answer:?}");
+    }
+    // By the older name, too, it can go on where it is.
+    let range = format!("10-{}", BYTES.len() - 1);
+    let answer = world.send("PATCH", &at, &[("content-range", &range)], second).await;
+    assert_eq!(answer.status, 202, "{answer:?}");
+    let answer = world.send("PATCH", answer.header("location").unwrap(), &[("content-range", "22-30")], first).await;
+    assert_eq!(answer.status, 416);
+    let answer = world.send("PATCH", &at, &[("content-range", "10-11")], second).await;
+    assert_eq!(answer.code(), (400, "SIZE_INVALID".to_owned()));
+    let at = answer_of(&world, &at).await;
+    let answer = world.ask("PUT", &format!("{at}?digest={}", Digest::of(BYTES)), &[]).await;
+    assert_eq!(answer.status, 201, "{answer:?}");
+}
+
+/// Where an upload goes on by now.
+async fn answer_of(world: &World, at: &str) -> String {
+    let answer = world.get(at, &[]).await;
+    assert_eq!(answer.status, 204);
+    answer.header("location").unwrap().to_owned()
+}
+
 fn users(names: &[(&str, &str)]) -> TempDir {
     let directory = tempfile::tempdir().unwrap();
     let line = |(user, password): &(&str, &str)| format!("{user}:{}\n", bcrypt::hash(password, 4).unwrap());

@@ -35,10 +35,36 @@ async fn a_relocated_bundle_under_another_tag_is_the_original_under_another_tag(
     let behind = registry.tagged(REPOSITORY, "v2");
     assert_eq!(behind, Some(bundle.digest()));
     world.get(&manifest("v2"), &[]).await.expect(&digest);
-    // By its own digest there is nothing to do.
+    // By its own digest it is the original by that, for the registry to judge.
     registry.forget();
     assert_eq!(put_manifest(&world, digest, &relocated.body).await.status, 201);
-    assert_eq!(registry.count("PUT", "*"), 0);
+    assert_eq!(registry.count("PUT", "*"), 1);
+    assert_eq!(registry.count("PUT", &format!("/v2/acme/app/manifests/{}", bundle.digest())), 1);
+}
+
+/// By a name where nothing is relocated, or to another target, what is put is what was sent.
+#[tokio::test]
+async fn a_relocated_bundle_is_put_as_it_is_where_it_would_not_be_made_again() {
+    let registry = ScriptedUpstream::start().await;
+    let (bundle, _) = bundle(&registry);
+    let rules = "endpoints: [exact.example, other.example]\n\
+                 rules: [{endpoint: exact.example, relocation: {when: never}}]\n";
+    let world = World::new(&forwarding(&registry, &format!("{rules}{ANYBODY}"))).await;
+    let relocated = world.get(&manifest("v1"), &[]).await;
+    let digest = Digest::of(&relocated.body);
+    assert_ne!(digest, bundle.digest());
+    for (host, tag) in [("exact.example", "exact"), ("other.example", "other")] {
+        let head = format!(
+            "PUT {} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\ncontent-length: {}\r\n\
+             content-type: application/vnd.oci.image.manifest.v1+json\r\n\r\n",
+            manifest(tag),
+            relocated.body.len()
+        );
+        let request = [head.as_bytes(), &relocated.body].concat();
+        let answer = world.raw(std::net::Ipv4Addr::LOCALHOST, &request).await.unwrap();
+        assert_eq!(answer.status, 201, "{answer:?}");
+        assert_eq!(registry.tagged(REPOSITORY, tag), Some(digest), "{host}");
+    }
 }
 
 #[tokio::test]

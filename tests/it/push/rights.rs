@@ -4,7 +4,7 @@ use colocate::oci::Digest;
 
 use super::parts::{ANYBODY, begin, blob, finish, forwarding, manifest, put_manifest, under};
 use crate::hostile::parts::{World, basic, guard};
-use crate::support::bundle::Bundle;
+use crate::support::bundle::{Bundle, BundleBuilder, lock_of};
 use crate::support::scripted::{Fault, ScriptedUpstream};
 use crate::support::secrets::secret;
 
@@ -90,6 +90,30 @@ async fn where_the_registry_judges_it_judges_each_request() {
     let at = begin(&world, &as_anna).await;
     assert_eq!(finish(&world, &at, BYTES, &as_anna).await.status, 201);
     assert_eq!(put_manifest(&world, "v2", b"{}").await.status, 401);
+}
+
+/// What is known here of a bundle is no answer to who may not push it.
+#[tokio::test]
+async fn a_relocated_bundle_is_judged_like_any_other() {
+    let registry = ScriptedUpstream::start().await;
+    let image = Bundle::image("beside the bundle");
+    let lock = lock_of(&[format!("elsewhere.example/app@{}", image.digest())]);
+    registry.put("acme/app", &image.layout(None));
+    registry.put("acme/app", &BundleBuilder::with_lock(&lock).file("a", "b").build().layout(Some("v1")));
+    let anna = basic("anna", &secret("Anna's password"));
+    guard(&registry, "/v2/*", &anna, "Basic realm=\"registry\"");
+    let config = format!(
+        "upstream: {{registry: registry.example, url: '{}', writes: forward, insecure: true}}\n\
+         access: {{mode: upstream}}\n",
+        registry.url()
+    );
+    let world = World::new(&config).await;
+    let relocated = world.get(&manifest("v1"), &[("authorization", &anna)]).await;
+    let digest = Digest::of(&relocated.body);
+    for reference in [digest.to_string(), "v2".to_owned()] {
+        assert_eq!(put_manifest(&world, &reference, &relocated.body).await.status, 401, "{reference}");
+        assert_eq!(world.ask("DELETE", &manifest(&reference), &[]).await.status, 401, "{reference}");
+    }
 }
 
 /// A token runs out in the middle: what comes once is not lost without a word.

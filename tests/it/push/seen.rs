@@ -150,3 +150,87 @@ async fn who_pushes_does_not_wait_for_a_search() {
     assert_eq!(world.ask("HEAD", &blob(&Digest::of(b"new")), &[]).await.status, 404);
     assert_eq!((registry.requests().len(), registry.count("HEAD", "*")), (1, 1), "{:?}", registry.requests());
 }
+
+/// A client that does not wait for the answer, an answer that does not come, and what was gone already.
+#[tokio::test]
+async fn what_nobody_heard_of_is_seen_all_the_same() {
+    let registry = ScriptedUpstream::start().await;
+    let world = world(&registry).await;
+    let image = image(&registry, "soon gone");
+    let digest = Digest::of(&image);
+    let put = async || {
+        assert_eq!(put_manifest(&world, "v1", &image).await.status, 201);
+        world.get(&manifest("v1"), &[]).await.expect(&digest);
+    };
+    put().await;
+    let gate = Gate::new();
+    let path = format!("/v2/acme/app/manifests/{digest}");
+    registry.on(&path).method("DELETE").times(1).fails(Fault::Hold(gate.clone()));
+    let target = manifest(digest);
+    let leaves = tokio::time::timeout(std::time::Duration::from_millis(300), world.ask("DELETE", &target, &[]));
+    assert!(leaves.await.is_err());
+    gate.open();
+    let gone = async || world.get(&target, &[]).await.status == 404;
+    crate::support::eventually("the manifest is gone", std::time::Duration::from_secs(20), gone).await;
+    assert_eq!(world.get(&manifest("v1"), &[]).await.status, 404);
+    // It has done it, and says something else.
+    for status in [404, 500, 503] {
+        put().await;
+        registry.remove(REPOSITORY, &digest.to_string());
+        registry.on(&path).method("DELETE").times(1).fails(Fault::status(status));
+        assert_ne!(world.ask("DELETE", &target, &[]).await.status, 202);
+        assert_eq!(world.get(&target, &[]).await.status, 404, "{status}");
+    }
+    // It has refused to.
+    put().await;
+    registry.on(&path).method("DELETE").times(1).fails(Fault::error(405, "UNSUPPORTED"));
+    assert_eq!(world.ask("DELETE", &target, &[]).await.code(), (405, "UNSUPPORTED".to_owned()));
+    registry.forget();
+    world.get(&target, &[]).await.expect(&digest);
+    assert_eq!(registry.requests().len(), 0);
+}
+
+/// What was on its way when it was deleted is not kept for later.
+#[tokio::test]
+async fn what_arrives_after_it_was_deleted_is_not_there() {
+    let registry = ScriptedUpstream::start().await;
+    let world = world(&registry).await;
+    let digest = registry.put_blob(REPOSITORY, vec![7; 300_000]);
+    let gate = Gate::new();
+    let path = blob(&digest);
+    registry.on(&path).get().times(1).fails(Fault::HoldAt(200_000, gate.clone()));
+    let pulling = async { world.get(&path, &[]).await.expect(&digest) };
+    let deleting = async {
+        registry.sent(&path, 200_000).await;
+        assert_eq!(world.ask("DELETE", &path, &[]).await.status, 202);
+        gate.open();
+    };
+    tokio::join!(pulling, deleting);
+    for method in ["GET", "HEAD"] {
+        assert_eq!(world.ask(method, &path, &[]).await.status, 404, "{method}");
+    }
+}
+
+/// A registry that has lost what the cache has gets it again from who pushes, and from nobody else.
+#[tokio::test]
+async fn what_the_registry_has_lost_is_pushed_again() {
+    let registry = ScriptedUpstream::start().await;
+    let world = world(&registry).await;
+    let digest = push_blob(&world, b"lost").await;
+    world.get(&blob(&digest), &[]).await.expect(&digest);
+    let image = image(&registry, "lost");
+    assert_eq!(put_manifest(&world, "v1", &image).await.status, 201);
+    let image = Digest::of(&image);
+    world.get(&manifest(image), &[]).await.expect(&image);
+    // In trouble it says nothing of that.
+    registry.on("/v2/*").fails(Fault::status(500));
+    for path in [blob(&digest), manifest(image)] {
+        assert_eq!(world.ask("HEAD", &path, &[]).await.status, 200, "{path}");
+    }
+    registry.heal();
+    for (path, digest) in [(blob(&digest), digest), (manifest(image), image)] {
+        assert_eq!(world.ask("HEAD", &path, &[]).await.status, 200, "{path}");
+        registry.remove(REPOSITORY, &digest.to_string());
+        assert_eq!(world.ask("HEAD", &path, &[]).await.status, 404, "{path}");
+    }
+}

@@ -255,6 +255,12 @@ impl Scripting<'_> {
         self
     }
 
+    /// This method only.
+    pub(crate) fn method(mut self, method: &'static str) -> Self {
+        self.rule.method = Some(method);
+        self
+    }
+
     /// Only for so many requests, then never again.
     pub(crate) fn times(mut self, times: usize) -> Self {
         self.rule.remaining = Some(times);

@@ -1,22 +1,22 @@
-//! Pushes divide the time of a repository: what was asked of the upstream before one is not written down after it.
+//! Changes divide the time of a repository: what was asked of the upstream before one is not written down after it.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use moka::future::Cache;
+use moka::policy::EvictionPolicy;
 use tokio::sync::{RwLock, RwLockReadGuard};
 
 use crate::oci::Repository;
 
-/// Repositories that were pushed to lately.
+/// Repositories that were changed lately. One that so many others were changed after is as one that never was.
 const MAX_REPOSITORIES: u64 = 20_000;
 
-/// The time between two pushes to a repository; the first has none before it.
+/// The time between two changes of a repository; the first has none before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub(super) struct Epoch(u64);
 
-/// The epochs of all repositories.
+/// The epochs of all repositories, by one kind of change.
 pub(super) struct Epochs {
-    // One that is forgotten begins another, which is never wrong.
     current: Cache<Repository, Epoch>,
     last: AtomicU64,
     /// Held by those who write down what they asked in the current one.
@@ -25,7 +25,7 @@ pub(super) struct Epochs {
 
 impl Epochs {
     pub(super) fn new() -> Self {
-        let current = Cache::builder().max_capacity(MAX_REPOSITORIES).build();
+        let current = Cache::builder().max_capacity(MAX_REPOSITORIES).eviction_policy(EvictionPolicy::lru()).build();
         Self { current, last: AtomicU64::new(0), writing: RwLock::default() }
     }
 
