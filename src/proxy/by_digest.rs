@@ -38,7 +38,7 @@ impl Part {
     }
 }
 
-/// What is wanted of a digest.
+/// What is wanted of a digest; of a blob's, where an implementation does not say otherwise.
 pub(super) trait Want {
     type Served;
     /// How long a client that is about to push waits for a search.
@@ -49,9 +49,13 @@ pub(super) trait Want {
         relocator: &Relocator,
         repository: &Repository,
         digest: &Digest,
-    ) -> io::Result<Option<Arc<Relocation>>>;
+    ) -> io::Result<Option<Arc<Relocation>>> {
+        relocator.by_part(repository, digest).await
+    }
     /// Whether the repository has it, by the upstream's own word.
-    async fn confirmed(contents: &Sources, digest: &Digest) -> Result<(), UpstreamError>;
+    async fn confirmed(contents: &Sources, digest: &Digest) -> Result<(), UpstreamError> {
+        contents.upstream.blob_head(&contents.repository.name, digest).await.map(|_| ())
+    }
     /// It, if that needs no asking.
     async fn cached(contents: &Sources, digest: &Digest) -> Option<Self::Served>;
     /// It as something made here; `None` if that is not of this kind.
@@ -90,8 +94,10 @@ impl Proxy {
         };
         let undecided = if view.is_pushing {
             // Most probably it is new. Should it be found later, it was uploaded for nothing.
-            let search = self.search(view, digest);
-            tokio::select! { _ = search => {}, () = contents.cache.clock().sleep(W::PATIENCE) => {} }
+            if !W::PATIENCE.is_zero() {
+                let search = self.search(view, digest);
+                tokio::select! { _ = search => {}, () = contents.cache.clock().sleep(W::PATIENCE) => {} }
+            }
             None
         } else {
             self.search(view, digest).await
@@ -201,18 +207,6 @@ impl Want for ABlob {
     type Served = ServedBlob;
     const PATIENCE: Duration = Duration::ZERO;
 
-    async fn relocation(
-        relocator: &Relocator,
-        repository: &Repository,
-        digest: &Digest,
-    ) -> io::Result<Option<Arc<Relocation>>> {
-        relocator.by_part(repository, digest).await
-    }
-
-    async fn confirmed(contents: &Sources, digest: &Digest) -> Result<(), UpstreamError> {
-        contents.upstream.blob_head(&contents.repository.name, digest).await.map(|_| ())
-    }
-
     async fn cached(contents: &Sources, digest: &Digest) -> Option<ServedBlob> {
         contents.cached_blob(digest).await.map(|reader| ServedBlob::stored(*digest, reader, Outcome::Hit))
     }
@@ -246,18 +240,6 @@ pub(super) struct ALength;
 impl Want for ALength {
     type Served = ServedBlob;
     const PATIENCE: Duration = Duration::ZERO;
-
-    async fn relocation(
-        relocator: &Relocator,
-        repository: &Repository,
-        digest: &Digest,
-    ) -> io::Result<Option<Arc<Relocation>>> {
-        relocator.by_part(repository, digest).await
-    }
-
-    async fn confirmed(contents: &Sources, digest: &Digest) -> Result<(), UpstreamError> {
-        contents.upstream.blob_head(&contents.repository.name, digest).await.map(|_| ())
-    }
 
     async fn cached(contents: &Sources, digest: &Digest) -> Option<ServedBlob> {
         let reader = contents.cached_blob(digest).await?;

@@ -100,7 +100,13 @@ impl Contents {
             Lookup::Miss => Outcome::Miss,
         };
         if !is_member {
-            if matches!(reader.lookup(), Lookup::Hit | Lookup::CollapsedElsewhere) {
+            // One that this repository gives may have begun before it was deleted there.
+            let is_certain = match reader.lookup() {
+                Lookup::Miss => true,
+                Lookup::Collapsed => before == Epoch::default(),
+                Lookup::Hit | Lookup::CollapsedElsewhere => false,
+            };
+            if !is_certain {
                 // Another repository gave it, or is giving it: this one has to say that it has it, too.
                 self.upstream.blob_head(&self.repository.name, digest).await.map_err(absent)?;
                 outcome = Outcome::Revalidated;

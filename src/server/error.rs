@@ -12,7 +12,7 @@ use super::access::Refusal;
 use super::directory::NoSuchName;
 use super::host::AmbiguousHost;
 use super::names::BadPage;
-use super::push::BadPush;
+use super::push_request::BadPush;
 use super::route::{Route, RouteError};
 use crate::body::{self, Body};
 use crate::oci::{ErrorCode, ErrorDocument};

@@ -37,6 +37,7 @@ mod names;
 mod patience;
 mod peer;
 mod push;
+mod push_request;
 mod range;
 mod referrers;
 mod route;

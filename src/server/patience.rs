@@ -6,6 +6,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::HeaderMap;
+use http::header::EXPECT;
 use http_body::{Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use tokio::time::{Sleep, sleep, timeout};
@@ -13,8 +15,8 @@ use tokio::time::{Sleep, sleep, timeout};
 use crate::body::{Body, BoxError};
 
 /// How much of a body that nobody wants is taken in, and for how long.
-const MAX_UNWANTED_BYTES: usize = 1 << 20;
-const UNWANTED_FOR: Duration = Duration::from_secs(1);
+const MAX_UNWANTED_BYTES: usize = 8 << 20;
+const UNWANTED_FOR: Duration = Duration::from_secs(2);
 
 /// The client sent nothing for too long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -36,7 +38,11 @@ where
 
 /// Takes in what is left of a body that nobody wants, as far as that is little: a connection that is closed with bytes of
 /// the client's unread may take the answer along.
-pub(super) async fn let_finish(mut body: Body) {
+pub(super) async fn let_finish(mut body: Body, headers: &HeaderMap) {
+    // Who asks first whether to send it has not.
+    if headers.contains_key(EXPECT) {
+        return;
+    }
     let mut left = MAX_UNWANTED_BYTES;
     let drained = async {
         while let Some(Ok(frame)) = body.frame().await {

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use http::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION, RANGE};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION, RANGE};
 use http::{HeaderMap, Method, Response, StatusCode};
 use http_body::Body as _;
 use serde::Deserialize;
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use url::form_urlencoded;
 
@@ -13,11 +14,12 @@ use super::admission::Admitted;
 use super::conditional::text_value;
 use super::error::RequestError;
 use super::manifest::CONTENT_DIGEST;
+use super::patience;
+use super::push_request::{BadPush, content_range, query};
 use super::route::Route;
-use super::service::Service;
 use crate::body::{self, Body, CollectError};
-use crate::oci::{Digest, DigestError, MAX_MANIFEST_BYTES, Manifest, MediaType, RepositoryName};
-use crate::proxy::{Begun, Mount, Piece, ProxyError, PushError, Put, Uploading};
+use crate::oci::{Digest, MAX_MANIFEST_BYTES, Manifest, MediaType, RepositoryName};
+use crate::proxy::{Begun, Mount, Piece, Proxy, ProxyError, PushError, Put, Uploading};
 use crate::upstream::UpstreamError;
 
 const MIN_CHUNK: HeaderName = HeaderName::from_static("oci-chunk-min-length");
@@ -27,18 +29,11 @@ const UPLOAD_ID: HeaderName = HeaderName::from_static("docker-upload-uuid");
 /// How long a whole manifest may take.
 const MANIFEST_DEADLINE: Duration = Duration::from_secs(30);
 
-/// Why a push says nothing that can be passed on.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum BadPush {
-    #[error("Content-Range reads FIRST-LAST, the numbers of a chunk's first and last byte")]
-    Range,
-    #[error(transparent)]
-    Digest(#[from] DigestError),
-}
-
 /// A request that changes something.
 pub(super) struct Push<'a> {
-    pub(super) service: &'a Service,
+    pub(super) proxy: &'a Proxy,
+    /// Whose turn it is to have a manifest taken in.
+    pub(super) manifests: &'a Semaphore,
     pub(super) admitted: &'a Admitted,
     /// What the client calls the registry, if it does (`ns`).
     pub(super) ns: Option<&'a str>,
@@ -55,7 +50,7 @@ impl Push<'_> {
         mount: Option<Mount>,
         body: Body,
     ) -> Result<Response<Body>, RequestError> {
-        let (proxy, view, owner) = (&self.service.proxy, &self.admitted.view, self.admitted.owner.as_deref());
+        let (proxy, view, owner) = (self.proxy, &self.admitted.view, self.admitted.owner.as_deref());
         let told = |error| self.told(route, error);
         match (route, self.method) {
             (Route::Uploads { repository }, _) => {
@@ -129,14 +124,17 @@ impl Push<'_> {
     }
 
     /// The whole manifest.
-    async fn manifest(&self, body: Body) -> Result<Manifest, ProxyError> {
+    async fn manifest(&self, mut body: Body) -> Result<Manifest, ProxyError> {
         // Never closed, so never refused.
-        let _turn = self.service.manifests.acquire().await;
-        let collected = timeout(MANIFEST_DEADLINE, body::collect(body, MAX_MANIFEST_BYTES)).await;
-        let bytes = collected.map_err(|_| UpstreamError::Aborted)?.map_err(|error| match error {
-            CollectError::TooLarge { .. } => ProxyError::from(PushError::TooLarge),
-            CollectError::Body(_) => UpstreamError::Aborted.into(),
-        })?;
+        let _turn = self.manifests.acquire().await;
+        let bytes = match timeout(MANIFEST_DEADLINE, body::collect(&mut body, MAX_MANIFEST_BYTES)).await {
+            Ok(Ok(bytes)) => bytes,
+            Ok(Err(CollectError::TooLarge { .. })) => {
+                patience::let_finish(body, self.headers).await;
+                return Err(PushError::TooLarge.into());
+            }
+            Ok(Err(CollectError::Body(_))) | Err(_) => return Err(UpstreamError::Aborted.into()),
+        };
         let said = self.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let said = said.map(|said| said.split(';').next().unwrap_or_default().trim().to_ascii_lowercase());
         let media_type = match said.filter(|said| !said.is_empty()) {
@@ -182,24 +180,6 @@ impl Push<'_> {
     }
 }
 
-/// What the query says by this name, once.
-pub(super) fn query(query: Option<&str>, name: &str) -> Option<String> {
-    let mut pairs = form_urlencoded::parse(query.unwrap_or_default().as_bytes());
-    pairs.find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
-}
-
-/// `0-9`, as the distribution spec has it, or `bytes 0-9/*` as RFC 9110 does.
-fn content_range(headers: &HeaderMap) -> Result<Option<(u64, u64)>, BadPush> {
-    let Some(value) = headers.get(CONTENT_RANGE) else { return Ok(None) };
-    let range = value.to_str().ok().and_then(|text| {
-        let text = text.trim().strip_prefix("bytes").map_or(text, |rest| rest.trim_start_matches([' ', '=']));
-        let (first, last) = text.split('/').next()?.trim().split_once('-')?;
-        Some((first.parse().ok()?, last.parse().ok()?))
-    });
-    let range: (u64, u64) = range.filter(|(first, last)| first <= last).ok_or(BadPush::Range)?;
-    Ok(Some(range))
-}
-
 /// The type that a manifest says it has.
 fn own_type(bytes: &[u8]) -> Option<MediaType> {
     #[derive(Deserialize)]
@@ -218,22 +198,4 @@ fn empty(status: StatusCode) -> Response<Body> {
         response.headers_mut().insert(CONTENT_LENGTH, 0.into());
     }
     response
-}
-
-#[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test that fails panics")]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn content_ranges() {
-        let read = |text: &str| content_range(&HeaderMap::from_iter([(CONTENT_RANGE, text.parse().unwrap())]));
-        assert_eq!(content_range(&HeaderMap::new()), Ok(None));
-        for good in ["5-9", "bytes 5-9/*", "bytes=5-9", "bytes 5-9/10"] {
-            assert_eq!(read(good), Ok(Some((5, 9))), "{good}");
-        }
-        for bad in ["", "5", "9-5", "a-b", "-5", "5-", "bytes */10"] {
-            assert_eq!(read(bad), Err(BadPush::Range), "{bad}");
-        }
-    }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{AGE, EXPECT, HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use http::header::{AGE, HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use http::{Method, Request, Response, Version};
 use http_body::Body as _;
 use tokio::sync::Semaphore;
@@ -20,7 +20,8 @@ use super::entry::{Entry, Logged};
 use super::error::RequestError;
 use super::patience;
 use super::peer::Peer;
-use super::push::{self, BadPush, Push};
+use super::push::Push;
+use super::push_request::{self, BadPush};
 use super::route::Route;
 use super::{blob, manifest, names, referrers, stall};
 use crate::body::{self, Body, BoxError};
@@ -68,9 +69,8 @@ impl Service {
         let (mut response, status) = match self.route(&mut entry, peer, &client, &ns, &request, &mut body).await {
             Ok(answered) => answered,
             Err(error) => {
-                // Who asks first whether to send it has not.
-                if let Some(body) = body.filter(|_| !request.headers().contains_key(EXPECT)) {
-                    patience::let_finish(body).await;
+                if let Some(body) = body {
+                    patience::let_finish(body, request.headers()).await;
                 }
                 let status = error.cache_status();
                 (error.into_response(), status)
@@ -143,7 +143,8 @@ impl Service {
             let (query, place) = (request.uri().query(), (host, ns));
             let mount = self.mount(&visitor, &admitted.view, place, query)?;
             let body = body.take().unwrap_or_else(body::empty);
-            let push = Push { service: self, admitted: &admitted, ns, method, headers, query };
+            let (proxy, manifests) = (&self.proxy, &self.manifests);
+            let push = Push { proxy, manifests, admitted: &admitted, ns, method, headers, query };
             let response = push.answer(&route, mount, body).await?;
             let status = CacheStatus { upstream: Some(response.status()), ..CacheStatus::from(Outcome::Bypass) };
             return Ok((response, status));
@@ -218,9 +219,9 @@ impl Service {
         (host, ns): (Option<&str>, Option<&str>),
         query: Option<&str>,
     ) -> Result<Option<Mount>, BadPush> {
-        let Some(digest) = push::query(query, "mount") else { return Ok(None) };
+        let Some(digest) = push_request::query(query, "mount") else { return Ok(None) };
         let digest = digest.parse()?;
-        let Some(from) = push::query(query, "from") else {
+        let Some(from) = push_request::query(query, "from") else {
             // From wherever the registry likes, which is more than this client may read.
             return Ok(self.access.is_judged_upstream().then_some(Mount { digest, from: None }));
         };

@@ -6,48 +6,20 @@
 //! for a minute, long enough for a client to go from page to page; who begins anew has everything asked for anew.
 
 use std::collections::HashSet;
-use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::sync::Arc;
 
 use http::StatusCode;
-use moka::future::Cache;
 
 use super::error::UpstreamError;
+use super::lists::{Known, Listed};
 use super::name_list::MAX_LIST_BYTES;
 use super::registry::RegistryUpstream;
 use super::{ListPage, NameList};
-use crate::oci::RepositoryName;
 
 /// How many pages a list may have that is taken in whole: at 50 names each, as Quay has them, some ten thousand.
 const MAX_PAGES: usize = 256;
 /// How many names are looked at to see whether they are in order; as many as every registry gives at once.
 const SAMPLE: usize = 100;
-/// How long it is believed, and how long a whole list serves those who ask for its later pages.
-const KEPT_FOR: Duration = Duration::from_secs(60);
-/// What all that is kept of one face of a registry may take, in KiB.
-const MAX_KEPT_KIB: u64 = 32 << 10;
-
-/// Which list.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Listed<'a> {
-    /// The tags of a repository.
-    Tags(&'a RepositoryName),
-    /// The repositories.
-    Catalog,
-}
-
-/// What is known of one registry's lists.
-#[derive(Debug, Default)]
-pub(super) struct Lists(OnceLock<Cache<Option<RepositoryName>, Known>>);
-
-#[derive(Clone, Debug)]
-enum Known {
-    /// It can be asked page by page.
-    InOrder,
-    /// It cannot; this is all of it.
-    Whole(Arc<[String]>),
-}
-
 /// What a look at a list's beginning has shown.
 enum Look {
     InOrder,
@@ -55,47 +27,6 @@ enum Look {
     Otherwise,
     /// It is so short that this is all of it.
     All(Vec<String>),
-}
-
-impl Lists {
-    // Most faces of a registry are never asked for a list.
-    fn cache(&self) -> &Cache<Option<RepositoryName>, Known> {
-        self.0.get_or_init(|| {
-            let weight = |known: &Known| match known {
-                Known::InOrder => 0,
-                Known::Whole(names) => names.iter().map(|name| name.len() + size_of::<String>()).sum(),
-            };
-            Cache::builder()
-                .weigher(move |_, known| u32::try_from((256 + weight(known)).div_ceil(1024)).unwrap_or(u32::MAX))
-                .max_capacity(MAX_KEPT_KIB)
-                .time_to_live(KEPT_FOR)
-                .build()
-        })
-    }
-
-    async fn known(&self, listed: Listed<'_>) -> Option<Known> {
-        self.0.get()?.get(&listed.key()).await
-    }
-
-    /// Something was pushed to a repository, or deleted there: no later page is cut from what was.
-    pub(super) async fn forget(&self, repository: &RepositoryName) {
-        for key in [Some(repository.clone()), None] {
-            self.cache().invalidate(&key).await;
-        }
-    }
-
-    async fn keep(&self, listed: Listed<'_>, known: Known) {
-        self.cache().insert(listed.key(), known).await;
-    }
-}
-
-impl Listed<'_> {
-    fn key(self) -> Option<RepositoryName> {
-        match self {
-            Self::Tags(repository) => Some(repository.clone()),
-            Self::Catalog => None,
-        }
-    }
 }
 
 impl RegistryUpstream {

@@ -42,6 +42,7 @@ mod layout;
 mod layout_index;
 mod link;
 mod listing;
+mod lists;
 mod manifest_answer;
 mod name_list;
 mod payload;

@@ -20,7 +20,7 @@ use super::egress::Egress;
 use super::error::UpstreamError;
 use super::face::ClientCredential;
 use super::link::next_query;
-use super::listing::{Listed, Lists};
+use super::lists::{Listed, Lists};
 use super::manifest_answer::{check_type, told, verify};
 use super::name_list::{self, Answered};
 use super::realm::Realms;

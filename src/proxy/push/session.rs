@@ -88,7 +88,9 @@ impl Seal {
             return None;
         }
         Some(match self.newest.get(&session.id).await {
-            Some((upload, held)) => Session { is_newest: upload == session.upload, upload, held, ..session },
+            Some((upload, held)) => {
+                Session { is_newest: upload == session.upload && held == session.held, upload, held, ..session }
+            }
             None => Session { is_newest: true, ..session },
         })
     }

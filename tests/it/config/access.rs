@@ -147,7 +147,7 @@ fn rules_that_let_the_nameless_read_with_credentials_have_to_say_so() {
     }
     // One that leaves the identity out is about everyone.
     let all = ", rules: [{repository: 'acme/**', allow: [pull]}]";
-    expect_problems(&format!("{WITH}{}", files.htpasswd(all)), &["access.rules[0].identity: lets those pull who"]);
+    expect_problems(&format!("{WITH}{}", files.htpasswd(all)), &["access.rules[0].identity: lets those in who"]);
 }
 
 #[test]

@@ -66,6 +66,16 @@ async fn each_registry_for_itself() {
     assert_eq!(answer.status, 201, "{answer:?}");
 }
 
+/// A proxy whose clients the registry judges.
+async fn judged_upstream(registry: &ScriptedUpstream) -> World {
+    let config = format!(
+        "upstream: {{registry: registry.example, url: '{}', writes: forward, insecure: true}}\n\
+         access: {{mode: upstream}}\n",
+        registry.url()
+    );
+    World::new(&config).await
+}
+
 #[tokio::test]
 async fn where_the_registry_judges_it_judges_each_request() {
     let registry = ScriptedUpstream::start().await;
@@ -73,12 +83,7 @@ async fn where_the_registry_judges_it_judges_each_request() {
     let [anna, bob] = ["Anna's password", "Bob's password"].map(secret);
     let (anna, bob) = (basic("anna", &anna), basic("bob", &bob));
     guard(&registry, "/v2/*", &anna, "Basic realm=\"registry\"");
-    let config = format!(
-        "upstream: {{registry: registry.example, url: '{}', writes: forward, insecure: true}}\n\
-         access: {{mode: upstream}}\n",
-        registry.url()
-    );
-    let world = World::new(&config).await;
+    let world = judged_upstream(&registry).await;
     for who in [vec![], vec![("authorization", bob.as_str())]] {
         let answer = world.ask("POST", &under("blobs/uploads/"), &who).await;
         assert_eq!(answer.status, 401);
@@ -102,12 +107,7 @@ async fn a_relocated_bundle_is_judged_like_any_other() {
     registry.put("acme/app", &BundleBuilder::with_lock(&lock).file("a", "b").build().layout(Some("v1")));
     let anna = basic("anna", &secret("Anna's password"));
     guard(&registry, "/v2/*", &anna, "Basic realm=\"registry\"");
-    let config = format!(
-        "upstream: {{registry: registry.example, url: '{}', writes: forward, insecure: true}}\n\
-         access: {{mode: upstream}}\n",
-        registry.url()
-    );
-    let world = World::new(&config).await;
+    let world = judged_upstream(&registry).await;
     let relocated = world.get(&manifest("v1"), &[("authorization", &anna)]).await;
     let digest = Digest::of(&relocated.body);
     for reference in [digest.to_string(), "v2".to_owned()] {
