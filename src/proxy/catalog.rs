@@ -3,12 +3,15 @@
 use super::Proxy;
 use super::error::ProxyError;
 use super::reader::Reader;
+use super::seal::Purpose;
 use crate::oci::{RegistryName, RepositoryName};
 use crate::upstream::{ListPage, NameList};
 
-/// How many pages of nothing but repositories that are not shown are passed over for one request. A client that is led on
-/// from behind them is told the name of one, as there is no other way to say where.
+/// How many pages of nothing but repositories that are not shown are passed over for one request. A client is led on from
+/// behind them by the name of the last, sealed.
 const MAX_PAGES: usize = 64;
+/// What a sealed name begins with, and no repository's does.
+const SEALED: char = '~';
 
 impl Proxy {
     /// One page of a registry's repositories, of which only those are listed that are `shown`; for a reader, as the registry
@@ -27,6 +30,10 @@ impl Proxy {
         // What is no name leads nowhere.
         let is_shown = |name: &String| name.parse().is_ok_and(|name| shown(&name));
         let mut asked = page.clone();
+        if let Some(sealed) = page.last.as_deref().and_then(|last| last.strip_prefix(SEALED)) {
+            let Some(last) = self.hidden(registry, sealed).await else { return Ok(NameList::default()) };
+            asked.last = Some(last);
+        }
         for _ in 0..MAX_PAGES {
             let list = upstream.catalog(&asked).await;
             let list = list.map_err(|error| if error.is_absent() { ProxyError::NoCatalog } else { error.into() })?;
@@ -42,6 +49,15 @@ impl Proxy {
             // As many as the registry gives at once.
             asked = ListPage { n: None, last: next };
         }
-        Ok(NameList { names: Vec::new(), more: true, after: asked.last })
+        let last = format!("{registry} {}", asked.last.unwrap_or_default());
+        let last = self.0.seal.close(Purpose::Catalog, last.into_bytes()).await?;
+        Ok(NameList { names: Vec::new(), more: true, after: Some(format!("{SEALED}{last}")) })
+    }
+
+    /// The name that was sealed for this registry's list.
+    async fn hidden(&self, registry: &RegistryName, sealed: &str) -> Option<String> {
+        let opened = String::from_utf8(self.0.seal.open(Purpose::Catalog, sealed).await?).ok()?;
+        let (own, last) = opened.split_once(' ')?;
+        (own == registry.as_str()).then(|| last.to_owned())
     }
 }

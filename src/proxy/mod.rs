@@ -30,6 +30,7 @@ mod reader;
 mod readers;
 mod referrers;
 mod relocation;
+mod seal;
 mod search;
 mod sources;
 mod tag;
@@ -54,11 +55,12 @@ pub use origins::OriginPolicy;
 use origins::{OriginParts, Origins};
 pub use outcome::{CacheStatus, Forward, Outcome};
 pub use push::{Begun, Mount, Piece, PushError, Put, Uploading};
-use push::{Seal, SubjectTurns};
+use push::{Sessions, SubjectTurns};
 pub use reader::Reader;
 use readers::{Probe, Readers};
 pub use relocation::RelocationLimits;
 use relocation::{Answer, Colocated, Relocation, RelocationKey, Relocator};
+use seal::Seal;
 use sources::Sources;
 pub use tag::TagPolicy;
 use tag::{Content, Demand, Resolved, Tags};
@@ -107,7 +109,8 @@ struct Inner {
     relocator: Arc<Relocator>,
     /// What was asked before something was deleted is not remembered after it.
     deletions: Arc<Epochs>,
-    seal: Seal,
+    seal: Arc<Seal>,
+    sessions: Sessions,
     subject_turns: SubjectTurns,
 }
 
@@ -153,8 +156,20 @@ impl Proxy {
         let origins = Arc::new(origins);
         let tags = Arc::new(Tags::new(cache.clone(), Arc::clone(&clock), tags));
         let relocator = Arc::new(Relocator::new(cache.clone(), clock, relocation, metrics.clone()));
-        let (seal, subject_turns) = (Seal::new(cache.clone()), SubjectTurns::new());
-        Self(Arc::new(Inner { upstreams, cache, readers, origins, tags, relocator, deletions, seal, subject_turns }))
+        let seal = Arc::new(Seal::new(cache.clone()));
+        let (sessions, subject_turns) = (Sessions::new(Arc::clone(&seal)), SubjectTurns::new());
+        Self(Arc::new(Inner {
+            upstreams,
+            cache,
+            readers,
+            origins,
+            tags,
+            relocator,
+            deletions,
+            seal,
+            sessions,
+            subject_turns,
+        }))
     }
 
     /// A manifest: by tag, relocated if it is a bundle and this view relocates; by digest, exactly that one.

@@ -102,7 +102,7 @@ mod tests {
             assert_eq!(page(Some(bad)), Err(BadPage::Number), "{bad}");
         }
         assert_eq!(page(Some("last=a%00")), Err(BadPage::Last));
-        assert_eq!(page(Some(&format!("last={}", "a".repeat(256)))), Err(BadPage::Last));
+        assert_eq!(page(Some(&format!("last={}", "a".repeat(MAX_LAST_BYTES + 1)))), Err(BadPage::Last));
     }
 
     #[test]

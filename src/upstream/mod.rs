@@ -174,8 +174,8 @@ pub struct Blob {
     pub body: Body,
 }
 
-/// The longest [`ListPage::last`]: as long as a repository's name, which no tag is.
-pub const MAX_LAST_BYTES: usize = 255;
+/// The longest [`ListPage::last`]: longer than any tag, than a repository's name, and than what stands for one.
+pub const MAX_LAST_BYTES: usize = 1024;
 
 /// Which page of a list of names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

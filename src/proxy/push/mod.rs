@@ -15,6 +15,6 @@ mod upload;
 
 pub use error::PushError;
 pub use manifest::Put;
-pub(super) use session::Seal;
+pub(super) use session::Sessions;
 pub(super) use subjects::SubjectTurns;
 pub use upload::{Begun, Mount, Piece, Uploading};

@@ -13,7 +13,7 @@ use http_body::{Body as _, Frame};
 use http_body_util::BodyExt as _;
 
 use super::PushError;
-use super::session::{Seal, Session};
+use super::session::{Session, Sessions};
 use crate::body::{Body, BoxError};
 use crate::oci::{Digest, RepositoryName};
 use crate::proxy::error::ProxyError;
@@ -52,7 +52,7 @@ pub struct Mount {
     pub from: Option<RepositoryName>,
 }
 
-/// Piece of a blob on its way.
+/// A part of a blob on its way.
 pub struct Piece {
     /// Its first and last byte in the blob, if the client says so.
     pub range: Option<(u64, u64)>,
@@ -92,7 +92,7 @@ impl Proxy {
             (Some(upload), _) => {
                 let (repository, owner) = (view.repository.clone(), owner.map(str::to_owned));
                 let upload = upload.clone();
-                let session = Session { id: Seal::id()?, repository, owner, upload, held: None, is_newest: true };
+                let session = Session { id: Sessions::id()?, repository, owner, upload, held: None, is_newest: true };
                 self.goes_on(&session, changed, Some(0)).await.map(Begun::Uploading)
             }
             (None, Some(mount)) if changed.status == StatusCode::CREATED => Ok(Begun::Done(mount.digest)),
@@ -136,7 +136,9 @@ impl Proxy {
     async fn take_part(&self, contents: &Sources, session: &Session, part: Piece) -> Result<Uploading, ProxyError> {
         let (progress, range) = (Arc::new(Progress::default()), part.range);
         let body = Sent::Stream(Tolerant { inner: part.body, progress: Arc::clone(&progress) }.boxed());
-        let changed = self.change(contents, Change::Chunk { upload: &session.upload, range, body }).await?;
+        let mut changed = self.change(contents, Change::Chunk { upload: &session.upload, range, body }).await?;
+        // One that says no other place goes on where it was.
+        changed.upload.get_or_insert_with(|| session.upload.clone());
         let before = range.map(|(first, _)| first).or(session.held);
         let came = progress.bytes.load(Ordering::Relaxed);
         let uploading = self.goes_on(session, changed, before.map(|before| before.saturating_add(came))).await?;
@@ -159,9 +161,12 @@ impl Proxy {
         let session = self.session(view, owner, session).await?;
         let digest = digest.ok_or(PushError::NoDigest)?;
         part.check()?;
-        self.in_order(&contents, &session, part.range).await?;
+        // Nothing more is in order by any name.
+        if !part.body.is_end_stream() {
+            self.in_order(&contents, &session, part.range).await?;
+        }
         self.finish(&contents, &session.upload, digest, part).await?;
-        self.0.seal.forget(&session).await;
+        self.0.sessions.forget(&session).await;
         Ok(*digest)
     }
 
@@ -205,12 +210,12 @@ impl Proxy {
         let contents = self.contents(view).await?;
         let session = self.session(view, owner, session).await?;
         self.change(&contents, Change::Cancel { upload: &session.upload }).await?;
-        self.0.seal.forget(&session).await;
+        self.0.sessions.forget(&session).await;
         Ok(())
     }
 
     async fn session(&self, view: &View, owner: Option<&str>, name: &str) -> Result<Session, ProxyError> {
-        let session = self.0.seal.open(name, &view.repository, owner).await;
+        let session = self.0.sessions.open(name, &view.repository, owner).await;
         session.ok_or_else(|| PushError::UnknownUpload.into())
     }
 
@@ -240,7 +245,6 @@ impl Proxy {
         session: &Session,
     ) -> Result<(Uploading, Option<RangeInclusive<u64>>), ProxyError> {
         let mut changed = self.change(contents, Change::Status { upload: &session.upload }).await?;
-        // One that says no other place goes on where it was.
         changed.upload.get_or_insert_with(|| session.upload.clone());
         let held = changed.last_byte.map(|last| match last {
             // What registries say that have nothing, as well as those that have one byte.
@@ -260,7 +264,7 @@ impl Proxy {
         };
         let Changed { upload, min_chunk, id, .. } = changed;
         let session = Session { upload: upload.ok_or_else(no_place)?, held, ..session.clone() };
-        Ok(Uploading { session: self.0.seal.name(&session).await?, held, min_chunk, id })
+        Ok(Uploading { session: self.0.sessions.name(&session).await?, held, min_chunk, id })
     }
 
     /// Has the upstream change the repository.
@@ -280,7 +284,7 @@ struct Progress {
     broken: AtomicBool,
 }
 
-/// Piece of an upload that ends where the client leaves. It does not say how long it is, so that the upstream takes what came:
+/// A part of an upload that ends where the client leaves. It does not say how long it is, so that the upstream takes what came:
 /// most forget an upload with a part that breaks off.
 struct Tolerant {
     inner: Body,

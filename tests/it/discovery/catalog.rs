@@ -107,6 +107,11 @@ async fn only_what_a_client_may_pull_is_listed_to_it() {
     let shown = basic("alice", &password);
     let pages = walk(&world, PATH, &[("authorization", &shown)], "repositories").await;
     assert!(pages.len() > 1 && pages.concat().is_empty());
+    // By no name that is not for it, and by none that it could make up.
+    let next = link(&world.get(PATH, &[("authorization", &shown)]).await).unwrap();
+    assert!(next.contains("last=%7E"), "{next}");
+    let made_up = world.get("/v2/_catalog?last=~QUFB", &[("authorization", &shown)]).await;
+    assert_eq!((list(&made_up, "repositories").len(), link(&made_up)), (0, None));
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use colocate::oci::Digest;
 
 use super::parts::{ANYBODY, begin, blob, finish, forwarding, manifest, put_manifest, under};
-use crate::hostile::parts::{World, basic, guard};
+use crate::hostile::parts::{World, basic, guard, own_realm};
 use crate::support::bundle::{Bundle, BundleBuilder, lock_of};
 use crate::support::scripted::{Fault, ScriptedUpstream};
 use crate::support::secrets::secret;
@@ -142,4 +142,48 @@ async fn what_the_registry_wants_another_credential_for_is_sent_again() {
     let answer = finish(&world, &at, BYTES, &[]).await;
     assert!(matches!(answer.status, 403 | 503), "{answer:?}");
     assert_eq!(finish(&world, &at, BYTES, &[]).await.status, 201);
+}
+
+/// A token is asked for what is to be done, and no more.
+#[tokio::test]
+async fn tokens_are_for_what_is_to_be_done() {
+    let registry = ScriptedUpstream::start().await;
+    registry.put("acme/app", &Bundle::image("app").layout(Some("v1")));
+    let password = secret("the proxy's password");
+    own_realm(&registry, &basic("proxy", &password));
+    let config = format!(
+        "upstream: {{registry: registry.example, url: '{}', writes: forward, insecure: true, \
+         credentials: {{username: proxy, password: '{password}'}}}}\n\
+         access: {{allow_public: true, rules: [{{identity: '**', allow: [pull, push, delete]}}]}}\n",
+        registry.url()
+    );
+    let mut world = World::new(&config).await;
+    let asked = || {
+        let tokens = registry.requests().into_iter().filter(|seen| seen.path == "/token");
+        let asked: Vec<String> = tokens.map(|seen| seen.query.replace("%3A", ":").replace("%2F", "/")).collect();
+        registry.forget();
+        asked
+            .iter()
+            .map(|query| query.split_once("scope=").map(|(_, scope)| scope.to_owned()).unwrap())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(world.get(&manifest("v1"), &[]).await.status, 200);
+    assert_eq!(asked(), ["repository:acme/app:pull"]);
+    let at = begin(&world, &[]).await;
+    assert_eq!(asked(), ["repository:acme/app:pull%2Cpush"]);
+    assert_eq!(finish(&world, &at, BYTES, &[]).await.status, 201);
+    assert_eq!(asked(), [""; 0], "it is the same token");
+    let mount = under(&format!("blobs/uploads/?mount={}&from=acme/other", Digest::of(BYTES)));
+    assert_eq!(world.ask("POST", &mount, &[]).await.status, 202);
+    let both = asked();
+    assert_eq!(both.len(), 1);
+    assert!(both[0].starts_with("repository:acme/app:pull%2Cpush") && both[0].ends_with("repository:acme/other:pull"));
+    assert_eq!(world.ask("DELETE", &manifest("v1"), &[]).await.status, 202);
+    assert_eq!(asked(), ["repository:acme/app:pull%2Cpush%2Cdelete"]);
+    // After a restart it is had before what comes only once is sent.
+    let at = begin(&world, &[]).await;
+    world.restart().await;
+    asked();
+    assert_eq!(finish(&world, &at, BYTES, &[]).await.status, 201);
+    assert_eq!(asked(), ["repository:acme/app:pull%2Cpush"]);
 }
