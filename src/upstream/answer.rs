@@ -21,6 +21,10 @@ const MAX_ERROR_BYTES: usize = 64 << 10;
 /// How long an error's body may take, which says little.
 const ERROR_DEADLINE: Duration = Duration::from_secs(10);
 
+/// How much of what an upstream says went wrong is told to a client, in characters.
+const MAX_TOLD_CODE: usize = 64;
+const MAX_TOLD_MESSAGE: usize = 1024;
+
 const DOCKER_CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
 
 impl Answer {
@@ -80,7 +84,12 @@ impl Answer {
     pub(super) async fn explanation(self) -> ErrorDocument {
         let status = self.status();
         let body = self.collect(MAX_ERROR_BYTES, ERROR_DEADLINE).await.unwrap_or_default();
+        let short = |text: &str, most: usize| text.chars().filter(|c| !c.is_control()).take(most).collect::<String>();
         let document = ErrorDocument::parse(&body).filter(|document| !document.code.is_empty());
+        let document = document.map(|document| ErrorDocument {
+            code: short(&document.code, MAX_TOLD_CODE),
+            message: short(&document.message, MAX_TOLD_MESSAGE),
+        });
         document.unwrap_or_else(|| ErrorDocument::unknown(status.canonical_reason().unwrap_or("no reason was given")))
     }
 

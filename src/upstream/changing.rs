@@ -43,7 +43,7 @@ impl RegistryUpstream {
         let names = matches!(change, Change::Manifest { .. } | Change::DeleteManifest { .. });
         let scope = Scope { right, from, ..Scope::pull(Some(repository)) };
         let Outgoing { method, url, headers, payload } = outgoing(base, repository, change)?;
-        let lane = self.lane_of_change(!payload.is_at_hand());
+        let lane = payload.is_at_hand().then(|| self.changes());
         let request = Request { method, url: url.clone(), headers, scope, payload, lane };
         let answer = self.converse(request).await?;
         if !answer.status().is_success() {

@@ -25,8 +25,8 @@ pub(super) struct Request<'a> {
     /// What the credentials are to be good for.
     pub(super) scope: Scope,
     pub(super) payload: Payload,
-    /// Where it takes its place.
-    pub(super) lane: &'a Arc<Semaphore>,
+    /// Where it takes its place. What goes at the pace of a client takes none: many slow ones would keep all others waiting.
+    pub(super) lane: Option<&'a Arc<Semaphore>>,
 }
 
 impl RegistryUpstream {
@@ -37,7 +37,7 @@ impl RegistryUpstream {
             headers: ask.headers(),
             scope: ask.scope(),
             payload: Payload::none(),
-            lane: self.lane(&ask),
+            lane: Some(self.lane(&ask)),
             method: ask.method,
         };
         self.exchange(request, true).await
@@ -54,8 +54,11 @@ impl RegistryUpstream {
         let Request { method, url, headers, scope, mut payload, lane } = request;
         let (transport, authenticator) = (self.transport(), self.authenticator());
         transport.admits(&url)?;
-        // Never closed, so never refused.
-        let permit = Arc::clone(lane).acquire_owned().await.ok();
+        let permit = match lane {
+            // Never closed, so never refused.
+            Some(lane) => Arc::clone(lane).acquire_owned().await.ok(),
+            None => None,
+        };
         let mut grant = authenticator.current(transport, &scope).await?;
         if grant.is_none() && !payload.is_at_hand() && !authenticator.is_needless() {
             grant = self.introduce(&scope).await?;

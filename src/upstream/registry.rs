@@ -63,8 +63,8 @@ pub struct RegistryConfig {
     pub egress: Egress,
     /// How long each step may take.
     pub timeouts: Timeouts,
-    /// How many blobs may be on their way at once and, apart from them, how many uploads, other changes and other requests;
-    /// at least 1.
+    /// How many blobs may be on their way at once and, apart from them, how many changes and how many other requests; at
+    /// least 1. Uploads are as many as clients send.
     pub concurrency: usize,
     /// Whether another Colocate is to answer with originals ([`VIEW`](super::VIEW)). Only who wants what it makes for its
     /// clients does without.
@@ -125,11 +125,10 @@ struct Shared {
     name: String,
     // With the path ending in `/v2/`.
     base: Url,
-    // Apart, so that a queue of large blobs, or of clients that push slowly, never keeps a HEAD waiting.
+    // Apart, so that a queue of large blobs never keeps a HEAD waiting.
     blobs: Arc<Semaphore>,
     others: Arc<Semaphore>,
     changes: Arc<Semaphore>,
-    uploads: Arc<Semaphore>,
 }
 
 impl fmt::Debug for RegistryUpstream {
@@ -173,7 +172,7 @@ impl RegistryUpstream {
             );
         }
         let lane = || Arc::new(Semaphore::new((*concurrency).max(1)));
-        let shared = Arc::new(Shared { name, base, blobs: lane(), others: lane(), changes: lane(), uploads: lane() });
+        let shared = Arc::new(Shared { name, base, blobs: lane(), others: lane(), changes: lane() });
         let authenticator = Arc::new(Authenticator::new(source));
         Ok(Self { shared, transport: Arc::new(transport), authenticator, lists: Arc::default() })
     }
@@ -196,9 +195,9 @@ impl RegistryUpstream {
         if ask.is_download() { &self.shared.blobs } else { &self.shared.others }
     }
 
-    /// The same for a change, which may come with the bytes of a blob.
-    pub(super) fn lane_of_change(&self, is_upload: bool) -> &Arc<Semaphore> {
-        if is_upload { &self.shared.uploads } else { &self.shared.changes }
+    /// The same for a change.
+    pub(super) fn changes(&self) -> &Arc<Semaphore> {
+        &self.shared.changes
     }
 
     async fn say_hello(&self) -> Result<(), UpstreamError> {

@@ -6,7 +6,7 @@ use tempfile::TempDir;
 use super::parts::{ANYBODY, REPOSITORY, begin, blob, finish, forwarding, open, push_blob, under};
 use crate::hostile::parts::{World, basic, guard};
 use crate::support::bundle::Bundle;
-use crate::support::scripted::{Fault, ScriptedUpstream};
+use crate::support::scripted::{Fault, Gate, ScriptedUpstream};
 use crate::support::secrets::secret;
 
 const BYTES: &[u8] = b"what nobody else is to have";
@@ -137,6 +137,42 @@ async fn what_is_sent_twice_is_not_there_twice() {
     // Nor is there anything to be doubled by an end without bytes.
     let answer = world.ask("PUT", &format!("{at}?digest={}", Digest::of(BYTES)), &[]).await;
     assert_eq!(answer.status, 201, "{answer:?}");
+}
+
+/// One that sends slowly keeps nobody else waiting, however few questions its registry is to be asked at once.
+#[tokio::test]
+async fn a_slow_upload_is_in_nobody_s_way() {
+    let registry = ScriptedUpstream::start().await;
+    let config = format!(
+        "upstream: {{registry: registry.example, url: '{}', writes: forward, concurrency: 1}}\n{ANYBODY}\n",
+        registry.url()
+    );
+    let world = World::new(&config).await;
+    let slow = begin(&world, &[]).await;
+    let gate = Gate::new();
+    registry.on("/v2/acme/app/blobs/uploads/*").method("PATCH").times(1).fails(Fault::Hold(gate.clone()));
+    let waiting = async { assert_eq!(world.send("PATCH", &slow, &[], BYTES).await.status, 202) };
+    let others = async {
+        registry.reached("PATCH", "/v2/acme/app/blobs/uploads/*", 1).await;
+        assert_eq!(push_blob(&world, BYTES).await, Digest::of(BYTES));
+        gate.open();
+    };
+    tokio::join!(waiting, others);
+}
+
+/// What it says of an error is told as far as it is a word and a sentence.
+#[tokio::test]
+async fn what_a_registry_says_is_told_in_short() {
+    let registry = ScriptedUpstream::start().await;
+    let world = open(&registry).await;
+    let said = serde_json::json!({"errors": [{
+        "code": "C".repeat(5000), "message": format!("\u{1b}[31m{}", "m".repeat(50_000)),
+    }]});
+    let fault = Fault::body(400, "application/json", said.to_string());
+    registry.on("/v2/acme/app/blobs/uploads/*").fails(fault);
+    let (status, code, message) = world.ask("POST", &under("blobs/uploads/"), &[]).await.error();
+    assert_eq!((status, code.len(), message.len()), (400, 64, 1024));
+    assert!(message.starts_with("[31mmm"), "{message}");
 }
 
 fn users(names: &[(&str, &str)]) -> TempDir {
