@@ -4,7 +4,7 @@ use colocate::oci::Digest;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::{Front, Origins, Spread, at, images_in, lock_as_pushed, pushed_to};
+use super::{Front, Origins, Spread, at, each_pushed, images_in, lock_as_pushed, pushed_to};
 use crate::support::access::Access;
 use crate::support::bundle::{BundleBuilder, index};
 use crate::support::http::{self, Answer};
@@ -61,33 +61,29 @@ async fn the_relocated_bundle_refers_back_to_the_one_that_was_pushed() {
     if !require(&["docker-registry", "skopeo"]) {
         return;
     }
-    let bundles = Golden::all();
-    for spread in Spread::ALL {
-        let origins = Origins::start(spread, &bundles).await;
-        let front = origins.serve().await;
-        for golden in &bundles {
-            let repository = pushed_to(golden);
-            // docker-registry has no such list, and nobody has pushed the tag that stands in for it.
-            let none = referrers(&front, &repository, &golden.digest, "").await.expect(200);
-            assert_eq!(none.json()["manifests"], json!([]));
-            let bundle = front.colocate.manifest(&repository, Golden::TAG).await.expect(200);
-            let relocated = bundle.digest();
-            let none = referrers(&front, &repository, &golden.digest, "").await.expect(200);
-            assert_eq!(none.json()["manifests"], json!([]));
+    each_pushed(async |front, golden| {
+        let repository = pushed_to(golden);
+        // docker-registry has no such list, and nobody has pushed the tag that stands in for it.
+        let none = referrers(front, &repository, &golden.digest, "").await.expect(200);
+        assert_eq!(none.json()["manifests"], json!([]));
+        let bundle = front.colocate.manifest(&repository, Golden::TAG).await.expect(200);
+        let relocated = bundle.digest();
+        let none = referrers(front, &repository, &golden.digest, "").await.expect(200);
+        assert_eq!(none.json()["manifests"], json!([]));
 
-            let query = format!("?artifactType={}", PROVENANCE.replace('+', "%2B"));
-            for query in ["", &query] {
-                let answer = referrers(&front, &repository, &relocated, query).await.expect(200);
-                assert_eq!(answer.header("content-type"), Some("application/vnd.oci.image.index.v1+json"));
-                let listed = answer.json();
-                let [listed] = listed["manifests"].as_array().expect("a list").as_slice() else { panic!("{listed}") };
-                assert_eq!(listed["artifactType"], PROVENANCE);
-                artifact(&front, golden, &bundle, listed).await;
-            }
-            let other = referrers(&front, &repository, &relocated, "?artifactType=application/example").await;
-            assert_eq!(other.expect(200).json()["manifests"], json!([]));
+        let query = format!("?artifactType={}", PROVENANCE.replace('+', "%2B"));
+        for query in ["", &query] {
+            let answer = referrers(front, &repository, &relocated, query).await.expect(200);
+            assert_eq!(answer.header("content-type"), Some("application/vnd.oci.image.index.v1+json"));
+            let listed = answer.json();
+            let [listed] = listed["manifests"].as_array().expect("a list").as_slice() else { panic!("{listed}") };
+            assert_eq!(listed["artifactType"], PROVENANCE);
+            artifact(front, golden, &bundle, listed).await;
         }
-    }
+        let other = referrers(front, &repository, &relocated, "?artifactType=application/example").await;
+        assert_eq!(other.expect(200).json()["manifests"], json!([]));
+    })
+    .await;
 }
 
 /// The artifact that a list of referrers names, pulled by hand and by skopeo.

@@ -4,7 +4,7 @@ use std::fs;
 
 use tempfile::TempDir;
 
-use super::{Front, Origins, Spread, at, children, images_in, named, pushed_to};
+use super::{Front, Origins, Spread, at, children, each_pushed, images_in, named, pushed_to};
 use crate::support::access::Access;
 use crate::support::containerd::Containerd;
 use crate::support::layout::Golden;
@@ -17,27 +17,23 @@ async fn skopeo_copies_every_image_of_a_lock_as_it_is_written() {
     if !require(&["docker-registry", "skopeo"]) {
         return;
     }
-    let bundles = Golden::all();
-    for spread in Spread::ALL {
-        let origins = Origins::start(spread, &bundles).await;
-        let front = origins.serve().await;
-        for golden in &bundles {
-            for image in relocated(&front, golden).await {
-                let (repository, digest) = at(&front.endpoint, &image);
-                let document = named(digest);
-                let answer = front.colocate.manifest(repository, digest).await.expect(200);
-                assert_eq!((answer.digest(), &answer.body), (document.digest, &document.bytes), "{spread:?}: {image}");
-                assert_eq!(answer.header("content-type"), Some(document.media_type.as_str()));
-                let parts = children(&document);
-                if parts.is_empty() {
-                    copies(&image, digest).await;
-                }
-                for child in parts {
-                    copies(&format!("{}/{repository}@{child}", front.endpoint), &child).await;
-                }
+    each_pushed(async |front, golden| {
+        for image in relocated(front, golden).await {
+            let (repository, digest) = at(&front.endpoint, &image);
+            let document = named(digest);
+            let answer = front.colocate.manifest(repository, digest).await.expect(200);
+            assert_eq!((answer.digest(), &answer.body), (document.digest, &document.bytes), "{image}");
+            assert_eq!(answer.header("content-type"), Some(document.media_type.as_str()));
+            let parts = children(&document);
+            if parts.is_empty() {
+                copies(&image, digest).await;
+            }
+            for child in parts {
+                copies(&format!("{}/{repository}@{child}", front.endpoint), &child).await;
             }
         }
-    }
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,7 +3,7 @@
 use colocate::oci::Digest;
 use serde_json::Value;
 
-use super::{Front, Origins, Spread, images_in, lock_as_pushed, named, pushed_to};
+use super::{Front, Origins, Spread, each_pushed, images_in, lock_as_pushed, named, pushed_to};
 use crate::support::bundle::gunzip;
 use crate::support::http::Answer;
 use crate::support::layout::{Golden, Layout};
@@ -19,25 +19,21 @@ async fn imgpkg_is_told_where_the_images_are() {
     if !require(&["docker-registry"]) {
         return;
     }
-    let bundles = Golden::all();
-    for spread in Spread::ALL {
-        let origins = Origins::start(spread, &bundles).await;
-        let front = origins.serve().await;
-        for golden in &bundles {
-            let repository = pushed_to(golden);
-            let original = pull(&front, &repository, &golden.digest.to_string()).await;
-            assert_eq!(original.digest, golden.digest);
-            assert_eq!(original.lock, lock_as_pushed(golden));
-            assert_eq!(text(&original.list), text(&list_in(golden)), "{}", golden.name);
+    each_pushed(async |front, golden| {
+        let repository = pushed_to(golden);
+        let original = pull(front, &repository, &golden.digest.to_string()).await;
+        assert_eq!(original.digest, golden.digest);
+        assert_eq!(original.lock, lock_as_pushed(golden));
+        assert_eq!(text(&original.list), text(&list_in(golden)), "{}", golden.name);
 
-            let relocated = pull(&front, &repository, Golden::TAG).await;
-            assert_ne!(relocated.digest, golden.digest);
-            assert_eq!(relocated.lock, front.lock(golden, &repository));
-            // imgpkg names every image of it the same way already, and so it stays as it is.
-            let again = pull(&front, &repository, &relocated.digest.to_string()).await;
-            assert_eq!(again, relocated);
-        }
-    }
+        let relocated = pull(front, &repository, Golden::TAG).await;
+        assert_ne!(relocated.digest, golden.digest);
+        assert_eq!(relocated.lock, front.lock(golden, &repository));
+        // imgpkg names every image of it the same way already, and so it stays as it is.
+        let again = pull(front, &repository, &relocated.digest.to_string()).await;
+        assert_eq!(again, relocated);
+    })
+    .await;
 }
 
 /// Asked for before the tag, by whoever knows nothing but the digest.

@@ -75,6 +75,18 @@ impl Origins {
     }
 }
 
+/// Looks at every golden bundle, wherever its images are, through a proxy that has seen none of it.
+async fn each_pushed(look: impl AsyncFn(&Front, &Golden)) {
+    let bundles = Golden::all();
+    for spread in Spread::ALL {
+        let origins = Origins::start(spread, &bundles).await;
+        let front = origins.serve().await;
+        for golden in &bundles {
+            look(&front, golden).await;
+        }
+    }
+}
+
 /// The proxy, and what its locks call it.
 struct Front {
     colocate: Colocate,
