@@ -1,5 +1,5 @@
-//! What imgpkg makes and reads: the ImagesLock of a bundle, the locations list beside it, and the marks by which
-//! a bundle is known.
+//! What imgpkg makes and reads: the ImagesLock of a bundle, the locations list beside it, the marks by which a bundle is
+//! known, and the description of its archives.
 //!
 //! A lock comes in as the bytes of `.imgpkg/images.yml`, is read as imgpkg reads it ([`ImagesLock::parse`]), and
 //! goes out as imgpkg would have written it for a [`Target`] ([`ImagesLock::relocate`]). "As imgpkg" means byte
@@ -23,6 +23,7 @@
 //! Left out: whether the images are there, and tar and gzip around the lock. Pure: bytes in, bytes out. Reading a
 //! hostile 8 MiB takes a good part of a second, so call [`ImagesLock::parse`] off the runtime.
 
+mod archive;
 mod bundle;
 mod document;
 mod emit;
@@ -36,6 +37,10 @@ mod scalar;
 mod tags;
 mod target;
 
+pub use archive::{
+    DESCRIPTION_FILE, Described, DescribedConfig, DescribedImage, DescribedIndex, DescribedLayer, DescribedManifest,
+    Labels, ROOT_BUNDLE_LABEL, layer_file,
+};
 pub use bundle::{BUNDLE_LABEL, LOCK_PATH, PathRole, has_bundle_label, path_role};
 pub use document::MAX_LOCK_BYTES;
 pub use error::LockError;

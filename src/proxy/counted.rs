@@ -120,6 +120,14 @@ impl Upstream for Counted {
         Some(Arc::new(Self { upstream, metrics: self.metrics.clone() }))
     }
 
+    fn original_name<'a>(
+        &'a self,
+        repository: &'a RepositoryName,
+        digest: &'a Digest,
+    ) -> BoxFuture<'a, Option<String>> {
+        self.upstream.original_name(repository, digest)
+    }
+
     fn name(&self) -> &str {
         self.upstream.name()
     }

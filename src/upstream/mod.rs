@@ -149,6 +149,12 @@ pub trait Upstream: Send + Sync + 'static {
     /// nor another client's.
     fn for_client(&self, credential: &ClientCredential) -> Option<Arc<dyn Upstream>>;
 
+    /// What a manifest's repository was called where it came from, with or without a host, if this upstream only stands in
+    /// for that place, as an archive does.
+    fn original_name<'a>(&'a self, _: &'a RepositoryName, _: &'a Digest) -> BoxFuture<'a, Option<String>> {
+        Box::pin(std::future::ready(None))
+    }
+
     /// The host, or the path, for logs and explanations; never with a credential in it.
     fn name(&self) -> &str;
 }
