@@ -35,6 +35,8 @@ pub(super) type Condemned = Mutex<HashSet<(Digest, (u64, u64))>>;
 pub(super) enum For {
     /// A client waits for its last bytes.
     Client,
+    /// A client waits for the last bytes of what is not the store's.
+    InPlace,
     /// Nobody in a hurry.
     Upkeep,
 }
@@ -75,10 +77,14 @@ impl Inner {
 
     async fn hash_through(&self, digest: &Digest, content: &Arc<dyn Content>, who: For) -> Checked {
         // Each reads a file as fast as the disk gives it, and clients want something of the disk, too.
-        let permits = if who == For::Client { &self.check_permits } else { &self.upkeep_permit };
+        let permits = if who == For::Upkeep { &self.upkeep_permit } else { &self.check_permits };
         let Ok(_permit) = permits.acquire().await else { return Checked::Unreadable };
         let actual = match SoFar::nothing(digest).through(&**content, content.size()).await {
             Ok(all) => all.digest(),
+            Err(err) if who == For::InPlace => {
+                tracing::warn!(%digest, %err, "cannot read content where it lies");
+                return Checked::Unreadable;
+            }
             // A bad sector stays one.
             Err(err) if err.raw_os_error() == Some(UNREADABLE) => {
                 self.discard(digest, &**content, &err).await;
@@ -89,11 +95,24 @@ impl Inner {
                 return Checked::Unreadable;
             }
         };
+        if who == For::InPlace {
+            return self.judge_in_place(digest, &**content, &actual);
+        }
         if actual == *digest {
             self.index.set_verified(digest, true);
             return Checked::Right;
         }
         self.discard(digest, &**content, &actual).await;
+        Checked::Damaged
+    }
+
+    fn judge_in_place(&self, digest: &Digest, content: &dyn Content, actual: &Digest) -> Checked {
+        let is_right = actual == digest;
+        self.seen_in_place.remember(*digest, content, is_right);
+        if is_right {
+            return Checked::Right;
+        }
+        tracing::warn!(%digest, %actual, "content is not what it is called where it lies");
         Checked::Damaged
     }
 

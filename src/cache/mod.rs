@@ -7,7 +7,8 @@
 //! nothing behind. Small content and all records are also kept in memory, in a hot set bounded by bytes.
 //!
 //! A disk that takes no more in ends no pull: readers get the rest past the store (`direct`), and nothing is kept.
-//! What was on the disk before this process is hashed while it is first read (`check`). `index` knows what there is
+//! What was on the disk before this process is hashed while it is first read (`check`), and so is content that stays where
+//! it lies, outside the store (`in_place`). `index` knows what there is
 //! and when it was used, `room` evicts by that, and `upkeep` does both in the background.
 //!
 //! That content is in the cache says nothing about who may have it: [`Cache::member`] is the record that a
@@ -22,6 +23,7 @@ mod disk;
 mod download;
 mod fill;
 mod hot;
+mod in_place;
 mod index;
 mod key;
 mod local;
@@ -58,6 +60,7 @@ use audience::{Audience, Seat};
 use check::{Checks, Condemned};
 use fill::Filler;
 use hot::{Hot, MAX_HOT_BYTES};
+use in_place::{InPlace, Seen};
 use index::Index;
 use progress::{Phase, Progress};
 use reader::Use;
@@ -122,6 +125,7 @@ struct Inner {
     fills: Mutex<HashMap<Digest, Running>>,
     index: Arc<Index>,
     checks: Checks,
+    seen_in_place: Seen,
     check_permits: Semaphore,
     upkeep_permit: Semaphore,
     condemned: Condemned,
@@ -158,6 +162,7 @@ impl Cache {
             fills: Mutex::default(),
             index: Arc::default(),
             checks: Mutex::default(),
+            seen_in_place: Seen::default(),
             check_permits: Semaphore::new(CONCURRENT_CHECKS),
             upkeep_permit: Semaphore::new(1),
             condemned: Condemned::default(),
@@ -190,6 +195,12 @@ impl Cache {
         }
         let bytes = inner.read_verified(digest, &*content).await;
         bytes.map(|bytes| Reader::memory(*digest, bytes))
+    }
+
+    /// Content that lies elsewhere on this machine and stays there, whatever the cache itself has. It is hashed as what was
+    /// on the disk before this process is.
+    pub fn in_place(&self, digest: &Digest, content: Arc<dyn Content>) -> Reader {
+        Reader::in_place(*digest, InPlace { inner: Arc::clone(&self.inner), content })
     }
 
     /// The whole of committed content of at most `max` bytes, hashed if it comes from the store. Larger content

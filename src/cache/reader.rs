@@ -11,6 +11,7 @@ use super::Inner;
 use super::audience::Seat;
 use super::check::{Checked, For};
 use super::direct::Direct;
+use super::in_place::InPlace;
 use super::index::Opened;
 use super::progress::{CHUNK_BYTES, Phase, Progress, TAIL_BYTES};
 use super::source::{FillError, ReadError};
@@ -44,6 +45,7 @@ pub struct Reader {
 enum Origin {
     Memory(Bytes),
     Committed(Arc<dyn Content>, Use),
+    InPlace(InPlace),
     Following(watch::Receiver<Progress>, Use),
 }
 
@@ -73,6 +75,10 @@ impl Reader {
 
     pub(super) fn committed(digest: Digest, content: Arc<dyn Content>, in_use: Use) -> Self {
         Self { digest, size: content.size(), lookup: Lookup::Hit, origin: Origin::Committed(content, in_use) }
+    }
+
+    pub(super) fn in_place(digest: Digest, place: InPlace) -> Self {
+        Self { digest, size: place.content.size(), lookup: Lookup::Hit, origin: Origin::InPlace(place) }
     }
 
     pub(super) fn following(
@@ -112,7 +118,7 @@ impl Reader {
     /// Whether it is in the store, verified and durable.
     pub fn is_complete(&self) -> bool {
         match &self.origin {
-            Origin::Memory(_) | Origin::Committed(..) => true,
+            Origin::Memory(_) | Origin::Committed(..) | Origin::InPlace(_) => true,
             Origin::Following(progress, _) => matches!(progress.borrow().phase, Phase::Committed),
         }
     }
@@ -120,7 +126,7 @@ impl Reader {
     /// How many bytes of it are in the store by now.
     pub fn arrived(&self) -> u64 {
         match &self.origin {
-            Origin::Memory(_) | Origin::Committed(..) => self.size,
+            Origin::Memory(_) | Origin::Committed(..) | Origin::InPlace(_) => self.size,
             Origin::Following(progress, _) => progress.borrow().written.min(self.size),
         }
     }
@@ -128,7 +134,7 @@ impl Reader {
     /// Whether it goes past the store. Then any part costs a download of the whole, which has to be hashed.
     pub fn is_bypassed(&self) -> bool {
         match &self.origin {
-            Origin::Memory(_) | Origin::Committed(..) => false,
+            Origin::Memory(_) | Origin::Committed(..) | Origin::InPlace(_) => false,
             Origin::Following(progress, _) => matches!(progress.borrow().phase, Phase::Bypassed(_)),
         }
     }
@@ -140,9 +146,15 @@ impl Reader {
     /// When they are wrong, or do not arrive.
     pub async fn verified(&self) -> Result<(), ReadError> {
         let damaged = |what| ReadError::Store(Arc::new(io::Error::new(io::ErrorKind::InvalidData, what)));
+        let in_place = |what| ReadError::InPlace(Arc::new(io::Error::new(io::ErrorKind::InvalidData, what)));
         match &self.origin {
             Origin::Memory(_) => Ok(()),
             Origin::Following(..) => Ok(self.wait(Progress::is_verified).await.map(drop)?),
+            Origin::InPlace(place) => match place.check(&self.digest).await {
+                Checked::Right => Ok(()),
+                Checked::Damaged => Err(in_place("it has other bytes than its digest says")),
+                Checked::Unreadable => Err(in_place("it cannot be read, or changed while it was")),
+            },
             // Asked again: since it was opened, the scrub may have found otherwise.
             Origin::Committed(_, in_use) if in_use.still_right(&self.digest) => Ok(()),
             Origin::Committed(content, in_use) => {
@@ -188,6 +200,10 @@ impl Reader {
             }
             _ if max == 0 => return Ok(Bytes::new()),
             Origin::Committed(content, _) => content.read_at(offset, most(self.size)).await,
+            Origin::InPlace(place) => {
+                let read = place.content.read_at(offset, most(self.size)).await;
+                return read.map_err(|err| ReadError::InPlace(Arc::new(err)));
+            }
             Origin::Following(..) => {
                 let progress = self.wait(|progress| progress.is_verified() || progress.visible() > offset).await?;
                 let Some(Progress { data: Some(data), .. }) = &progress else { return Err(FillError::Stopped.into()) };
@@ -294,12 +310,17 @@ impl Walk {
 
     /// Has content hashed that nobody has looked at yet, while its first bytes are on their way.
     fn begin_check(&mut self) {
-        if !std::mem::replace(&mut self.check_begun, true)
-            && let Origin::Committed(content, in_use) = &self.reader.origin
-            && !in_use.still_right(&self.reader.digest)
-            && !in_use.checked.initialized()
-        {
-            in_use.inner.begin_check(&self.reader.digest, content, For::Client);
+        if std::mem::replace(&mut self.check_begun, true) {
+            return;
+        }
+        match &self.reader.origin {
+            Origin::Committed(content, in_use)
+                if !in_use.still_right(&self.reader.digest) && !in_use.checked.initialized() =>
+            {
+                in_use.inner.begin_check(&self.reader.digest, content, For::Client);
+            }
+            Origin::InPlace(place) => place.begin_check(&self.reader.digest),
+            _ => {}
         }
     }
 }

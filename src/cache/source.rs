@@ -116,4 +116,7 @@ pub enum ReadError {
     /// The store could not read it.
     #[error("the cache could not read the content")]
     Store(#[source] Arc<io::Error>),
+    /// What is read where it lies cannot be read there, or is something else than it is called.
+    #[error("the content cannot be read where it lies")]
+    InPlace(#[source] Arc<io::Error>),
 }

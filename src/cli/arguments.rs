@@ -1,9 +1,10 @@
 //! What the command line looks like.
 
+use std::env;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgGroup, Args, Parser, Subcommand};
 
 use super::tasks::arguments::{CacheCommand, UnpinArguments, WarmArguments};
 use super::verify::arguments::VerifyArguments;
@@ -51,13 +52,29 @@ pub(super) enum Command {
 }
 
 #[derive(Debug, Args)]
+#[command(group = ArgGroup::new("from").args(["config", "upstream", "archives"]).required(true).multiple(true))]
 pub(super) struct ServeArguments {
     #[command(flatten)]
     source: Source,
+    // Not doc comments: rustdoc would take the brackets for links.
+    #[arg(
+        value_name = "ARCHIVE",
+        conflicts_with_all = ["config", "upstream"],
+        help = "What to serve: tars of `imgpkg copy --to-tar` and of OCI image layouts, layout directories, and \
+                directories in which tars come and go"
+    )]
+    archives: Vec<String>,
+    #[arg(
+        long = "as",
+        value_name = "REPOSITORY[:TAG]",
+        conflicts_with = "config",
+        help = "The name of all that is in the archives [default: the names that it came with]"
+    )]
+    called: Option<String>,
     /// Where clients connect [default: 127.0.0.1:8080].
     #[arg(long, value_name = "ADDR", conflicts_with = "config")]
     listen: Option<String>,
-    /// Where content is kept [default: /var/lib/colocate].
+    /// Where content is kept [default: /var/lib/colocate, or for users other than root ~/.cache/colocate].
     #[arg(long, value_name = "DIR", conflicts_with = "config")]
     cache: Option<String>,
     /// Where health and metrics are served, or none [default: 127.0.0.1:8081].
@@ -76,6 +93,7 @@ pub(super) struct DemoArguments {
 }
 
 #[derive(Debug, Args)]
+#[command(group = ArgGroup::new("from").args(["config", "upstream"]).required(true))]
 pub(super) struct ExplainArguments {
     #[command(flatten)]
     source: Source,
@@ -91,9 +109,9 @@ pub(super) struct ExplainArguments {
 #[derive(Debug, Args)]
 struct Source {
     /// The configuration; config/default.yaml documents it.
-    #[arg(long, value_name = "FILE", required_unless_present = "upstream")]
+    #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// The registry behind: https://HOST, with a port if need be, or layout:DIR for an OCI image layout.
+    /// The registry behind: https://HOST, with a port if need be; or archive:FILE, or layout:DIR for an OCI image layout.
     #[arg(long, value_name = "URL", conflicts_with = "config")]
     upstream: Option<String>,
     /// What is written into locks: how clients reach this proxy [default: the address listened on].
@@ -116,14 +134,26 @@ impl Source {
 
 impl ServeArguments {
     pub(super) fn config(&self) -> Result<Config, ConfigError> {
-        let Self { listen, cache, admin, .. } = self;
+        let Self { archives, called, listen, cache, admin, .. } = self;
         self.source.config(CommandLine {
+            archives: archives.clone(),
+            called: called.clone(),
             listen: listen.clone(),
-            cache: cache.clone(),
+            cache: cache.clone().or_else(own_cache),
             admin: admin.clone(),
             ..CommandLine::default()
         })
     }
+}
+
+/// Where a user keeps what can be had again; root has a place in the system.
+fn own_cache() -> Option<String> {
+    if rustix::process::geteuid().is_root() {
+        return None;
+    }
+    let cache = env::var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    let cache = cache.or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(".cache")))?;
+    cache.join("colocate").into_os_string().into_string().ok()
 }
 
 impl ExplainArguments {
@@ -145,6 +175,8 @@ mod tests {
         for good in [
             &["colocate", "serve", "--config", "c.yaml"][..],
             &["colocate", "serve", "--upstream", "layout:d", "--listen", "127.0.0.1:1", "--cache", "c"],
+            &["colocate", "serve", "a.tar", "b.tar", "--as", "c/d:v1", "--endpoint", "e.f"],
+            &["colocate", "serve", "--upstream", "archive:a.tar", "--as", "c/d"],
             &["colocate", "explain", "--upstream", "https://a.b", "--endpoint", "c.d", "--json", "e/f:g"],
             &["colocate", "warm", "--config", "c.yaml", "a/b:v1", "c/d"],
             &["colocate", "warm", "--cache", "c", "a/b", "--platform", "linux/amd64", "--platform", "linux/arm/v7"],
@@ -163,6 +195,8 @@ mod tests {
             &["colocate", "serve"][..],
             &["colocate", "serve", "--config", "c.yaml", "--listen", "a"],
             &["colocate", "serve", "--config", "c.yaml", "--upstream", "a"],
+            &["colocate", "serve", "--as", "c/d"],
+            &["colocate", "serve", "--config", "c.yaml", "a.tar"],
             &["colocate", "explain", "a/b"],
             &["colocate", "warm", "a/b"],
             &["colocate", "warm", "--cache", "c"],

@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use super::error::CliError;
 use super::wire;
 use crate::config::{
-    ANONYMOUS, AccessConfig, AccessMode, AccessRule, Action, Config, Credentials, Endpoint, ListenAddress, OriginRule,
-    UpstreamConfig, UpstreamPlace, Writes,
+    ANONYMOUS, AccessConfig, AccessMode, AccessRule, Action, Called, Config, Credentials, Endpoint, Files, FilesPlace,
+    ListenAddress, OriginRule, UpstreamConfig, UpstreamPlace, Writes,
 };
 
 /// Tells that a configuration can be served with, and what it comes to.
@@ -82,14 +82,25 @@ fn origins(rules: &[OriginRule]) -> Vec<String> {
 fn place(upstream: &UpstreamConfig) -> String {
     match &upstream.place {
         UpstreamPlace::Registry(url) => format!("at {url}"),
-        UpstreamPlace::Layout(dir) => format!("from the layout in {}", dir.display()),
+        UpstreamPlace::Files(Files { places, called }) => {
+            let told = |place: &FilesPlace| match place {
+                FilesPlace::Layout(path) => format!("the layout in {}", path.display()),
+                FilesPlace::Archive(path) => path.display().to_string(),
+            };
+            let called = called.as_ref().map(|Called { repository, tag }| match tag {
+                Some(tag) => format!(", as {repository}:{tag}"),
+                None => format!(", as {repository}"),
+            });
+            let places = places.iter().map(told).collect::<Vec<_>>().join(", ");
+            format!("from {places}{}", called.unwrap_or_default())
+        }
     }
 }
 
 /// Who the upstream takes the proxy for.
 fn asked(config: &Config, upstream: &UpstreamConfig) -> String {
     let mut who = match &upstream.credentials {
-        _ if matches!(upstream.place, UpstreamPlace::Layout(_)) => return "as the files are".to_owned(),
+        _ if matches!(upstream.place, UpstreamPlace::Files(_)) => return "as the files are".to_owned(),
         _ if config.access.mode == AccessMode::Upstream => match upstream.client_credentials {
             true => "as each client says who it is".to_owned(),
             false => "anonymously".to_owned(),

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio::sync::watch;
@@ -28,9 +28,12 @@ use crate::server::{
 use crate::telemetry::Metrics;
 use crate::tls::{ClientFiles, ClientIdentity, ServerTls, ServerTlsError, TlsFiles};
 use crate::upstream::{
-    CredentialSource, Credentials, DockerConfig, Egress, EgressError, LayoutUpstream, RegistryConfig,
+    CredentialSource, Credentials, DockerConfig, Egress, EgressError, FilesUpstream, RegistryConfig,
     RegistryConfigError, RegistryUpstream, Timeouts, Upstream, UpstreamError,
 };
+
+/// Where in the cache's directory it is written down what archives hold.
+const KEPT_DIRECTORY: &str = "archives";
 
 /// The registries behind, by their names.
 type Upstreams = HashMap<RegistryName, Arc<dyn Upstream>>;
@@ -52,9 +55,9 @@ pub enum StartError {
     /// The proxy that the environment names cannot be used.
     #[error("the environment's proxy cannot be used")]
     Egress(#[from] EgressError),
-    /// The layout cannot be read.
-    #[error("the image layout cannot be opened; the upstream's url must name a directory with an index.json")]
-    Layout(#[from] UpstreamError),
+    /// A layout or an archive cannot be read.
+    #[error("what is to be served from files cannot be opened")]
+    Files(#[from] UpstreamError),
     /// The cache directory cannot be used.
     #[error("cache.dir cannot be used")]
     Cache(#[from] OpenError),
@@ -186,16 +189,23 @@ pub(super) fn proxy_over(config: &Config, upstreams: Upstreams, cache: Cache, me
 pub(super) async fn upstreams(config: &Config, metrics: &Metrics) -> Result<Upstreams, StartError> {
     let (mut upstreams, egress) = (Upstreams::new(), Egress::from_environment()?);
     for one in config.all_upstreams() {
-        upstreams.insert(one.registry.clone(), upstream(one, &egress, metrics.clone()).await?);
+        // Beside the cache, which makes its own directories.
+        let kept = config.cache.dir.join(KEPT_DIRECTORY);
+        upstreams.insert(one.registry.clone(), upstream(one, kept, &egress, metrics.clone()).await?);
     }
     Ok(upstreams)
 }
 
-async fn upstream(config: &UpstreamConfig, egress: &Egress, metrics: Metrics) -> Result<Arc<dyn Upstream>, StartError> {
+async fn upstream(
+    config: &UpstreamConfig,
+    kept: PathBuf,
+    egress: &Egress,
+    metrics: Metrics,
+) -> Result<Arc<dyn Upstream>, StartError> {
     match &config.place {
-        UpstreamPlace::Layout(dir) => {
-            let dir = dir.clone();
-            Ok(Arc::new(tokio::task::spawn_blocking(move || LayoutUpstream::open(&dir)).await??))
+        UpstreamPlace::Files(files) => {
+            let files = files.clone();
+            Ok(Arc::new(tokio::task::spawn_blocking(move || FilesUpstream::open(files, Some(kept))).await??))
         }
         UpstreamPlace::Registry(url) => Ok(Arc::new(registry(url, config, egress, metrics)?)),
     }

@@ -162,8 +162,8 @@ impl Checker {
     /// Where clients' own credentials are what counts, they must have somewhere to go, and only one place.
     fn judged_upstream(&mut self, upstreams: &[(String, &UpstreamConfig)], rules: &[AccessRule], public: bool) {
         for (path, upstream) in upstreams {
-            if matches!(upstream.place, UpstreamPlace::Layout(_)) {
-                let reason = "is a directory, which cannot tell who may read; choose another `access.mode`";
+            if matches!(upstream.place, UpstreamPlace::Files(_)) {
+                let reason = "names files, which cannot tell who may read; choose another `access.mode`";
                 self.problem(format!("{path}.url"), reason);
             }
             if upstream.credentials.is_some() {

@@ -20,6 +20,7 @@ mod checker;
 mod endpoint;
 mod error;
 mod file;
+mod files;
 mod glob;
 mod identity;
 mod keys;
@@ -41,6 +42,7 @@ pub use cache::{CacheBounds, CacheConfig, FinishAbandoned};
 pub use endpoint::{Endpoint, EndpointError};
 pub use error::{ConfigError, Problem};
 pub use file::{FileError, SmallFile, Stamp};
+pub use files::{Called, Files, FilesPlace};
 pub use glob::Glob;
 pub use identity::{
     ANONYMOUS, Action, CERTIFICATE, COMMON_NAME, DNS, EMAIL, IdentityPattern, IdentityPatternError, URI, USER,
@@ -164,6 +166,10 @@ pub enum LogFormat {
 pub struct CommandLine {
     /// `upstream.url`
     pub upstream: Option<String>,
+    /// `upstream.archives`
+    pub archives: Vec<String>,
+    /// `upstream.as`
+    pub called: Option<String>,
     /// `listen`
     pub listen: Option<String>,
     /// `cache.dir`

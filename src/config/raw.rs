@@ -96,6 +96,9 @@ pub(super) struct Admin {
 pub(super) struct Upstream {
     pub(super) registry: Setting,
     pub(super) url: Setting,
+    pub(super) archives: Option<Vec<String>>,
+    #[serde(rename = "as")]
+    pub(super) called: Setting,
     pub(super) hosts: Option<Vec<String>>,
     pub(super) prefix: Setting,
     pub(super) credentials: Section<Credentials>,
@@ -277,7 +280,12 @@ impl From<CommandLine> for Raw {
             listen: arguments.listen.map(Listen::One),
             endpoint: arguments.endpoint,
             admin: Some(Admin { listen: arguments.admin }),
-            upstream: Some(Upstream { url: arguments.upstream, ..Upstream::default() }),
+            upstream: Some(Upstream {
+                url: arguments.upstream,
+                archives: Some(arguments.archives),
+                called: arguments.called,
+                ..Upstream::default()
+            }),
             cache: Some(Cache { dir: arguments.cache, ..Cache::default() }),
             ..Self::default()
         }

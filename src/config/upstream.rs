@@ -8,7 +8,8 @@ use std::time::Duration;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use url::Url;
 
-use super::checker::{Checker, MAX_FILE_BYTES, certificates, directory, endpoint, glob, positive, private_key};
+use super::checker::{Checker, MAX_FILE_BYTES, certificates, endpoint, glob, positive, private_key};
+use super::files::{self, Files};
 use super::values::{self, Secret};
 use super::{Endpoint, Glob, raw};
 use crate::oci::{RegistryName, RepositoryName};
@@ -83,8 +84,8 @@ pub enum Writes {
 pub enum UpstreamPlace {
     /// A registry, by its scheme, host and port.
     Registry(Url),
-    /// A directory that holds an OCI image layout.
-    Layout(PathBuf),
+    /// Image layouts and archives on this machine.
+    Files(Files),
 }
 
 /// Who the proxy is to a registry.
@@ -180,14 +181,16 @@ impl Checker {
     fn upstream(&mut self, path: &str, raw: raw::Upstream, kind: Kind) -> UpstreamConfig {
         let at = |key: &str| format!("{path}.{key}");
         let registry = self.optional(&at("registry"), raw.registry, registry_name);
+        let has_archives = raw.archives.as_ref().is_some_and(|archives| !archives.is_empty());
         let place = match (raw.url, &registry) {
+            (None, _) if has_archives => None,
             (None, Some(registry)) => {
                 let own = if registry.is_docker_hub() { DOCKER_HUB_URL } else { &format!("https://{registry}") };
                 self.optional(&at("registry"), Some(own.to_owned()), place)
             }
             (None, None) => {
                 let needed = match kind {
-                    Kind::Default => "is needed; write https://HOST[:PORT] or layout:DIRECTORY",
+                    Kind::Default => "is needed; write https://HOST[:PORT], archive:FILE or layout:DIRECTORY",
                     Kind::Further => "or `registry` is needed; write https://HOST[:PORT], or the registry's own name",
                 };
                 self.problem(at("url"), needed);
@@ -195,7 +198,8 @@ impl Checker {
             }
             (url, _) => self.optional(&at("url"), url, place),
         };
-        let place = place.unwrap_or_else(|| UpstreamPlace::Layout(PathBuf::new()));
+        let place = self.files(path, place, raw.archives, raw.called);
+        let place = place.unwrap_or_else(|| UpstreamPlace::Files(Files::default()));
         let registry = registry.unwrap_or_else(|| self.own_name(&at("registry"), &place));
         let prefix = match (raw.prefix.as_deref(), kind) {
             (Some("none"), _) | (None, Kind::Default) => None,
@@ -204,10 +208,10 @@ impl Checker {
             (Some(_), _) => self.optional(&at("prefix"), raw.prefix, repository_prefix),
         };
         let credentials = raw.credentials.and_then(|raw| self.credentials(&at("credentials"), raw));
-        if matches!(place, UpstreamPlace::Layout(_)) {
+        if matches!(place, UpstreamPlace::Files(_)) {
             for (key, is_there) in [("credentials", credentials.is_some()), ("tls", raw.tls.is_some())] {
                 if is_there {
-                    self.problem(at(key), "means nothing to a layout directory; remove it");
+                    self.problem(at(key), "means nothing to files; remove it");
                 }
             }
         }
@@ -216,8 +220,8 @@ impl Checker {
             "forward" => Ok(Writes::Forward),
             _ => Err(format!("`{text}` is none of refuse and forward")),
         });
-        if writes == Writes::Forward && matches!(place, UpstreamPlace::Layout(_)) {
-            self.problem(at("writes"), "cannot be `forward` for a layout directory, which is only read; remove it");
+        if writes == Writes::Forward && matches!(place, UpstreamPlace::Files(_)) {
+            self.problem(at("writes"), "cannot be `forward` for files, which are only read; remove it");
         }
         let insecure = self.setting(&at("insecure"), raw.insecure, "false", values::boolean);
         if credentials.is_some() && !insecure && is_in_the_clear(&place) {
@@ -258,7 +262,8 @@ impl Checker {
     /// The name of a registry that was given none: its host, and the port if the URL has one.
     fn own_name(&mut self, path: &str, place: &UpstreamPlace) -> RegistryName {
         let name = match place {
-            UpstreamPlace::Layout(_) => "layout".to_owned(),
+            UpstreamPlace::Files(files) if files.is_layout() => "layout".to_owned(),
+            UpstreamPlace::Files(_) => "archive".to_owned(),
             UpstreamPlace::Registry(url) => authority(url),
         };
         #[expect(clippy::expect_used, reason = "a literal")]
@@ -375,12 +380,12 @@ fn repository_prefix(text: &str) -> Result<RepositoryName, String> {
 }
 
 fn place(text: &str) -> Result<UpstreamPlace, String> {
-    if let Some(dir) = text.strip_prefix("layout:") {
-        return directory(dir).map(UpstreamPlace::Layout);
+    if let Some(files) = files::place(text) {
+        return files;
     }
     // Before an `@` there may be a password, however malformed the rest is.
     let shown = if text.contains('@') { "this (not shown, it may hold a password)" } else { &format!("`{text}`") };
-    let bad = || format!("{shown} is neither https://HOST[:PORT] nor layout:DIRECTORY");
+    let bad = || format!("{shown} is none of https://HOST[:PORT], archive:FILE and layout:DIRECTORY");
     let url = Url::parse(text).map_err(|_| bad())?;
     if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
         return Err(bad());

@@ -148,7 +148,8 @@ impl Proxy {
         view: &View,
         original: &Digest,
     ) -> Result<bool, ProxyError> {
-        if self.0.origins.bundle_of(&view.repository, original).await.is_none() {
+        // Of files that are gone, nothing that was made of them is left.
+        if !contents.upstream.is_in_place() && self.0.origins.bundle_of(&view.repository, original).await.is_none() {
             return Ok(true);
         }
         match contents.manifest(original).await {

@@ -15,9 +15,12 @@ use super::outcome::Outcome;
 use super::reader::ReaderKey;
 use super::view::Payer;
 use crate::body::{self, BoxFuture, CollectError, find_source};
-use crate::cache::{Cache, FillError, Lookup, Member, ReadError, Reader, Source, SourceBody, SourceError, TAIL_BYTES};
+use crate::cache::{
+    Cache, Content, FillError, Lookup, MAX_READ_BYTES, Member, ReadAt, ReadError, Reader, Source, SourceBody,
+    SourceError, TAIL_BYTES,
+};
 use crate::oci::{Digest, MAX_MANIFEST_BYTES, Manifest, MediaType, Reference, Repository, is_schema1};
-use crate::upstream::{Upstream, UpstreamError};
+use crate::upstream::{Piece, Upstream, UpstreamError};
 
 /// The originals of one repository: the upstream that has it, as one client may ask it, and the cache in front.
 pub(super) struct Contents {
@@ -39,17 +42,22 @@ impl Contents {
             return Ok((manifest, Outcome::Hit));
         }
         let before = self.deletions.of(&self.repository).await;
-        let manifest = self
-            .upstream
-            .manifest(&self.repository.name, &Reference::Digest(*digest))
-            .await
-            .map_err(|error| ProxyError::upstream(error, Subject::Manifest, &self.repository.name))?;
+        let manifest = self.fetch_manifest(&Reference::Digest(*digest)).await?;
         let outcome = self.keep_manifest(&manifest, before).await;
         Ok((manifest, outcome))
     }
 
+    /// What the upstream has by this name.
+    pub(super) async fn fetch_manifest(&self, reference: &Reference) -> Result<Manifest, ProxyError> {
+        let manifest = self.upstream.manifest(&self.repository.name, reference).await;
+        manifest.map_err(|error| ProxyError::upstream(error, Subject::Manifest, &self.repository.name))
+    }
+
     /// The manifest of `digest`, if that needs no asking.
     pub(super) async fn cached_manifest(&self, digest: &Digest) -> Option<Manifest> {
+        if self.upstream.is_in_place() {
+            return None;
+        }
         // A disk that cannot say ends no pull: the upstream can.
         cached_manifest(&self.cache, &self.repository, digest).await.unwrap_or_default()
     }
@@ -59,6 +67,9 @@ impl Contents {
     pub(super) async fn keep_manifest(&self, manifest: &Manifest, before: Epoch) -> Outcome {
         if is_schema1(&manifest.media_type) {
             return Outcome::Bypass;
+        }
+        if self.upstream.is_in_place() {
+            return Outcome::InPlace;
         }
         let member = Member { media_type: Some(manifest.media_type.to_string()), size: manifest.bytes.len() as u64 };
         let stored = async {
@@ -75,6 +86,9 @@ impl Contents {
 
     /// What is known of `digest` in this repository. A disk that cannot say ends no pull: the upstream can.
     pub(super) async fn member(&self, digest: &Digest) -> Option<Member> {
+        if self.upstream.is_in_place() {
+            return None;
+        }
         self.cache.member(&self.repository, digest).await.unwrap_or_default()
     }
 
@@ -86,6 +100,9 @@ impl Contents {
 
     /// The blob of `digest`, which may still be arriving.
     pub(super) async fn blob(&self, digest: &Digest) -> Result<(Reader, Outcome), ProxyError> {
+        if self.upstream.is_in_place() {
+            return self.blob_in_place(digest).await;
+        }
         let before = self.deletions.of(&self.repository).await;
         let is_member = self.member(digest).await.is_some();
         let absent = |error| ProxyError::upstream(error, Subject::Blob, &self.repository.name);
@@ -125,13 +142,26 @@ impl Contents {
         Ok((reader, outcome))
     }
 
+    /// The blob of `digest`, where it lies.
+    async fn blob_in_place(&self, digest: &Digest) -> Result<(Reader, Outcome), ProxyError> {
+        let piece = self.upstream.in_place(&self.repository.name, digest).await;
+        let piece = piece.map_err(|error| ProxyError::upstream(error, Subject::Blob, &self.repository.name))?;
+        let reader = self.cache.in_place(digest, Arc::new(InPlace(piece)));
+        if reader.size() <= TAIL_BYTES {
+            // No byte of it is sent before it was hashed, so that what is wrong is told as such.
+            reader.verified().await.map_err(read_cause)?;
+        }
+        Ok((reader, Outcome::InPlace))
+    }
+
     /// A blob's length, without fetching it.
     pub(super) async fn blob_head(&self, digest: &Digest) -> Result<(u64, Outcome), ProxyError> {
         if let Some(reader) = self.cached_blob(digest).await {
             return Ok((reader.size(), Outcome::Hit));
         }
         let size = self.upstream.blob_head(&self.repository.name, digest).await;
-        size.map(|size| (size, Outcome::Miss))
+        let outcome = if self.upstream.is_in_place() { Outcome::InPlace } else { Outcome::Miss };
+        size.map(|size| (size, outcome))
             .map_err(|error| ProxyError::upstream(error, Subject::Blob, &self.repository.name))
     }
 }
@@ -216,6 +246,32 @@ fn read_cause(error: ReadError) -> ProxyError {
     match error {
         ReadError::Fill(error) => fill_failure(error),
         ReadError::Store(error) => ProxyError::Cache(error),
+        ReadError::InPlace(cause) => {
+            UpstreamError::Io { what: "content cannot be read where it lies".to_owned(), cause }.into()
+        }
+    }
+}
+
+/// A piece of a file, as the cache reads it.
+struct InPlace(Piece);
+
+impl ReadAt for InPlace {
+    fn read_at(&self, offset: u64, max: usize) -> BoxFuture<'_, io::Result<Bytes>> {
+        Box::pin(self.0.read_at(offset, max.min(MAX_READ_BYTES)))
+    }
+}
+
+impl Content for InPlace {
+    fn size(&self) -> u64 {
+        self.0.size()
+    }
+
+    fn identity(&self) -> (u64, u64) {
+        self.0.identity()
+    }
+
+    fn discard(&self) -> BoxFuture<'_, io::Result<bool>> {
+        Box::pin(std::future::ready(Ok(false)))
     }
 }
 

@@ -8,7 +8,7 @@ use crate::body::BoxFuture;
 use crate::oci::{Digest, Manifest, Reference, RepositoryName};
 use crate::telemetry::Metrics;
 use crate::upstream::{
-    Blob, Change, Changed, ClientCredential, ListPage, ManifestHead, NameList, Referrer, Upstream, UpstreamError,
+    Blob, Change, Changed, ClientCredential, ListPage, ManifestHead, NameList, Piece, Referrer, Upstream, UpstreamError,
 };
 
 pub(super) struct Counted {
@@ -118,6 +118,22 @@ impl Upstream for Counted {
     fn for_client(&self, credential: &ClientCredential) -> Option<Arc<dyn Upstream>> {
         let upstream = self.upstream.for_client(credential)?;
         Some(Arc::new(Self { upstream, metrics: self.metrics.clone() }))
+    }
+
+    fn is_in_place(&self) -> bool {
+        self.upstream.is_in_place()
+    }
+
+    fn in_place<'a>(
+        &'a self,
+        repository: &'a RepositoryName,
+        digest: &'a Digest,
+    ) -> BoxFuture<'a, Result<Piece, UpstreamError>> {
+        Box::pin(async move { self.count("blob", self.upstream.in_place(repository, digest).await) })
+    }
+
+    fn holders<'a>(&'a self, digests: &'a [Digest]) -> BoxFuture<'a, Vec<(Digest, RepositoryName)>> {
+        self.upstream.holders(digests)
     }
 
     fn original_name<'a>(

@@ -19,6 +19,8 @@ pub enum Outcome {
     Stale,
     /// From the upstream, and of a kind that is not kept.
     Bypass,
+    /// Read where it lies, on this machine; nothing of it is kept a second time.
+    InPlace,
     /// Made here: a part of a relocated bundle.
     Relocated,
     /// Not there.
@@ -45,6 +47,7 @@ impl Outcome {
             Self::Revalidated => "revalidated",
             Self::Stale => "stale",
             Self::Bypass => "bypass",
+            Self::InPlace => "in_place",
             Self::Relocated => "relocated",
             Self::NotFound => "not_found",
             Self::UpstreamError => "upstream_error",
@@ -138,7 +141,7 @@ impl From<Outcome> for CacheStatus {
         let (forward, upstream) = match outcome {
             Outcome::Miss | Outcome::Collapsed => (Some(Forward::UriMiss), Some(StatusCode::OK)),
             Outcome::Revalidated => (Some(Forward::Stale), Some(StatusCode::OK)),
-            Outcome::Bypass => (Some(Forward::Bypass), Some(StatusCode::OK)),
+            Outcome::Bypass | Outcome::InPlace => (Some(Forward::Bypass), Some(StatusCode::OK)),
             Outcome::NotFound => (Some(Forward::UriMiss), Some(StatusCode::NOT_FOUND)),
             Outcome::UpstreamError => (Some(Forward::UriMiss), None),
             Outcome::Hit
@@ -157,7 +160,7 @@ impl From<Outcome> for CacheStatus {
             collapsed: outcome == Outcome::Collapsed,
             age: None,
             ttl: None,
-            detail: None,
+            detail: (outcome == Outcome::InPlace).then_some("in_place"),
             relocated: outcome == Outcome::Relocated,
         }
     }
@@ -174,7 +177,7 @@ mod tests {
             assert!(status.is_hit() && !status.stored, "{outcome}");
             assert!(!CacheStatus { forward: Some(Forward::Stale), ..status }.is_hit(), "{outcome}");
         }
-        for outcome in [Outcome::Miss, Outcome::Collapsed, Outcome::Revalidated, Outcome::Bypass, Outcome::NotFound] {
+        for outcome in [Outcome::Miss, Outcome::Collapsed, Outcome::Revalidated, Outcome::Bypass, Outcome::InPlace] {
             assert!(!CacheStatus::from(outcome).is_hit() && CacheStatus::from(outcome).forward.is_some(), "{outcome}");
         }
         for outcome in [Outcome::Refused, Outcome::Local, Outcome::InternalError] {

@@ -67,6 +67,7 @@ mod tests {
             (Outcome::Revalidated, "fwd=stale; fwd-status=200"),
             (Outcome::Stale, "hit"),
             (Outcome::Bypass, "fwd=bypass; fwd-status=200"),
+            (Outcome::InPlace, "fwd=bypass; fwd-status=200; detail=in_place"),
             (Outcome::Relocated, "hit; detail=relocated"),
             (Outcome::NotFound, "fwd=uri-miss; fwd-status=404"),
             (Outcome::UpstreamError, "fwd=uri-miss"),

@@ -105,6 +105,20 @@ impl Scanner {
         }
     }
 
+    /// Takes an entry's data and padding for seen, and says how many bytes that are: for whoever can go on behind them
+    /// without reading them.
+    pub fn skip(&mut self) -> u64 {
+        let State::Data { until } = self.state else { return 0 };
+        let skipped = until - self.offset;
+        (self.offset, self.state) = (until, State::Header);
+        skipped
+    }
+
+    /// Whether the mark has passed that stands at the end of an archive.
+    pub fn has_ended(&self) -> bool {
+        matches!(self.state, State::Zero | State::End) && self.filled == 0
+    }
+
     /// Takes in some of `input`, which must not be empty; says how much and what it was.
     ///
     /// # Errors

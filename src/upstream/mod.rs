@@ -1,4 +1,4 @@
-//! Where the registry behind the proxy is asked: a registry over HTTP, or an image layout directory.
+//! Where the registry behind the proxy is asked: a registry over HTTP, or files: image layouts and archives.
 //!
 //! [`Upstream`] is all that the rest of the program knows. What comes out of it is checked as far as one
 //! answer can be: a manifest's bytes hash to the digest that was asked for, or to the one the upstream
@@ -16,8 +16,7 @@
 //! An upstream may have many *faces* ([`Upstream::for_client`]): through each it is spoken to as one client, and shows
 //! what that client may see.
 //!
-//! [`LayoutUpstream`] reads files in blocking threads; `layout_index` knows which repository may show which
-//! digest.
+//! [`FilesUpstream`] serves layouts and archives from where they lie, in blocking threads.
 //!
 //! What changes an upstream ([`Change`]) goes the same way (`changing`), but to exactly one URL, and with a body that may come
 //! only once (`payload`).
@@ -38,8 +37,7 @@ mod credential;
 mod egress;
 mod error;
 mod face;
-mod layout;
-mod layout_index;
+mod files;
 mod link;
 mod listing;
 mod lists;
@@ -68,7 +66,7 @@ pub use credential::{CredentialError, CredentialSource, Credentials, DockerConfi
 pub use egress::{Egress, EgressError, ProxyVariables};
 pub use error::{RedirectProblem, TimeoutStage, UpstreamError};
 pub use face::ClientCredential;
-pub use layout::{LayoutNaming, LayoutUpstream};
+pub use files::{FilesUpstream, Piece};
 pub use quota::{Figure, Quota};
 pub use referrers::Referrer;
 pub use registry::{RegistryConfig, RegistryConfigError, RegistryUpstream};
@@ -110,6 +108,22 @@ pub trait Upstream: Send + Sync + 'static {
         repository: &'a RepositoryName,
         digest: &'a Digest,
     ) -> BoxFuture<'a, Result<u64, UpstreamError>>;
+
+    /// Whether what it has lies on this machine, and is read from there each time rather than kept a second time.
+    fn is_in_place(&self) -> bool {
+        false
+    }
+
+    /// A blob where it lies; not verified. Only of an upstream that [is in place](Self::is_in_place).
+    fn in_place<'a>(&'a self, _: &'a RepositoryName, _: &'a Digest) -> BoxFuture<'a, Result<Piece, UpstreamError>> {
+        Box::pin(std::future::ready(Err(UpstreamError::NotFound)))
+    }
+
+    /// Of these manifests, those that are here, each with a repository that has it, if that needs no asking for each. Files
+    /// stand in for wherever their images came from.
+    fn holders<'a>(&'a self, _: &'a [Digest]) -> BoxFuture<'a, Vec<(Digest, RepositoryName)>> {
+        Box::pin(std::future::ready(Vec::new()))
+    }
 
     /// One page of a repository's tags, in lexical order, whatever order the upstream has.
     fn tags<'a>(

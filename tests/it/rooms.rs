@@ -29,7 +29,7 @@ const IMPURE: &[&str] = &["tokio", "hyper", "hyper_util", "rustls", "tracing", "
 /// Where files may be touched: a room, and how its files that do so begin.
 const FILES: &[(&str, &[&str])] = &[
     ("cache", &["disk", "local"]),
-    ("upstream", &["layout"]),
+    ("upstream", &["files"]),
     ("config", &["file"]),
     ("tls", &["files"]),
     ("server", &["bind"]),

@@ -28,6 +28,8 @@ pub(super) async fn demo(arguments: &DemoArguments) -> Result<(), CliError> {
     let listen = with_port(arguments.listen)?;
     let config = Config::from_command_line(CommandLine {
         upstream: Some(format!("layout:{}", layout.display())),
+        archives: Vec::new(),
+        called: None,
         listen: Some(listen.to_string()),
         cache: Some(scratch.path().join("cache").display().to_string()),
         endpoint: endpoint(listen),

@@ -81,7 +81,7 @@ impl Proxy {
         };
         explanation.is_bundle = true;
         let lock = read_lock(contents, &bundle).await??;
-        let sought = Sought::of(&lock, contents, key.from_origin);
+        let sought = Sought::of(&lock, contents, key.from_origin).await;
         let verdict = verdict(contents, key.original, sought, limits.effort(), Extent::Whole).await;
         if let Some(count) = verdict.too_many() {
             return Err(Why::TooManyImages { count, limit: limits.max_images }.into());

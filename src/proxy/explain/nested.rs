@@ -90,7 +90,7 @@ impl<'a> Follower<'a> {
             Ok(lock) => lock,
             Err(reason) => return not_told(reason.to_string()),
         };
-        let sought = Sought::of(&lock, self.contents, self.key.from_origin);
+        let sought = Sought::of(&lock, self.contents, self.key.from_origin).await;
         let verdict = verdict(self.contents, *digest, sought, self.limits.effort(), Extent::Whole).await;
         if let Some(count) = verdict.too_many() {
             return not_told(format!("{count} are more than relocation.max_images allows"));

@@ -122,11 +122,36 @@ impl Origins {
         if !self.parts.upstreams.contains_key(&registry) {
             return elsewhere(Obstacle::NotBehind);
         }
-        let Some(rule) = self.rule(&origin) else { return elsewhere(Obstacle::NotAllowed) };
-        if !rule.credentials && self.parts.policy.with_certificate.contains(&registry) {
-            return elsewhere(Obstacle::Certificate);
+        Some(self.allowed(origin))
+    }
+
+    /// The repositories in files that have these images, wherever those came from.
+    pub(super) async fn in_files(&self, images: &[Digest]) -> Vec<(Digest, Result<Repository, Elsewhere>)> {
+        let mut found = Vec::new();
+        for (registry, upstream) in self.parts.upstreams.iter().filter(|(_, upstream)| upstream.is_in_place()) {
+            for (image, name) in upstream.holders(images).await {
+                let origin = registry.repository(&name);
+                if origin != self.repository {
+                    found.push((image, self.allowed(origin)));
+                }
+            }
         }
-        if !self.proxied { elsewhere(Obstacle::NotProxied) } else { Some(Ok(origin)) }
+        // In the same order everywhere.
+        found.sort_by(|(one, _), (other, _)| one.cmp(other));
+        found
+    }
+
+    /// An origin behind this proxy, if its images may count.
+    fn allowed(&self, origin: Repository) -> Result<Repository, Elsewhere> {
+        let problem = match self.rule(&origin) {
+            None => Obstacle::NotAllowed,
+            Some(rule) if !rule.credentials && self.parts.policy.with_certificate.contains(&origin.registry) => {
+                Obstacle::Certificate
+            }
+            Some(_) if !self.proxied => Obstacle::NotProxied,
+            Some(_) => return Ok(origin),
+        };
+        Err(Elsewhere { place: origin.to_string(), problem })
     }
 
     /// What a refusal by an origin means, as far as its registry was asked with the credentials there are.

@@ -75,7 +75,7 @@ impl Relocator {
         let Ok(lock) = self.lock_of(contents, manifest).await? else {
             return Err(Undecided::Internal("the bundle's lock can no longer be read".to_owned()));
         };
-        let images = Sought::of(&lock, contents, key.from_origin);
+        let images = Sought::of(&lock, contents, key.from_origin).await;
         let second = verdict(contents, original, images, effort, Extent::Whole).await;
         let Some((image, elsewhere)) = second.missing() else {
             if let Some(cause) = second.undecided() {

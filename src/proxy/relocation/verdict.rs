@@ -38,18 +38,25 @@ pub(in crate::proxy) struct Sought {
 
 impl Sought {
     /// Every image of a lock, once. Without `from_origin`, only what is beside the bundle counts for this client.
-    pub(in crate::proxy) fn of(lock: &ImagesLock, contents: &Sources, from_origin: bool) -> Vec<Self> {
+    pub(in crate::proxy) async fn of(lock: &ImagesLock, contents: &Sources, from_origin: bool) -> Vec<Self> {
         let barred = |origin: Repository| Elsewhere { place: origin.to_string(), problem: Obstacle::NotForClient };
+        let seen = |candidate: Result<Repository, Elsewhere>| {
+            candidate.and_then(|origin| if from_origin { Ok(origin) } else { Err(barred(origin)) })
+        };
         let mut images: BTreeMap<Digest, Vec<Result<Repository, Elsewhere>>> = BTreeMap::new();
+        if let Some(origins) = &contents.origins {
+            let digests: Vec<Digest> = lock.images().map(|image| image.reference.digest).collect();
+            for (digest, candidate) in origins.in_files(&digests).await {
+                images.entry(digest).or_default().push(seen(candidate));
+            }
+        }
         for image in lock.images() {
             let origins = images.entry(image.reference.digest).or_default();
             if origins.len() >= MAX_PLACES {
                 continue;
             }
             let candidate = contents.origins.as_ref().and_then(|origins| origins.candidate(&image.reference));
-            let candidate = candidate.map(|candidate| {
-                candidate.and_then(|origin| if from_origin { Ok(origin) } else { Err(barred(origin)) })
-            });
+            let candidate = candidate.map(&seen);
             origins.extend(candidate.filter(|candidate| !origins.contains(candidate)));
         }
         images.into_iter().map(|(digest, origins)| Self { digest, origins, granted: false }).collect()

@@ -112,7 +112,7 @@ pub(in crate::proxy) async fn work(
     let looking = async {
         // Without a lock the pass has its reason, and this one none of its own.
         let Ok(lock) = lock.await else { return std::future::pending().await };
-        let images = Sought::of(&lock, contents, key.from_origin);
+        let images = Sought::of(&lock, contents, key.from_origin).await;
         let extent = if key.each { Extent::Whole } else { Extent::UntilMissing };
         let verdict = verdict(contents, key.original, images, effort, extent).await;
         let _ = decide.send(verdict.clone());

@@ -94,6 +94,12 @@ impl Tags {
         tag: &Tag,
         demand: Demand,
     ) -> Result<Resolved, ProxyError> {
+        if contents.upstream.is_in_place() {
+            // Nothing is nearer than it is.
+            let manifest = contents.fetch_manifest(&Reference::Tag(tag.clone())).await?;
+            let status = CacheStatus::from(Outcome::InPlace);
+            return Ok(Resolved { content: Content::Manifest(manifest), status });
+        }
         let key = TagKey { repository: contents.repository.clone(), tag: tag.clone() };
         let now = self.clock.now();
         let known = self.known(&key).await;
@@ -240,11 +246,7 @@ impl Tags {
     ) -> Result<Checked, ProxyError> {
         let TagKey { repository, tag } = key;
         let before = contents.deletions.of(repository).await;
-        let manifest = contents
-            .upstream
-            .manifest(&repository.name, &Reference::Tag(tag.clone()))
-            .await
-            .map_err(|error| ProxyError::upstream(error, Subject::Manifest, &repository.name))?;
+        let manifest = contents.fetch_manifest(&Reference::Tag(tag.clone())).await?;
         let outcome = contents.keep_manifest(&manifest, before).await;
         if outcome == Outcome::Bypass {
             // What it stood for before is past, and what it stands for is not kept.

@@ -1,12 +1,13 @@
-//! What an image layout holds, by repository: its `index.json`, and what the manifests named there reach.
+//! What a layout or an archive holds, by repository: its index, and what the manifests named there reach.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 
 use serde::Deserialize;
 
-use super::error::UpstreamError;
-use crate::oci::{Digest, Manifest, ManifestView, MediaType, RepositoryName, Tag};
+use crate::config::Called;
+use crate::oci::{Digest, Manifest, ManifestView, MediaType, RepositoryName, Tag, referrer_of};
+use crate::upstream::{Referrer, UpstreamError};
 
 /// Where image-spec puts a name (`annotations.md`): a tag, or, as most tools write it, a whole reference.
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
@@ -14,20 +15,51 @@ const REF_NAME: &str = "org.opencontainers.image.ref.name";
 const CONTAINERD_NAME: &str = "io.containerd.image.name";
 /// How many manifests and blobs one repository may reach: far beyond any real one, and some 20 MB.
 const MAX_PARTS: usize = 200_000;
+/// What an image is called that has no tag and is alone in its repository.
+const LONELY_TAG: &str = "latest";
 
-/// `index.json`, sorted by repository.
-#[derive(Debug)]
-pub(super) struct LayoutIndex {
+/// An index, sorted by repository.
+#[derive(Debug, Default)]
+pub(super) struct Index {
     repositories: BTreeMap<RepositoryName, Entries>,
 }
 
-/// What `index.json` lists for one repository.
+/// What an index lists for one repository.
 #[derive(Debug, Default)]
 pub(super) struct Entries {
     /// Tags in order, as they are listed to clients.
     pub(super) tags: BTreeMap<String, Digest>,
-    /// Every manifest listed, with or without a tag, and what it is said to be.
-    pub(super) roots: HashMap<Digest, Option<MediaType>>,
+    /// Every manifest listed, with or without a tag.
+    pub(super) roots: HashMap<Digest, Root>,
+}
+
+/// A manifest that an index lists.
+#[derive(Debug)]
+pub(super) struct Root {
+    /// What it is said to be.
+    pub(super) media_type: Option<MediaType>,
+    /// What its repository was called where it came from.
+    pub(super) original: String,
+}
+
+/// A manifest in an index, under one of its names.
+#[derive(Debug)]
+pub(super) struct Listed {
+    pub(super) digest: Digest,
+    pub(super) media_type: Option<MediaType>,
+    pub(super) name: Option<Name>,
+    pub(super) tag: Option<Tag>,
+    /// Whether it was asked for by itself, and is not only there because something else names it.
+    pub(super) is_asked_for: bool,
+}
+
+/// A repository, as an index names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Name {
+    /// With its host, if it has one.
+    pub(super) original: String,
+    /// Without.
+    pub(super) repository: RepositoryName,
 }
 
 // Read by hand rather than with `oci-spec`: one entry in an algorithm that cannot be verified here must not
@@ -35,75 +67,131 @@ pub(super) struct Entries {
 #[derive(Deserialize)]
 struct Document {
     #[serde(default)]
-    manifests: Vec<Listed>,
+    manifests: Vec<DocumentEntry>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Listed {
+struct DocumentEntry {
     media_type: Option<String>,
     digest: String,
     #[serde(default)]
     annotations: Option<HashMap<String, String>>,
 }
 
-impl LayoutIndex {
-    /// Reads an `index.json`. Entries without a repository in their name go to `default`.
-    pub(super) fn read(bytes: &[u8], default: &RepositoryName) -> Result<Self, UpstreamError> {
-        let document: Document = serde_json::from_slice(bytes)
-            .map_err(|error| UpstreamError::malformed(format!("has an index.json that is not valid: {error}")))?;
-        let mut repositories: BTreeMap<RepositoryName, Entries> = BTreeMap::new();
-        for listed in document.manifests {
-            let Ok(digest) = listed.digest.parse::<Digest>() else {
-                tracing::warn!("the layout lists a manifest under a digest that cannot be verified; it is left out");
-                continue;
-            };
-            let (repository, tag) = listed.name();
-            let entries = repositories.entry(repository.unwrap_or_else(|| default.clone())).or_default();
-            entries.roots.insert(digest, listed.media_type.as_deref().map(MediaType::from));
+/// Reads an `index.json`.
+pub(super) fn read_index(bytes: &[u8]) -> Result<Vec<Listed>, UpstreamError> {
+    let document: Document = serde_json::from_slice(bytes)
+        .map_err(|error| UpstreamError::malformed(format!("has an index.json that is not valid: {error}")))?;
+    let listed = document.manifests.into_iter().filter_map(|entry| {
+        let Ok(digest) = entry.digest.parse::<Digest>() else {
+            tracing::warn!("the layout lists a manifest under a digest that cannot be verified; it is left out");
+            return None;
+        };
+        let ReadName { name, tag } = entry.name();
+        let media_type = entry.media_type.as_deref().map(MediaType::from);
+        Some(Listed { digest, media_type, is_asked_for: tag.is_some(), name, tag })
+    });
+    Ok(listed.collect())
+}
+
+impl Index {
+    /// Sorts what is listed. Without a name it is in the repository `default`; if the operator has called it something, all
+    /// of it is in that one.
+    ///
+    /// # Errors
+    /// When one tag is wanted for several images.
+    pub(super) fn new(
+        mut listed: Vec<Listed>,
+        default: &RepositoryName,
+        called: Option<&Called>,
+    ) -> Result<Self, UpstreamError> {
+        if let Some(called) = called {
+            rename(&mut listed, called)?;
+        }
+        let mut index = Self::default();
+        for Listed { digest, media_type, name, tag, .. } in listed {
+            let Name { original, repository } =
+                name.unwrap_or_else(|| Name { original: default.to_string(), repository: default.clone() });
+            let entries = index.repositories.entry(repository).or_default();
+            entries.roots.entry(digest).or_insert(Root { media_type, original });
             let Some(tag) = tag else { continue };
             match entries.tags.entry(tag.as_str().to_owned()) {
                 Entry::Vacant(free) => {
                     free.insert(digest);
                 }
                 Entry::Occupied(taken) if *taken.get() != digest => {
-                    tracing::warn!(%tag, "the layout gives one tag to two manifests; the first one counts");
+                    let first = taken.get();
+                    tracing::warn!(%tag, %first, other = %digest, "two images have one name; the first counts, the other is there by its digest");
                 }
                 Entry::Occupied(_) => {}
             }
         }
-        Ok(Self { repositories })
+        for entries in index.repositories.values_mut() {
+            if let (true, 1, Some(lonely)) = (entries.tags.is_empty(), entries.roots.len(), entries.roots.keys().next())
+            {
+                entries.tags.insert(LONELY_TAG.to_owned(), *lonely);
+            }
+        }
+        Ok(index)
     }
 
     pub(super) fn repository(&self, name: &RepositoryName) -> Option<&Entries> {
         self.repositories.get(name)
     }
 
-    pub(super) fn repositories(&self) -> impl Iterator<Item = &RepositoryName> {
-        self.repositories.keys()
+    pub(super) fn repositories(&self) -> impl Iterator<Item = (&RepositoryName, &Entries)> {
+        self.repositories.iter()
     }
 }
 
-impl Listed {
-    fn name(&self) -> (Option<RepositoryName>, Option<Tag>) {
+/// Puts all of it under one name, and what was asked for under one tag.
+fn rename(listed: &mut [Listed], called: &Called) -> Result<(), UpstreamError> {
+    let is_asked_for = |one: &&mut Listed| one.is_asked_for;
+    let nobody_asked = !listed.iter().any(|one| one.is_asked_for);
+    for one in listed.iter_mut() {
+        one.name = Some(Name { original: called.repository.to_string(), repository: called.repository.clone() });
+    }
+    let Some(tag) = &called.tag else { return Ok(()) };
+    let mut renamed: Option<Digest> = None;
+    for one in listed.iter_mut().filter(|one| nobody_asked || is_asked_for(one)) {
+        if renamed.replace(one.digest).is_some_and(|other| other != one.digest) {
+            return Err(UpstreamError::malformed(format!(
+                "holds several images, which cannot all be called {tag}; leave the tag out, and they keep their own"
+            )));
+        }
+        one.tag = Some(tag.clone());
+    }
+    Ok(())
+}
+
+/// A name as it was read.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct ReadName {
+    pub(super) name: Option<Name>,
+    pub(super) tag: Option<Tag>,
+}
+
+impl DocumentEntry {
+    fn name(&self) -> ReadName {
         let annotation = |key| self.annotations.as_ref().and_then(|annotations| annotations.get(key));
         let by_spec = annotation(REF_NAME).and_then(|text| read_name(text));
         let by_containerd = annotation(CONTAINERD_NAME).and_then(|text| read_name(text));
         match (by_spec, by_containerd) {
-            (Some(spec @ (Some(_), _)), _) => spec,
-            (_, Some(containerd @ (Some(_), _))) => containerd,
+            (Some(spec @ ReadName { name: Some(_), .. }), _) => spec,
+            (_, Some(containerd @ ReadName { name: Some(_), .. })) => containerd,
             (spec, _) => spec.unwrap_or_default(),
         }
     }
 }
 
 /// `[host[:port]/]repository[:tag][@digest]`, or only a tag. The digest is the entry's own and not read again.
-fn read_name(text: &str) -> Option<(Option<RepositoryName>, Option<Tag>)> {
+pub(super) fn read_name(text: &str) -> Option<ReadName> {
     if let Ok(tag) = text.parse::<Tag>() {
-        return Some((None, Some(tag)));
+        return Some(ReadName { name: None, tag: Some(tag) });
     }
     let name = text.split_once('@').map_or(text, |(name, _)| name);
-    let (path, tag) = match name.rsplit_once(':') {
+    let (original, tag) = match name.rsplit_once(':') {
         Some((path, tag)) if !tag.contains('/') => (path, Some(tag.parse().ok()?)),
         _ => (name, None),
     };
@@ -112,8 +200,8 @@ fn read_name(text: &str) -> Option<(Option<RepositoryName>, Option<Tag>)> {
         first == "localhost"
             || (first.contains(['.', ':']) && first.starts_with(|c: char| c == '[' || c.is_alphanumeric()))
     };
-    let path = path.split_once('/').filter(|(first, _)| is_host(first)).map_or(path, |(_, rest)| rest);
-    Some((Some(path.parse().ok()?), tag))
+    let path = original.split_once('/').filter(|(first, _)| is_host(first)).map_or(original, |(_, rest)| rest);
+    Some(ReadName { name: Some(Name { original: original.to_owned(), repository: path.parse().ok()? }), tag })
 }
 
 /// What a digest is to a repository.
@@ -130,46 +218,53 @@ pub(super) enum Part {
 /// `read` gives a manifest's verified bytes, or nothing if they are missing or wrong; what it would have
 /// named is then out of reach, as in a layout that was copied for one platform only.
 pub(super) fn reach(
-    roots: &HashMap<Digest, Option<MediaType>>,
+    roots: &HashMap<Digest, Root>,
     read: impl Fn(&Digest, Option<&MediaType>) -> Result<Option<Manifest>, UpstreamError>,
-) -> Result<HashMap<Digest, Part>, UpstreamError> {
-    let mut reached = Reached::default();
-    for (digest, media_type) in roots {
-        reached.find(*digest, Part::Manifest(media_type.clone()))?;
+) -> Result<Reached, UpstreamError> {
+    let (mut reached, mut unread) = (Reached::default(), Vec::new());
+    for (digest, Root { media_type, .. }) in roots {
+        reached.find(*digest, Part::Manifest(media_type.clone()), &mut unread)?;
     }
-    while let Some((digest, media_type)) = reached.unread.pop() {
+    while let Some((digest, media_type)) = unread.pop() {
         let Some(manifest) = read(&digest, media_type.as_ref())? else { continue };
+        if let Some((subject, descriptor)) = referrer_of(&manifest) {
+            reached.referrers.entry(subject).or_default().push(Referrer(descriptor));
+        }
         match manifest.view() {
             Ok(ManifestView::Image { config, layers }) => {
                 for blob in layers.into_iter().chain([config]) {
-                    reached.find(blob.digest, Part::Blob)?;
+                    reached.find(blob.digest, Part::Blob, &mut unread)?;
                 }
             }
             Ok(ManifestView::Index { manifests }) => {
                 for named in manifests {
                     let part = if named.is_manifest() { Part::Manifest(Some(named.media_type)) } else { Part::Blob };
-                    reached.find(named.digest, part)?;
+                    reached.find(named.digest, part, &mut unread)?;
                 }
             }
             Ok(ManifestView::Other) => {}
             Err(error) => tracing::warn!(%digest, %error, "the layout has a manifest that cannot be read"),
         }
     }
-    Ok(reached.parts)
+    Ok(reached)
 }
 
-#[derive(Default)]
-struct Reached {
-    parts: HashMap<Digest, Part>,
-    unread: Vec<(Digest, Option<MediaType>)>,
+/// What a repository has.
+#[derive(Debug, Default)]
+pub(super) struct Reached {
+    pub(super) parts: HashMap<Digest, Part>,
+    /// What says of itself that it refers to something, by what that is.
+    pub(super) referrers: HashMap<Digest, Vec<Referrer>>,
 }
+
+type Unread = Vec<(Digest, Option<MediaType>)>;
 
 impl Reached {
-    fn find(&mut self, digest: Digest, part: Part) -> Result<(), UpstreamError> {
+    fn find(&mut self, digest: Digest, part: Part, unread: &mut Unread) -> Result<(), UpstreamError> {
         match (self.parts.get(&digest), &part) {
             // Once a manifest, always one: a layer of the same bytes changes nothing, and circles end here.
             (Some(Part::Manifest(_)), _) | (Some(Part::Blob), Part::Blob) => return Ok(()),
-            (_, Part::Manifest(media_type)) => self.unread.push((digest, media_type.clone())),
+            (_, Part::Manifest(media_type)) => unread.push((digest, media_type.clone())),
             (None, Part::Blob) => {}
         }
         self.parts.insert(digest, part);
@@ -180,9 +275,9 @@ impl Reached {
     }
 }
 
-/// A directory's name as a repository's: what does not fit becomes `-`.
-pub(super) fn repository_from(directory: &str) -> Option<RepositoryName> {
-    let lower = directory.to_lowercase();
+/// A file's name as a repository's: what does not fit becomes `-`.
+pub(super) fn repository_from(file: &str) -> Option<RepositoryName> {
+    let lower = file.to_lowercase();
     let words = lower.split(|c: char| !c.is_ascii_lowercase() && !c.is_ascii_digit() && c != '.' && c != '_');
     let words: Vec<&str> = words.map(|word| word.trim_matches(['.', '_'])).filter(|word| !word.is_empty()).collect();
     words.join("-").parse().ok()
@@ -197,10 +292,10 @@ mod tests {
     #[test]
     fn names_in_annotations() {
         let read = |text: &str| {
-            let (repository, tag) = read_name(text)?;
+            let ReadName { name, tag } = read_name(text)?;
             Some((
-                repository.map_or_else(String::new, |r| r.to_string()),
-                tag.map_or_else(String::new, |t| t.to_string()),
+                name.map_or_else(String::new, |name| name.repository.to_string()),
+                tag.map_or_else(String::new, |tag| tag.to_string()),
             ))
         };
         let is = |text: &str, repository: &str, tag: &str| {
@@ -241,13 +336,13 @@ mod tests {
             ]}}"#
         );
         let default: RepositoryName = "default".parse().expect("a name");
-        let index = LayoutIndex::read(index.as_bytes(), &default).expect("an index");
+        let index = Index::new(read_index(index.as_bytes()).expect("an index"), &default, None).expect("an index");
         let entries = index.repository(&default).expect("the default repository");
         assert_eq!(entries.tags, BTreeMap::from([("v1".to_owned(), a)]));
         assert_eq!(entries.roots.len(), 2);
         let other = index.repository(&"library/b".parse().expect("a name")).expect("containerd's name");
         assert_eq!(other.tags, BTreeMap::from([("v2".to_owned(), b)]));
-        assert!(LayoutIndex::read(b"<html>", &default).is_err());
+        assert!(read_index(b"<html>").is_err());
     }
 
     #[test]
@@ -261,7 +356,8 @@ mod tests {
             // No digest can really be reached from itself; the reader stands in for a broken hash.
             Manifest { bytes: Bytes::from(bytes), digest: names, media_type: MediaType::ImageIndex }
         };
-        let parts = reach(&HashMap::from([(a, None)]), |digest, _| Ok(Some(index(if *digest == a { b } else { a }))));
-        assert_eq!(parts.expect("an end").len(), 2);
+        let roots = HashMap::from([(a, Root { media_type: None, original: String::new() })]);
+        let reached = reach(&roots, |digest, _| Ok(Some(index(if *digest == a { b } else { a }))));
+        assert_eq!(reached.expect("an end").parts.len(), 2);
     }
 }

@@ -1,0 +1,64 @@
+//! Content that lies somewhere else on this machine, and is read from there rather than kept a second time.
+//!
+//! It is somebody else's to change, so nothing of it is believed that was not hashed: each state of it once, which its
+//! [identity](super::Content::identity) tells from every other. What is wrong stays where it is, and is never served whole.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::Inner;
+use super::check::{Checked, For};
+use super::store::Content;
+use crate::oci::Digest;
+
+/// Of how much content it is remembered whether it was right; some 10 MB. Over that, all is looked at anew.
+const MAX_REMEMBERED: usize = 100_000;
+
+/// What was found of content that was hashed.
+#[derive(Default)]
+pub(super) struct Seen(Mutex<HashMap<Key, bool>>);
+
+type Key = (Digest, (u64, u64));
+
+impl Seen {
+    fn get(&self, key: &Key) -> Option<bool> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(key).copied()
+    }
+
+    pub(super) fn remember(&self, digest: Digest, content: &dyn Content, is_right: bool) {
+        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if seen.len() >= MAX_REMEMBERED {
+            seen.clear();
+        }
+        seen.insert((digest, content.identity()), is_right);
+    }
+}
+
+/// What a reader of such content needs besides.
+#[derive(Clone)]
+pub(super) struct InPlace {
+    pub(super) inner: Arc<Inner>,
+    pub(super) content: Arc<dyn Content>,
+}
+
+impl InPlace {
+    /// Hashes it, unless that was done before.
+    pub(super) async fn check(&self, digest: &Digest) -> Checked {
+        match self.seen(digest) {
+            Some(checked) => checked,
+            None => self.inner.check(digest, &self.content, For::InPlace).await,
+        }
+    }
+
+    /// Has it hashed while its first bytes are on their way.
+    pub(super) fn begin_check(&self, digest: &Digest) {
+        if self.seen(digest).is_none() {
+            self.inner.begin_check(digest, &self.content, For::InPlace);
+        }
+    }
+
+    fn seen(&self, digest: &Digest) -> Option<Checked> {
+        let is_right = self.inner.seen_in_place.get(&(*digest, self.content.identity()))?;
+        Some(if is_right { Checked::Right } else { Checked::Damaged })
+    }
+}
