@@ -17,12 +17,13 @@ use std::time::{Duration, Instant};
 
 use colocate::body::SystemClock;
 use colocate::cache::{Cache, CacheLimits, LocalStore};
+use colocate::config::{Files, FilesPlace};
 use colocate::imgpkg::Target;
 use colocate::oci::{Algorithm, Digest, Hasher, Reference, Repository};
 use colocate::proxy::{OriginPolicy, Proxy, ProxyParts, RelocationLimits, TagPolicy, View};
 use colocate::rewrite::{LayerRewriter, RelocatedLayer};
 use colocate::telemetry::Metrics;
-use colocate::upstream::{LayoutUpstream, Upstream};
+use colocate::upstream::{FilesUpstream, Upstream};
 use flate2::Compression;
 use flate2::read::MultiGzDecoder;
 use flate2::write::GzEncoder;
@@ -167,7 +168,9 @@ fn cache_growth(layout: &Layout) -> u64 {
         let clock = Arc::new(SystemClock);
         let store = LocalStore::open(folder.path()).expect("opens");
         let cache = Cache::new(Arc::new(store), clock.clone(), CacheLimits::default(), Metrics::new());
-        let upstream = LayoutUpstream::open(&layout.folder).expect("opens");
+        let upstream =
+            FilesUpstream::open(Files { places: vec![FilesPlace::Layout(layout.folder.clone())], called: None }, None)
+                .expect("opens");
         let proxy = Proxy::new(ProxyParts {
             upstreams: HashMap::from([(repository().registry, Arc::new(upstream) as Arc<dyn Upstream>)]),
             cache,

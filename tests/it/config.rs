@@ -9,7 +9,7 @@ mod upstreams;
 
 use std::fs;
 
-use colocate::config::{CommandLine, Config, Credentials, UpstreamPlace, When};
+use colocate::config::{CommandLine, Config, Credentials, Files, FilesPlace, UpstreamPlace, When};
 
 const DEFAULT: &str = include_str!("../../config/default.yaml");
 const MINIMAL: &str = "upstream: {url: https://registry.example}";
@@ -244,7 +244,8 @@ fn certificates_are_read_before_anything_is_bound() {
 fn the_command_line_is_checked_by_the_same_rules() {
     let arguments = CommandLine { upstream: Some("layout:/data".into()), ..CommandLine::default() };
     let config = Config::from_command_line(arguments).unwrap();
-    assert_eq!(config.upstream.unwrap().place, UpstreamPlace::Layout("/data".into()));
+    let files = Files { places: vec![FilesPlace::Layout("/data".into())], called: None };
+    assert_eq!(config.upstream.unwrap().place, UpstreamPlace::Files(files));
     let arguments = CommandLine { listen: Some("nowhere".into()), ..CommandLine::default() };
     let said = Config::from_command_line(arguments).unwrap_err().to_string();
     assert!(said.starts_with("the command line has 2 problems:\n  listen: "), "{said}");

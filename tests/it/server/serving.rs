@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use colocate::body::SystemClock;
 use colocate::cache::{Cache, CacheLimits, MemoryStore};
-use colocate::config::{Config, ListenAddress};
+use colocate::config::{Config, Files, FilesPlace, ListenAddress};
 use colocate::proxy::{OriginPolicy, Proxy, ProxyParts, RelocationLimits, TagPolicy};
 use colocate::server::{
     Access, AccessRules, Directory, Drained, Gate, ListenError, Mode, Server, ServerLimits, ServerParts,
 };
 use colocate::telemetry::Metrics;
-use colocate::upstream::LayoutUpstream;
+use colocate::upstream::FilesUpstream;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -28,11 +28,12 @@ pub(super) const LOOPBACK: &str = "127.0.0.1:0";
 
 /// In front of the sample layout, as `own.example` and `pull.example`; all else is the test's.
 pub(super) fn parts() -> ServerParts {
+    let files = Files { places: vec![FilesPlace::Layout(sample())], called: None };
     let metrics = Metrics::new();
     let clock = Arc::new(SystemClock);
     let cache = Cache::new(Arc::new(MemoryStore::default()), clock.clone(), CacheLimits::default(), metrics.clone());
     let proxy = Proxy::new(ProxyParts {
-        upstreams: only(Arc::new(LayoutUpstream::open(&sample()).unwrap())),
+        upstreams: only(Arc::new(FilesUpstream::open(files, None).unwrap())),
         cache,
         clock,
         verdict_ttl: Duration::from_secs(60),

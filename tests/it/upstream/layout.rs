@@ -3,14 +3,23 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use colocate::config::{Called, Files, FilesPlace};
 use colocate::oci::{Digest, ManifestView, Reference, RepositoryName};
-use colocate::upstream::{LayoutNaming, LayoutUpstream, ListPage, Upstream, UpstreamError};
+use colocate::upstream::{FilesUpstream, ListPage, Upstream, UpstreamError};
 use tempfile::TempDir;
 
 use super::{bytes, digest_of, tag};
 
 fn golden(bundle: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/bundles").join(bundle).join("colocated")
+}
+
+fn files(layout: &Path) -> Files {
+    Files { places: vec![FilesPlace::Layout(layout.to_owned())], called: None }
+}
+
+fn open(layout: &Path) -> Result<FilesUpstream, UpstreamError> {
+    FilesUpstream::open(files(layout), None)
 }
 
 fn name(text: &str) -> RepositoryName {
@@ -24,9 +33,9 @@ fn text(layout: &Path, file: &str) -> String {
 #[tokio::test]
 async fn golden_bundles_with_everything_they_name() {
     for bundle in ["simple-app", "nested-app", "multi-app", "wide-app"] {
-        let layout = LayoutUpstream::open(&golden(bundle)).unwrap();
+        let layout = open(&golden(bundle)).unwrap();
         let repository = name(&format!("mirror2/{bundle}"));
-        assert_eq!(layout.repositories(), std::slice::from_ref(&repository));
+        assert_eq!(layout.repositories().into_keys().collect::<Vec<_>>(), std::slice::from_ref(&repository));
         let manifest = layout.manifest(&repository, &tag("v1.0.0")).await.unwrap();
         assert_eq!(manifest.digest.to_string(), text(&golden(bundle), "digest"));
         let head = layout.manifest_head(&repository, &Reference::Digest(manifest.digest)).await.unwrap();
@@ -47,7 +56,7 @@ async fn golden_bundles_with_everything_they_name() {
 
 #[tokio::test]
 async fn an_index_leads_to_its_manifests() {
-    let layout = LayoutUpstream::open(&golden("multi-app")).unwrap();
+    let layout = open(&golden("multi-app")).unwrap();
     let repository = name("mirror2/multi-app");
     let tags = layout.tags(&repository, &ListPage::default()).await.unwrap().names;
     let mut children = 0;
@@ -66,7 +75,7 @@ async fn an_index_leads_to_its_manifests() {
 
 #[tokio::test]
 async fn tags_in_pages() {
-    let layout = LayoutUpstream::open(&golden("simple-app")).unwrap();
+    let layout = open(&golden("simple-app")).unwrap();
     let repository = name("mirror2/simple-app");
     let all = layout.tags(&repository, &ListPage::default()).await.unwrap();
     assert!(all.names.len() == 5 && all.names.is_sorted() && !all.more);
@@ -84,7 +93,7 @@ async fn tags_in_pages() {
 
 #[tokio::test]
 async fn what_is_not_there() {
-    let layout = LayoutUpstream::open(&golden("simple-app")).unwrap();
+    let layout = open(&golden("simple-app")).unwrap();
     let repository = name("mirror2/simple-app");
     let absent = digest_of("absent");
     assert!(layout.manifest(&repository, &tag("v2")).await.unwrap_err().is_absent());
@@ -143,8 +152,8 @@ impl Made {
         fs::write(self.path("index.json"), index).unwrap();
     }
 
-    fn open(&self) -> LayoutUpstream {
-        LayoutUpstream::open(self.0.path()).unwrap()
+    fn open(&self) -> FilesUpstream {
+        open(self.0.path()).unwrap()
     }
 }
 
@@ -173,9 +182,9 @@ async fn bare_tags_go_to_the_default_repository() {
     let (image, layer) = made.image(b"layer");
     made.index(&[("v1", image)]);
     let own = made.0.path().file_name().unwrap().to_str().unwrap().to_lowercase();
-    assert_eq!(made.open().repositories()[0].as_str(), own);
-    let naming = LayoutNaming { default_repository: Some(name("acme/app")) };
-    let layout = LayoutUpstream::open_named(made.0.path(), naming).unwrap();
+    assert_eq!(made.open().repositories().keys().next().unwrap().as_str(), own);
+    let called = Some(Called { repository: name("acme/app"), tag: None });
+    let layout = FilesUpstream::open(Files { called, ..files(made.0.path()) }, None).unwrap();
     assert_eq!(layout.manifest(&name("acme/app"), &tag("v1")).await.unwrap().digest, image);
     let rest = layout.blob(&name("acme/app"), &layer, 2).await.unwrap();
     assert_eq!((rest.offset, rest.size), (2, Some(5)));
@@ -236,12 +245,12 @@ async fn damage_is_an_error_and_never_wrong_bytes() {
 #[test]
 fn what_is_no_layout() {
     let empty = TempDir::new().unwrap();
-    assert!(matches!(LayoutUpstream::open(empty.path()), Err(UpstreamError::Io { .. })));
-    assert!(matches!(LayoutUpstream::open(&empty.path().join("absent")), Err(UpstreamError::Io { .. })));
+    assert!(matches!(open(empty.path()), Err(UpstreamError::Io { .. })));
+    assert!(matches!(open(&empty.path().join("absent")), Err(UpstreamError::Io { .. })));
     let made = Made::new();
     fs::write(made.path("oci-layout"), r#"{"imageLayoutVersion":"2.0.0"}"#).unwrap();
-    assert!(matches!(LayoutUpstream::open(made.0.path()), Err(UpstreamError::Malformed { .. })));
+    assert!(matches!(open(made.0.path()), Err(UpstreamError::Malformed { .. })));
     let made = Made::new();
     fs::write(made.path("index.json"), "<html>").unwrap();
-    assert!(matches!(LayoutUpstream::open(made.0.path()), Err(UpstreamError::Malformed { .. })));
+    assert!(matches!(open(made.0.path()), Err(UpstreamError::Malformed { .. })));
 }
