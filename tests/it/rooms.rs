@@ -406,7 +406,7 @@ mod tests {
             ("src/cache/fill.rs", "use std::fs;", true),
             ("src/cache/fill.rs", "fn f() { std::fs::read(x) }", true),
             ("src/proxy/a.rs", "use tokio::{fs::File};", true),
-            ("src/upstream/layout_index.rs", "use std::{fs, io};", false),
+            ("src/upstream/files/files_scan.rs", "use std::{fs, io};", false),
         ] {
             assert_eq!(Source::new(path, text).touches_files().is_some(), refused, "{path}: {text}");
         }

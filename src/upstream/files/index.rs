@@ -15,7 +15,7 @@ const REF_NAME: &str = "org.opencontainers.image.ref.name";
 const CONTAINERD_NAME: &str = "io.containerd.image.name";
 /// How many manifests and blobs one repository may reach: far beyond any real one, and some 20 MB.
 const MAX_PARTS: usize = 200_000;
-/// What an image is called that has no tag and is alone in its repository.
+/// What an image is called that has no tag, and is alone in its repository or the only one there that was asked for.
 const LONELY_TAG: &str = "latest";
 
 /// An index, sorted by repository.
@@ -40,6 +40,8 @@ pub(super) struct Root {
     pub(super) media_type: Option<MediaType>,
     /// What its repository was called where it came from.
     pub(super) original: String,
+    /// Whether it was asked for by itself, and is not only there because something else names it.
+    is_asked_for: bool,
 }
 
 /// A manifest in an index, under one of its names.
@@ -110,11 +112,12 @@ impl Index {
             rename(&mut listed, called)?;
         }
         let mut index = Self::default();
-        for Listed { digest, media_type, name, tag, .. } in listed {
+        for Listed { digest, media_type, name, tag, is_asked_for } in listed {
             let Name { original, repository } =
                 name.unwrap_or_else(|| Name { original: default.to_string(), repository: default.clone() });
             let entries = index.repositories.entry(repository).or_default();
-            entries.roots.entry(digest).or_insert(Root { media_type, original });
+            let root = entries.roots.entry(digest).or_insert(Root { media_type, original, is_asked_for });
+            root.is_asked_for |= is_asked_for;
             let Some(tag) = tag else { continue };
             match entries.tags.entry(tag.as_str().to_owned()) {
                 Entry::Vacant(free) => {
@@ -128,10 +131,8 @@ impl Index {
             }
         }
         for entries in index.repositories.values_mut() {
-            if let (true, 1, Some(lonely)) = (entries.tags.is_empty(), entries.roots.len(), entries.roots.keys().next())
-            {
-                entries.tags.insert(LONELY_TAG.to_owned(), *lonely);
-            }
+            let lonely = if entries.tags.is_empty() { entries.lonely() } else { None };
+            entries.tags.extend(lonely.map(|lonely| (LONELY_TAG.to_owned(), lonely)));
         }
         Ok(index)
     }
@@ -142,6 +143,19 @@ impl Index {
 
     pub(super) fn repositories(&self) -> impl Iterator<Item = (&RepositoryName, &Entries)> {
         self.repositories.iter()
+    }
+}
+
+impl Entries {
+    /// The one that is meant by the repository's name alone.
+    fn lonely(&self) -> Option<Digest> {
+        let asked_for: Vec<&Digest> =
+            self.roots.iter().filter(|(_, root)| root.is_asked_for).map(|(digest, _)| digest).collect();
+        match asked_for.as_slice() {
+            [only] => Some(**only),
+            _ if self.roots.len() == 1 => self.roots.keys().next().copied(),
+            _ => None,
+        }
     }
 }
 
@@ -356,7 +370,7 @@ mod tests {
             // No digest can really be reached from itself; the reader stands in for a broken hash.
             Manifest { bytes: Bytes::from(bytes), digest: names, media_type: MediaType::ImageIndex }
         };
-        let roots = HashMap::from([(a, Root { media_type: None, original: String::new() })]);
+        let roots = HashMap::from([(a, Root { media_type: None, original: String::new(), is_asked_for: true })]);
         let reached = reach(&roots, |digest, _| Ok(Some(index(if *digest == a { b } else { a }))));
         assert_eq!(reached.expect("an end").parts.len(), 2);
     }

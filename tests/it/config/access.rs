@@ -89,7 +89,7 @@ fn every_refusal_names_its_key() {
         (
             "upstream: {url: 'layout:/x'}\n",
             "{mode: upstream}",
-            "upstream.url: is a directory, which cannot tell who may read",
+            "upstream.url: names files, which cannot tell who may read",
         ),
         (
             ANONYMOUS,
@@ -273,7 +273,7 @@ fn pushes_that_are_forwarded_need_somebody_who_may_push() {
         expect_problems(&text, nobody);
     }
     let layout = format!("upstream: {{url: 'layout:/srv', writes: forward}}\n{}", rule("push"));
-    expect_problems(&layout, &["upstream.writes: cannot be `forward` for a layout directory"]);
+    expect_problems(&layout, &["upstream.writes: cannot be `forward` for files"]);
     // A certificate is the proxy's whoever asks.
     let shown = format!("upstream: {{url: 'https://a.b', writes: forward, {}}}\n", files.identity());
     let text = shown + "access: {mode: upstream, allow_public: true}\n";

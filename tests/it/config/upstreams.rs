@@ -21,7 +21,7 @@ fn second(keys: &str) -> String {
 fn every_refusal_of_a_further_upstream_names_its_key() {
     Config::parse("c", &second("")).unwrap();
     for (keys, expected) in [
-        (", url: x", "upstreams[1].url: `x` is neither https://HOST[:PORT] nor layout:DIRECTORY"),
+        (", url: x", "upstreams[1].url: `x` is none of https://HOST[:PORT], archive:FILE and layout:DIRECTORY"),
         (", url: 'https://a.b/v2'", "upstreams[1].url: `https://a.b/v2` ends in /v2; leave that out"),
         (", prefix: A", "upstreams[1].prefix: `A` cannot begin a repository's name"),
         (", prefix: ''", "upstreams[1].prefix: `` cannot begin a repository's name"),
@@ -72,10 +72,7 @@ fn every_refusal_of_a_further_upstream_names_its_key() {
             ", url: 'http://second.example', credentials: {token: t}",
             "upstreams[1].credentials: would go over http for everyone on the way to read; use https, or say `insecure: true`",
         ),
-        (
-            ", url: 'layout:/x', credentials: {token: t}",
-            "upstreams[1].credentials: means nothing to a layout directory",
-        ),
+        (", url: 'layout:/x', credentials: {token: t}", "upstreams[1].credentials: means nothing to files"),
     ] {
         expect_problems(&second(keys), &[expected]);
     }
@@ -250,5 +247,5 @@ fn all_else_of_an_upstream_is_read() {
     assert_eq!(timeouts, [1, 2, 3].map(Duration::from_secs));
     assert_eq!((upstream.concurrency, upstream.realms[0].as_str()), (4, "t.example:1"));
     assert!(!format!("{upstream:?}").contains("BEGIN"));
-    expect_problems(&second(&format!(", url: 'layout:/x', {tls}")), &["upstreams[1].tls: means nothing to a layout"]);
+    expect_problems(&second(&format!(", url: 'layout:/x', {tls}")), &["upstreams[1].tls: means nothing to files"]);
 }

@@ -85,8 +85,12 @@ fn the_demo_relocates_and_mistakes_have_their_exit_codes() {
     let no_anchor = write("no_anchor.yaml", &format!("upstream: {{url: https://a.b, ca_file: {}}}", junk.display()));
     for (arguments, code, expected) in [
         (&["check", "--config", "/nowhere"][..], 2, "cannot read /nowhere"),
-        (&["serve", "--upstream", "nowhere"], 2, "upstream.url: `nowhere` is neither"),
-        (&["serve", "--upstream", "layout:/nowhere", "--cache", "/tmp/unused"], 1, "layout cannot be opened"),
+        (&["serve", "--upstream", "nowhere"], 2, "upstream.url: `nowhere` is none of"),
+        (
+            &["serve", "--upstream", "layout:/nowhere", "--cache", "/tmp/unused"],
+            1,
+            "served from files cannot be opened",
+        ),
         (&["explain", "--upstream", "https://a.b", "c.d/e:f"], 2, "leave the host out"),
         (&["serve"], 2, "--config"),
         (&["check", "--config", mismatched.to_str().unwrap()], 2, "server.tls cannot be used"),
