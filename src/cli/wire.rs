@@ -173,8 +173,9 @@ fn control(directory: &Path) -> Option<Control> {
 
 /// A proxy without listeners, and its cache.
 pub(super) async fn proxy(config: &Config, metrics: Metrics) -> Result<(Proxy, Cache), StartError> {
-    let upstreams = upstreams(config, &metrics).await?;
+    // The cache first: it makes its directory, in which it is written down what archives hold.
     let cache = cache(&config.cache, metrics.clone()).await?;
+    let upstreams = upstreams(config, &metrics).await?;
     Ok((proxy_over(config, upstreams, cache.clone(), metrics), cache))
 }
 
@@ -189,7 +190,6 @@ pub(super) fn proxy_over(config: &Config, upstreams: Upstreams, cache: Cache, me
 pub(super) async fn upstreams(config: &Config, metrics: &Metrics) -> Result<Upstreams, StartError> {
     let (mut upstreams, egress) = (Upstreams::new(), Egress::from_environment()?);
     for one in config.all_upstreams() {
-        // Beside the cache, which makes its own directories.
         let kept = config.cache.dir.join(KEPT_DIRECTORY);
         upstreams.insert(one.registry.clone(), upstream(one, kept, &egress, metrics.clone()).await?);
     }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -144,9 +144,13 @@ impl Table {
         (kept.version == VERSION && kept.stamp == *stamp && all(&kept.table)).then_some(kept.table)
     }
 
-    fn keep(&self, kept: &Path, stamp: Stamp) -> std::io::Result<()> {
+    fn keep(&self, kept: &Path, stamp: Stamp) -> io::Result<()> {
         let directory = kept.parent().unwrap_or(Path::new("."));
-        fs::create_dir_all(directory)?;
+        // Not what it is in: that is another's to make.
+        fs::create_dir(directory).or_else(|error| match error.kind() {
+            io::ErrorKind::AlreadyExists => Ok(()),
+            _ => Err(error),
+        })?;
         let mut file = tempfile::NamedTempFile::new_in(directory)?;
         file.write_all(&serde_json::to_vec(&Kept { version: VERSION, stamp, table: self })?)?;
         file.persist(kept)?;
