@@ -185,7 +185,9 @@ mod tests {
             Manifest { bytes: text.to_owned().into(), digest, media_type }.view()
         };
         let config = format!(r#"{{"mediaType":"a/b","digest":"{}","size":2}}"#, Digest::of(b"{}"));
-        let image = |layers: &str| view(MediaType::ImageManifest, &format!(r#"{{"schemaVersion":2,"config":{config}{layers}}}"#));
+        let image = |layers: &str| {
+            view(MediaType::ImageManifest, &format!(r#"{{"schemaVersion":2,"config":{config}{layers}}}"#))
+        };
         let ManifestView::Image { config, layers } = image(r#","layers":null"#).unwrap() else { panic!("no image") };
         assert_eq!((config.digest, layers.len()), (Digest::of(b"{}"), 0));
         for broken in ["", r#","layers":{}"#, r#","layers":null,"mediaType":1"#] {
