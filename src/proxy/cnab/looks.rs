@@ -122,7 +122,7 @@ impl Cnab {
     }
 
     /// Which images of a bundle were granted when it was last looked into.
-    pub(super) async fn granted(&self, repository: &Repository, index: &Digest) -> Vec<AtOrigin> {
+    pub(in crate::proxy) async fn granted(&self, repository: &Repository, index: &Digest) -> Vec<AtOrigin> {
         self.cache.get::<Granted>(&key(repository, index)).await.unwrap_or_default().unwrap_or_default().origins
     }
 

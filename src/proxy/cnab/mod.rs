@@ -82,6 +82,10 @@ impl Proxy {
                 Err(error) => return Err(undecided(error, "making a relocation map")),
             }
         }
+        // By names that do not always lead here, none counts, and what is remembered is for all views.
+        if !view.from_origin {
+            return Ok(());
+        }
         let Some(turn) = self.0.cnab.turn(contents, &manifest.digest).await else { return Ok(()) };
         if let Some(looked) = turn.stands() {
             return looked;
