@@ -5,6 +5,7 @@ pub mod admin;
 pub mod body;
 pub mod cache;
 pub mod cli;
+pub mod cnab;
 pub mod config;
 pub mod gzip;
 pub mod imgpkg;

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use oci_spec::image::{ImageIndex, ImageManifest};
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::digest::{Digest, DigestError};
@@ -49,12 +50,12 @@ impl Manifest {
             return Err(ManifestError::TooLarge);
         }
         if is_manifest(&self.media_type) {
-            let manifest: ImageManifest = serde_json::from_slice(&self.bytes)?;
+            let manifest: ImageManifest = read(&self.bytes, "layers")?;
             let layers = manifest.layers().iter().map(Descriptor::try_from).collect::<Result<_, _>>()?;
             return Ok(ManifestView::Image { config: manifest.config().try_into()?, layers });
         }
         if is_index(&self.media_type) {
-            let index: ImageIndex = serde_json::from_slice(&self.bytes)?;
+            let index: ImageIndex = read(&self.bytes, "manifests")?;
             let manifests = index.manifests().iter().map(Descriptor::try_from).collect::<Result<_, _>>()?;
             return Ok(ManifestView::Index { manifests });
         }
@@ -93,6 +94,19 @@ impl Manifest {
             || is_schema1(media_type)
             || matches!(media_type, MediaType::ArtifactManifest)
     }
+}
+
+/// Reads a document. Go writes a list that was never filled as `null`, and CNAB bundles have such manifests: it is an empty
+/// one, though `oci-spec` does not take it.
+fn read<T: DeserializeOwned>(bytes: &[u8], list: &str) -> Result<T, serde_json::Error> {
+    serde_json::from_slice(bytes).or_else(|error| {
+        let mut document: Value = serde_json::from_slice(bytes)?;
+        match document.get_mut(list) {
+            Some(null @ Value::Null) => *null = Value::Array(Vec::new()),
+            _ => return Err(error),
+        }
+        serde_json::from_value(document)
+    })
 }
 
 /// What is inside a manifest, as far as this program cares.
@@ -156,5 +170,30 @@ impl Descriptor {
     pub fn is_manifest(&self) -> bool {
         matches!(self.media_type.as_ref(), DOCKER_MANIFEST | DOCKER_MANIFEST_LIST)
             || matches!(self.media_type, MediaType::ImageManifest | MediaType::ImageIndex)
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test that fails panics")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_that_go_never_filled_is_empty() {
+        let view = |media_type: MediaType, text: &str| {
+            let digest = Digest::of(text.as_bytes());
+            Manifest { bytes: text.to_owned().into(), digest, media_type }.view()
+        };
+        let config = format!(r#"{{"mediaType":"a/b","digest":"{}","size":2}}"#, Digest::of(b"{}"));
+        let image = |layers: &str| {
+            view(MediaType::ImageManifest, &format!(r#"{{"schemaVersion":2,"config":{config}{layers}}}"#))
+        };
+        let ManifestView::Image { config, layers } = image(r#","layers":null"#).unwrap() else { panic!("no image") };
+        assert_eq!((config.digest, layers.len()), (Digest::of(b"{}"), 0));
+        for broken in ["", r#","layers":{}"#, r#","layers":null,"mediaType":1"#] {
+            assert!(image(broken).is_err(), "{broken}");
+        }
+        let index = view(MediaType::ImageIndex, r#"{"schemaVersion":2,"manifests":null}"#).unwrap();
+        assert_eq!(index, ManifestView::Index { manifests: Vec::new() });
     }
 }

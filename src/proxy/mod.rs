@@ -3,8 +3,8 @@
 //! A manifest by tag: what the tag stands for (`tag`), the original (`contents`), and what becomes of it for this
 //! client (`relocation`). By digest (`by_digest`): exactly that digest, from whatever has it. Blobs are served by `blob`.
 //! What a repository does not have may be granted from where a lock says it is (`origins`); both together are what can be
-//! pulled under its name (`sources`). What belongs to a bundle by other names is in `beside`, and made in `made`. What
-//! nobody here remembers is found again by a `search`. What refers to a manifest is told by `referrers`, and which
+//! pulled under its name (`sources`). What belongs to a bundle by other names is in `beside`, and made in `made`; what is done
+//! for bundles of CNAB's kind, in `cnab`. What nobody here remembers is found again by a `search`. What refers to a manifest is told by `referrers`, and which
 //! repositories there are by `catalog`. What clients change goes the other way (`push`).
 //! Who may read what is cached is what its registry last said of them (`reader`, `readers`); a [`View`] says how one
 //! client sees the registry. `explain` tells all of it to a person, `tasks` are what operators have done.
@@ -16,6 +16,7 @@ mod beside;
 mod blob;
 mod by_digest;
 mod catalog;
+mod cnab;
 mod contents;
 mod counted;
 mod epoch;
@@ -46,11 +47,12 @@ use bytes::Bytes;
 
 pub use blob::ServedBlob;
 use by_digest::{ABlob, ALength, AManifest, Want};
+use cnab::Cnab;
 use contents::Contents;
 use counted::Counted;
 use epoch::Epochs;
 pub use error::{ProxyError, Side, Subject};
-pub use explain::{ExplainedChild, ExplainedImage, Explanation, Nested, Relocated};
+pub use explain::{ExplainedChild, ExplainedCnab, ExplainedCnabImage, ExplainedImage, Explanation, Nested, Relocated};
 pub use origins::OriginPolicy;
 use origins::{OriginParts, Origins};
 pub use outcome::{CacheStatus, Forward, Outcome};
@@ -107,6 +109,7 @@ struct Inner {
     origins: Arc<OriginParts>,
     tags: Arc<Tags>,
     relocator: Arc<Relocator>,
+    cnab: Cnab,
     /// What was asked before something was deleted is not remembered after it.
     deletions: Arc<Epochs>,
     seal: Arc<Seal>,
@@ -156,7 +159,7 @@ impl Proxy {
         let origins = Arc::new(origins);
         let tags = Arc::new(Tags::new(cache.clone(), Arc::clone(&clock), tags));
         let relocator = Arc::new(Relocator::new(cache.clone(), clock, relocation, metrics.clone()));
-        let seal = Arc::new(Seal::new(cache.clone()));
+        let (cnab, seal) = (Cnab::new(cache.clone()), Arc::new(Seal::new(cache.clone())));
         let (sessions, subject_turns) = (Sessions::new(Arc::clone(&seal)), SubjectTurns::new());
         Self(Arc::new(Inner {
             upstreams,
@@ -165,6 +168,7 @@ impl Proxy {
             origins,
             tags,
             relocator,
+            cnab,
             deletions,
             seal,
             sessions,
@@ -179,10 +183,12 @@ impl Proxy {
     pub async fn manifest(&self, view: &View, reference: &Reference) -> Result<ServedManifest, ProxyError> {
         let contents = self.contents(view).await?;
         self.admit(&contents, view, self.probe_manifest(view, reference)).await?;
-        match reference {
-            Reference::Tag(tag) => self.manifest_by_tag(&contents, view, tag).await,
-            Reference::Digest(digest) => self.by_digest::<AManifest>(&contents, view, digest).await,
-        }
+        let served = match reference {
+            Reference::Tag(tag) => self.manifest_by_tag(&contents, view, tag).await?,
+            Reference::Digest(digest) => self.by_digest::<AManifest>(&contents, view, digest).await?,
+        };
+        self.look_ahead(&contents, view, &served.manifest);
+        Ok(served)
     }
 
     /// A blob, which may still be arriving.

@@ -11,7 +11,7 @@ use super::Proxy;
 use super::by_digest::AManifest;
 use super::contents::Contents;
 use super::error::{ProxyError, Subject};
-use super::made::PROVENANCE_TYPE;
+use super::made::{PROVENANCE_TYPE, RELOCATION_MAP_TYPE};
 use super::sources::Sources;
 use super::view::View;
 use crate::oci::{Digest, Manifest, MediaType, Reference, Tag};
@@ -36,10 +36,13 @@ impl Proxy {
             Err(ProxyError::NotFound { .. }) => return Ok(Vec::new()),
             Err(error) => return Err(error),
         }
-        let own = match artifact_type {
+        let mut own = match artifact_type {
             None | Some(PROVENANCE_TYPE) => self.own_referrer(&contents, view, digest).await?,
             Some(_) => None,
         };
+        if own.is_none() && artifact_type.is_none_or(|wanted| wanted == RELOCATION_MAP_TYPE) {
+            own = self.own_map(&contents, view, digest).await;
+        }
         let mut all = match contents.upstream.referrers(&view.repository.name, digest, artifact_type).await {
             Ok(Some(listed)) => listed,
             Ok(None) => tagged(&contents, digest).await?,
@@ -81,6 +84,23 @@ impl Proxy {
             Err(error) => {
                 tracing::warn!(repository = %view.repository, %digest, %error, "what a bundle was made of cannot be told");
                 Ok(None)
+            }
+        }
+    }
+
+    /// What has the relocation map of a CNAB bundle, if that is what this digest is. A list without it is better than none.
+    async fn own_map(&self, contents: &Sources, view: &View, digest: &Digest) -> Option<Referrer> {
+        let target = view.target.as_ref()?;
+        let made = match contents.manifest(digest).await {
+            Ok((manifest, _)) => self.relocation_map(contents, target, &manifest).await,
+            Err(error) => Err(error),
+        };
+        match made {
+            Ok(map) => map.map(|map| Referrer(map.descriptor())),
+            Err(ProxyError::NotFound { .. }) => None,
+            Err(error) => {
+                tracing::warn!(repository = %view.repository, %digest, %error, "a relocation map cannot be told");
+                None
             }
         }
     }

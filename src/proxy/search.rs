@@ -4,7 +4,7 @@
 //! Everything made here can be made again from the bundles in the repository, and everything granted follows from their
 //! locks. So before such a digest is answered with 404, the repository's bundles are relocated for this client; and if
 //! that was not it, the bundles that these name are, too, what their images are made of is granted again, and what belongs
-//! to bundles is made. That is dear: each is done once for a repository and target, and then not again for a while, whoever
+//! to bundles is made. For CNAB bundles, what is granted and made follows from their indexes likewise. That is dear: each is done once for a repository and target, and then not again for a while, whoever
 //! asks.
 
 use std::collections::{HashSet, VecDeque};
@@ -12,13 +12,15 @@ use std::sync::Arc;
 
 use super::Proxy;
 use super::by_digest::{ABlob, AManifest};
+use super::cnab::undecided;
 use super::error::ProxyError;
 use super::made::Kinds;
-use super::relocation::{Answer, Colocated, Depth, MAX_NESTING, RelocationKey, grant};
+use super::relocation::{Answer, Colocated, Depth, MAX_NESTING, MAX_TAGS, RelocationKey, grant};
 use super::sources::Sources;
 use super::tag::Demand;
 use super::undecided::Undecided;
 use super::view::View;
+use crate::cnab::Index;
 use crate::oci::{Digest, Manifest, ManifestView};
 
 /// How many images are looked into for one search. What the locks of a repository name beyond that is found again when
@@ -94,6 +96,7 @@ impl Proxy {
             let original = contents.manifest(&digest).await.map(|(manifest, _)| manifest);
             undecided = undecided.or(self.follow_bundle(contents, view, original, &mut trail, 1).await.err());
         }
+        trail.add(&self.0.cnab.all_granted(&view.repository, MAX_TAGS).await, 1);
         while let Some((image, depth)) = trail.waiting.pop_front() {
             if let Err(error) = self.follow(contents, view, &image, &mut trail, depth).await {
                 // Whatever is the matter with it, it is with this one.
@@ -113,11 +116,11 @@ impl Proxy {
         let manifest = match original {
             Ok(manifest) => manifest,
             Err(ProxyError::NotFound { .. }) => return Ok(None),
-            Err(ProxyError::Upstream(error)) => {
-                return Err(Undecided::Upstream { what: "searching the repository".to_owned(), error });
-            }
-            Err(error) => return Err(Undecided::Internal(error.to_string())),
+            Err(error) => return Err(undecided(error, "searching the repository")),
         };
+        if let Some(index) = Index::of(&manifest) {
+            return self.found_cnab(contents, view, &manifest, &index).await.map(|()| None);
+        }
         let Some(key) = RelocationKey::new(view, manifest.digest) else { return Ok(None) };
         let Answer::Relocated(colocated) = self.0.relocator.answer(contents, &key, &manifest).await? else {
             return Ok(None);

@@ -2,6 +2,7 @@
 
 mod access;
 mod cache;
+mod cnab;
 mod config;
 mod discovery;
 mod e2e;

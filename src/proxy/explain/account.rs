@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
+use super::cnab_account::ExplainedCnab;
 use crate::oci::Digest;
 
 /// Everything about a reference that decides what a client gets.
@@ -30,6 +31,9 @@ pub struct Explanation {
     /// Of an index, the images in it that are bundles.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub bundles: Vec<ExplainedChild>,
+    /// Of an index that is a CNAB bundle, what its clients see.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cnab: Option<ExplainedCnab>,
     /// The relocated bundle.
     pub relocated: Option<Relocated>,
 }
@@ -104,6 +108,9 @@ impl fmt::Display for Explanation {
         for child in &self.bundles {
             let platform = child.platform.as_ref().map(|platform| format!(" ({platform})")).unwrap_or_default();
             writeln!(f, "  in it      a bundle: {}{platform}", child.digest)?;
+        }
+        if let Some(cnab) = &self.cnab {
+            cnab.write(f)?;
         }
         writeln!(
             f,

@@ -2,11 +2,14 @@
 //! whoever pulls those will look at. Nothing of it is remembered, and nothing granted.
 
 mod account;
+mod cnab;
+mod cnab_account;
 mod nested;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 pub use account::{ExplainedChild, ExplainedImage, Explanation, Nested, Relocated};
+pub use cnab_account::{ExplainedCnab, ExplainedCnabImage};
 use nested::Follower;
 
 use super::Proxy;
@@ -46,10 +49,12 @@ impl Proxy {
             reason: None,
             images: Vec::new(),
             bundles: Vec::new(),
+            cnab: None,
             relocated: None,
         };
         let Some(key) = RelocationKey::new(view, manifest.digest) else {
             explanation.reason = Some("this endpoint gives the exact view of this repository".to_owned());
+            self.explain_cnab(&contents, view, &manifest, &mut explanation).await;
             return Ok(explanation);
         };
         match self.explain_bundle(&contents, &key, &manifest, &mut explanation).await {
@@ -61,6 +66,7 @@ impl Proxy {
             }
         }
         self.explain_index(&contents, &manifest, &mut explanation).await;
+        self.explain_cnab(&contents, view, &manifest, &mut explanation).await;
         Ok(explanation)
     }
 

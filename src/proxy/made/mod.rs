@@ -1,5 +1,5 @@
-//! What the proxy makes beside relocated bundles: the locations images that clients of imgpkg's kind ask for, and an
-//! artifact that says what a relocated bundle was made of.
+//! What the proxy makes beside bundles: the locations images that clients of imgpkg's kind ask for, an artifact that says what
+//! a relocated bundle was made of, and one with the relocation map of a CNAB bundle.
 //!
 //! All of it follows from the original bundle, the target and which of its images are bundles, down to the byte: two
 //! replicas make the same, and what is lost is made again. Small, it is kept in records under its digest, with the
@@ -7,9 +7,11 @@
 
 mod locations;
 mod provenance;
+mod relocation_map;
 
 pub(super) use locations::Kinds;
 pub(super) use provenance::{PROVENANCE_TYPE, Provenance};
+pub(super) use relocation_map::{RELOCATION_MAP_TYPE, RelocationMapArtifact};
 
 use std::io;
 
@@ -17,9 +19,13 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::cache::{Cache, RecordKey};
 use crate::oci::{Digest, Manifest, ManifestView, MediaType, Repository};
+
+/// What stands in for a config where there is none (image-spec, "Guidance for an Empty Descriptor").
+const EMPTY: (&str, &str) = ("application/vnd.oci.empty.v1+json", "{}");
 
 /// Something that was made.
 #[derive(Clone, Debug)]
@@ -89,6 +95,11 @@ pub(super) async fn forget(cache: &Cache, repository: &Repository, bundle: &Dige
         }
     }
     Ok(())
+}
+
+/// A descriptor, its fields in this order for good.
+fn descriptor(media_type: &str, digest: &Digest, size: usize) -> String {
+    format!("{{\"mediaType\":{},\"digest\":\"{digest}\",\"size\":{size}}}", Value::from(media_type))
 }
 
 fn key(repository: &Repository, digest: &Digest) -> RecordKey {

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::Made;
+use super::{EMPTY, Made, descriptor};
 use crate::cache::{Cache, RecordKey};
 use crate::imgpkg::ImagesLock;
 use crate::oci::{Digest, MediaType, Repository};
@@ -16,8 +16,6 @@ use crate::proxy::relocation::Relocation;
 pub(in crate::proxy) const PROVENANCE_TYPE: &str = "application/vnd.colocate.provenance.v1+json";
 /// The largest statement that is made: some thousand images. It is kept in a record.
 const MAX_STATEMENT_BYTES: usize = 1 << 20;
-/// What stands in for a config where there is none (image-spec, "Guidance for an Empty Descriptor").
-const EMPTY: (&str, &str) = ("application/vnd.oci.empty.v1+json", "{}");
 
 /// What a relocated bundle was made of.
 #[derive(Debug, Serialize)]
@@ -112,8 +110,4 @@ impl Provenance {
 
 fn key(repository: &Repository, relocated: &Digest) -> RecordKey {
     RecordKey::new(["provenance", &repository.to_string(), &relocated.to_string()])
-}
-
-fn descriptor(media_type: &str, digest: &Digest, size: usize) -> String {
-    format!("{{\"mediaType\":{},\"digest\":\"{digest}\",\"size\":{size}}}", Value::from(media_type))
 }

@@ -42,6 +42,7 @@ impl Proxy {
             self.0.tags.forget_all(repository, digest).await,
             self.0.relocator.deleted(repository, digest).await,
             made::forget(&self.0.cache, repository, digest).await,
+            self.0.cnab.forget(repository, digest).await,
         ] {
             if let Err(error) = forgotten {
                 tracing::warn!(%repository, %digest, %error, "what was deleted could not be forgotten");

@@ -32,9 +32,9 @@ use granting::may_read;
 pub(super) use locations::Listed;
 use memory::{Memory, Remembered};
 use passes::Passes;
-pub(super) use record::{Relocation, RelocationKey};
-pub(super) use search::Depth;
-pub(super) use verdict::{Effort, Extent, Found, Sought, Verdict, verdict};
+pub(super) use record::{AtOrigin, Relocation, RelocationKey};
+pub(super) use search::{Depth, MAX_TAGS};
+pub(super) use verdict::{Effort, Extent, Found, Sought, Verdict, look_for, verdict};
 use work::{Stopped, work};
 pub(super) use work::{Worked, assemble, glance, inspect, read_lock, rewrite_layer};
 
@@ -53,10 +53,10 @@ use crate::upstream::UpstreamError;
 
 /// How old the last look at a relocated bundle's images may be before they are looked at again. That is done
 /// behind the answer, which meanwhile stands.
-const SEEN_FOR: Duration = Duration::from_secs(600);
+pub(super) const SEEN_FOR: Duration = Duration::from_secs(600);
 
 /// And after how long, if the upstream could not say.
-const LOOK_AGAIN_AFTER_TROUBLE: Duration = Duration::from_secs(30);
+pub(super) const LOOK_AGAIN_AFTER_TROUBLE: Duration = Duration::from_secs(30);
 
 /// How deep bundles within bundles are followed. imgpkg's own have two or three levels.
 pub(super) const MAX_NESTING: u32 = 8;

@@ -16,7 +16,7 @@ use crate::proxy::undecided::Undecided;
 use crate::upstream::{ListPage, UpstreamError};
 
 /// How many tags of a repository are looked at.
-pub(super) const MAX_TAGS: usize = 100;
+pub(in crate::proxy) const MAX_TAGS: usize = 100;
 /// How many pages of tags are asked for; tags that imgpkg makes for its garbage collection fill pages, too.
 const MAX_PAGES: usize = 10;
 /// For how long a search is not repeated. A digest that another replica makes meanwhile is not known here until then.

@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 use super::answer::Colocated;
 use super::locations::{self, Listed};
 use super::record::AtOrigin;
-use crate::imgpkg::ImagesLock;
+use crate::imgpkg::{ImageReference, ImagesLock};
 use crate::oci::{Digest, Reference, Repository};
 use crate::proxy::origins::{Elsewhere, Obstacle};
 use crate::proxy::sources::Sources;
@@ -39,24 +39,33 @@ pub(in crate::proxy) struct Sought {
 impl Sought {
     /// Every image of a lock, once. Without `from_origin`, only what is beside the bundle counts for this client.
     pub(in crate::proxy) async fn of(lock: &ImagesLock, contents: &Sources, from_origin: bool) -> Vec<Self> {
+        let references: Vec<&ImageReference> = lock.images().map(|image| &image.reference).collect();
+        Self::named(&references, contents, from_origin).await
+    }
+
+    /// The same of images that something else names.
+    pub(in crate::proxy) async fn named(
+        references: &[&ImageReference],
+        contents: &Sources,
+        from_origin: bool,
+    ) -> Vec<Self> {
         let barred = |origin: Repository| Elsewhere { place: origin.to_string(), problem: Obstacle::NotForClient };
         let seen = |candidate: Result<Repository, Elsewhere>| {
             candidate.and_then(|origin| if from_origin { Ok(origin) } else { Err(barred(origin)) })
         };
         let mut images: BTreeMap<Digest, Vec<Result<Repository, Elsewhere>>> = BTreeMap::new();
         if let Some(origins) = &contents.origins {
-            let digests: Vec<Digest> = lock.images().map(|image| image.reference.digest).collect();
+            let digests: Vec<Digest> = references.iter().map(|reference| reference.digest).collect();
             for (digest, candidate) in origins.in_files(&digests).await {
                 images.entry(digest).or_default().push(seen(candidate));
             }
         }
-        for image in lock.images() {
-            let origins = images.entry(image.reference.digest).or_default();
+        for reference in references {
+            let origins = images.entry(reference.digest).or_default();
             if origins.len() >= MAX_PLACES {
                 continue;
             }
-            let candidate = contents.origins.as_ref().and_then(|origins| origins.candidate(&image.reference));
-            let candidate = candidate.map(&seen);
+            let candidate = contents.origins.as_ref().and_then(|origins| origins.candidate(reference)).map(&seen);
             origins.extend(candidate.filter(|candidate| !origins.contains(candidate)));
         }
         images.into_iter().map(|(digest, origins)| Self { digest, origins, granted: false }).collect()
@@ -191,8 +200,30 @@ pub(in crate::proxy) async fn verdict(
     effort: Effort,
     extent: Extent,
 ) -> Verdict {
-    let mut verdict =
-        Verdict { listed: locations::listed(contents, &original).await.map(Arc::new), ..Verdict::default() };
+    let listed = locations::listed(contents, &original).await.map(Arc::new);
+    ask_for(Verdict { listed, ..Verdict::default() }, contents, original, images, effort, extent).await
+}
+
+/// Looks for images that `original` names, of which nobody has a list.
+pub(in crate::proxy) async fn look_for(
+    contents: &Arc<Sources>,
+    original: Digest,
+    images: Vec<Sought>,
+    effort: Effort,
+    extent: Extent,
+) -> Verdict {
+    ask_for(Verdict::default(), contents, original, images, effort, extent).await
+}
+
+/// Looks for those images that are not in the list.
+async fn ask_for(
+    mut verdict: Verdict,
+    contents: &Arc<Sources>,
+    original: Digest,
+    images: Vec<Sought>,
+    effort: Effort,
+    extent: Extent,
+) -> Verdict {
     let listed: HashSet<Digest> = verdict.listed.iter().flat_map(|listed| listed.digests()).collect();
     let (there, mut ask): (Vec<Sought>, Vec<Sought>) =
         images.into_iter().partition(|image| listed.contains(&image.digest));

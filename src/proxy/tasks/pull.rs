@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::teller::Teller;
 use super::{Wanted, full_name};
 use crate::cache::Member;
+use crate::cnab::Index;
 use crate::oci::{Descriptor, Digest, Manifest, Reference};
 use crate::proxy::contents::fill_failure;
 use crate::proxy::error::ProxyError;
@@ -39,7 +40,7 @@ pub(super) enum Job {
     Known { manifest: Manifest, key: Option<RelocationKey> },
     /// A manifest.
     Manifest { digest: Digest, depth: u32 },
-    /// The list of images in an image's lock, if it is a bundle.
+    /// The list of images in an image's lock, if it is a bundle; or of those that a CNAB bundle names elsewhere.
     Images { manifest: Manifest, depth: u32, key: Option<RelocationKey> },
     /// A config or layer.
     Blob(Descriptor),
@@ -168,6 +169,9 @@ impl Puller {
 
     /// The images that the lock of a bundle names, and what clients get for it; nothing for other images.
     async fn images(&self, manifest: &Manifest, key: Option<RelocationKey>) -> (Vec<Digest>, Fate) {
+        if let Some(index) = Index::of(manifest) {
+            return (self.cnab_images(manifest, &index).await, Fate::default());
+        }
         let (mut fate, by_tag) = (Fate::default(), key.is_some());
         // A bundle that is pulled by its digest stays as it is; but what it names has to be found, wherever that is.
         if let Some(key) = key.or_else(|| RelocationKey::new(&self.view, manifest.digest)) {
@@ -191,6 +195,16 @@ impl Puller {
             Some(images) => (images, fate),
             None => (Vec::new(), Fate::default()),
         }
+    }
+
+    /// The images of a CNAB bundle that it does not list, and that are granted from their origins.
+    async fn cnab_images(&self, manifest: &Manifest, index: &Index) -> Vec<Digest> {
+        if let Err(cause) = self.proxy.found_cnab(&self.contents, &self.view, manifest, index).await {
+            let problem = format!("the images of this CNAB bundle cannot all be looked for now: {cause}");
+            self.problem(&manifest.digest, problem).await;
+        }
+        let granted = self.proxy.0.cnab.granted(&self.contents.repository, &manifest.digest).await;
+        granted.into_iter().flat_map(|origin| origin.images).collect()
     }
 
     /// Has a bundle relocated, however long that takes: nobody waits with a request for it.

@@ -13,6 +13,7 @@ use super::pull::{Fate, Job, Original, Pulled, Puller};
 use super::teller::Teller;
 use super::{Wanted, full_name};
 use crate::cache::{Cache, Hold, Pin};
+use crate::cnab::Index;
 use crate::oci::{Descriptor, Digest, Manifest, ManifestView, Platform, Repository, is_schema1};
 use crate::proxy::Proxy;
 
@@ -143,7 +144,13 @@ impl Walk<'_> {
                         // Next, since it has the whole manifest in memory.
                         self.first.push_front(Job::Images { manifest, depth, key });
                     }
-                    Ok(ManifestView::Index { manifests }) => self.add_children(&manifest, manifests, depth).await,
+                    Ok(ManifestView::Index { manifests }) => {
+                        self.add_children(&manifest, manifests, depth).await;
+                        // A CNAB bundle may name images that it does not list.
+                        if Index::of(&manifest).is_some() {
+                            self.waiting.push_back(Job::Images { manifest, depth, key });
+                        }
+                    }
                     Ok(ManifestView::Other) => {}
                     Err(error) => self.puller.failed(&manifest.digest, &error).await,
                 }

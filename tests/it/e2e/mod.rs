@@ -5,6 +5,7 @@
 mod certificates;
 mod chains;
 mod clients;
+mod cnab;
 mod conformance;
 mod demo;
 mod digests;

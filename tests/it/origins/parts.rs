@@ -9,25 +9,25 @@ use crate::support::layout::Document;
 use crate::support::scripted::ScriptedUpstream;
 
 /// The bundles' repository.
-pub(super) const REPOSITORY: &str = "acme/app";
+pub(crate) const REPOSITORY: &str = "acme/app";
 /// Where images are, in the other registry.
-pub(super) const APPS: &str = "apps/web";
+pub(crate) const APPS: &str = "apps/web";
 
 /// The registries.
-pub(super) struct Registries {
+pub(crate) struct Registries {
     /// `registry.example`, the default.
-    pub(super) own: ScriptedUpstream,
+    pub(crate) own: ScriptedUpstream,
     /// `apps.example`.
-    pub(super) apps: ScriptedUpstream,
+    pub(crate) apps: ScriptedUpstream,
 }
 
 impl Registries {
-    pub(super) async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         Self { own: ScriptedUpstream::start().await, apps: ScriptedUpstream::start().await }
     }
 
     /// Both behind a proxy; `rest` is more of its configuration.
-    pub(super) fn config(&self, rest: &str) -> String {
+    pub(crate) fn config(&self, rest: &str) -> String {
         format!(
             "upstream: {{registry: registry.example, url: '{}'}}\n\
              upstreams: [{{registry: apps.example, url: '{}'}}]\n{rest}\n",
@@ -36,26 +36,26 @@ impl Registries {
         )
     }
 
-    pub(super) async fn world(&self, rest: &str) -> World {
+    pub(crate) async fn world(&self, rest: &str) -> World {
         World::new(&self.config(rest)).await
     }
 
     /// So many images at their origin.
-    pub(super) fn images(&self, count: usize) -> Vec<Bundle> {
+    pub(crate) fn images(&self, count: usize) -> Vec<Bundle> {
         let images: Vec<Bundle> = (0..count).map(|index| Bundle::image(&format!("origin image {index}"))).collect();
         images.iter().for_each(|image| self.apps.put(APPS, &image.layout(None)));
         images
     }
 
     /// A bundle of these references, pushed and nothing else, under a tag.
-    pub(super) fn push(&self, references: &[String], tag: &str) -> Bundle {
+    pub(crate) fn push(&self, references: &[String], tag: &str) -> Bundle {
         let bundle = BundleBuilder::with_lock(&lock_of(references)).file("config.yml", tag.repeat(5000)).build();
         self.own.put(REPOSITORY, &bundle.layout(Some(tag)));
         bundle
     }
 
     /// A bundle of so many images at their origin.
-    pub(super) fn bundle(&self, images: usize) -> (Bundle, Vec<Bundle>) {
+    pub(crate) fn bundle(&self, images: usize) -> (Bundle, Vec<Bundle>) {
         let images = self.images(images);
         let references: Vec<String> = images.iter().map(|image| at_apps(&image.digest())).collect();
         (self.push(&references, "v1"), images)
@@ -63,25 +63,25 @@ impl Registries {
 }
 
 /// As a lock names an image at its origin.
-pub(super) fn at_apps(digest: &Digest) -> String {
+pub(crate) fn at_apps(digest: &Digest) -> String {
     format!("apps.example/{APPS}@{digest}")
 }
 
 /// As a relocated lock names it.
-pub(super) fn at_target(digest: &Digest) -> String {
+pub(crate) fn at_target(digest: &Digest) -> String {
     format!("{ENDPOINT}/{REPOSITORY}@{digest}")
 }
 
-pub(super) fn manifest(reference: impl std::fmt::Display) -> String {
+pub(crate) fn manifest(reference: impl std::fmt::Display) -> String {
     format!("/v2/{REPOSITORY}/manifests/{reference}")
 }
 
-pub(super) fn blob(digest: &Digest) -> String {
+pub(crate) fn blob(digest: &Digest) -> String {
     format!("/v2/{REPOSITORY}/blobs/{digest}")
 }
 
 /// GET of a path.
-pub(super) async fn get(world: &World, path: &str) -> Answer {
+pub(crate) async fn get(world: &World, path: &str) -> Answer {
     world.get(path, &[]).await
 }
 
@@ -94,14 +94,14 @@ pub(crate) fn parts(manifest: &[u8]) -> Vec<Digest> {
 }
 
 /// A bundle as a client has it in the end.
-pub(super) struct Pulled {
-    pub(super) answer: Answer,
-    pub(super) digest: Digest,
-    pub(super) lock: String,
+pub(crate) struct Pulled {
+    pub(crate) answer: Answer,
+    pub(crate) digest: Digest,
+    pub(crate) lock: String,
 }
 
 /// Pulls a bundle; every digest is checked.
-pub(super) async fn pull(world: &World, reference: &str) -> Pulled {
+pub(crate) async fn pull(world: &World, reference: &str) -> Pulled {
     let answer = get(world, &manifest(reference)).await;
     assert_eq!(answer.status, 200, "{answer:?}");
     let parts = parts(&answer.body);
@@ -116,7 +116,7 @@ pub(super) async fn pull(world: &World, reference: &str) -> Pulled {
 }
 
 /// Pulls an image under the bundles' repository, as a lock names it.
-pub(super) async fn pull_image(world: &World, image: &Bundle) {
+pub(crate) async fn pull_image(world: &World, image: &Bundle) {
     get(world, &manifest(image.digest())).await.expect(&image.digest());
     for part in parts(&image.manifest.bytes) {
         get(world, &blob(&part)).await.expect(&part);
@@ -124,6 +124,6 @@ pub(super) async fn pull_image(world: &World, image: &Bundle) {
 }
 
 /// Puts one manifest into a repository.
-pub(super) fn put(upstream: &ScriptedUpstream, repository: &str, document: &Document) {
+pub(crate) fn put(upstream: &ScriptedUpstream, repository: &str, document: &Document) {
     upstream.put_manifest(repository, &document.media_type, document.bytes.clone());
 }
