@@ -5,6 +5,7 @@ mod cache;
 mod config;
 mod discovery;
 mod e2e;
+mod export;
 mod fuzz;
 mod gzip;
 mod hostile;

@@ -5,9 +5,12 @@ use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use super::teller::Teller;
 use super::{Wanted, full_name};
 use crate::cache::Member;
+use crate::imgpkg::ImageReference;
 use crate::oci::{Descriptor, Digest, Manifest, Reference};
 use crate::proxy::contents::fill_failure;
 use crate::proxy::error::ProxyError;
@@ -18,6 +21,7 @@ use crate::proxy::tag::Demand;
 use crate::proxy::undecided::Undecided;
 use crate::proxy::view::View;
 use crate::proxy::{Proxy, Subject};
+use crate::rewrite::MAX_CONFIG_BYTES;
 
 /// How long to wait before a manifest is asked for again: blobs are, too, and a pull of hundreds of images should
 /// not have to be begun again because of one bad moment.
@@ -30,7 +34,9 @@ pub(super) struct Puller {
     pub(super) contents: Arc<Sources>,
     pub(super) teller: Arc<Teller>,
     proxy: Proxy,
-    view: View,
+    pub(super) view: View,
+    /// Whether it matters how a lock names images, and not only which.
+    reads_locks: bool,
 }
 
 /// Something to pull.
@@ -43,6 +49,8 @@ pub(super) enum Job {
     Images { manifest: Manifest, depth: u32, key: Option<RelocationKey> },
     /// A config or layer.
     Blob(Descriptor),
+    /// A config that is to be read.
+    Config(Descriptor),
 }
 
 /// What a reference stands for.
@@ -57,8 +65,17 @@ pub(super) struct Original {
 /// What was pulled.
 pub(super) enum Pulled {
     Manifest { manifest: Manifest, depth: u32, key: Option<RelocationKey> },
-    Images { images: Vec<Digest>, depth: u32, fate: Fate },
+    Images { images: Images, depth: u32, fate: Fate },
     Blob { size: u64 },
+    Config { digest: Digest, bytes: Bytes },
+}
+
+/// The images that a lock names.
+#[derive(Default)]
+pub(super) struct Images {
+    pub(super) digests: Vec<Digest>,
+    /// How it names them, where somebody wants to know.
+    pub(super) references: Vec<ImageReference>,
 }
 
 /// What clients get for a bundle.
@@ -74,7 +91,13 @@ impl Puller {
     /// # Errors
     /// When there is no such registry.
     pub(super) async fn new(proxy: &Proxy, view: &View, teller: Arc<Teller>) -> Result<Self, ProxyError> {
-        Ok(Self { contents: proxy.contents(view).await?, teller, proxy: proxy.clone(), view: view.clone() })
+        let contents = proxy.contents(view).await?;
+        Ok(Self { contents, teller, proxy: proxy.clone(), view: view.clone(), reads_locks: false })
+    }
+
+    /// The same, which reads every lock.
+    pub(super) fn reading_locks(self) -> Self {
+        Self { reads_locks: true, ..self }
     }
 
     /// The original that a reference stands for, and how it is to be relocated for a tag's clients.
@@ -126,6 +149,11 @@ impl Puller {
                 self.told(&descriptor.digest, pulled).await?;
                 Some(Pulled::Blob { size: descriptor.size })
             }
+            Job::Config(descriptor) => {
+                let read = self.contents.small_blob(&descriptor.digest, MAX_CONFIG_BYTES).await;
+                let bytes = self.told(&descriptor.digest, read).await?;
+                Some(Pulled::Config { digest: descriptor.digest, bytes })
+            }
         }
     }
 
@@ -167,7 +195,7 @@ impl Puller {
     }
 
     /// The images that the lock of a bundle names, and what clients get for it; nothing for other images.
-    async fn images(&self, manifest: &Manifest, key: Option<RelocationKey>) -> (Vec<Digest>, Fate) {
+    async fn images(&self, manifest: &Manifest, key: Option<RelocationKey>) -> (Images, Fate) {
         let (mut fate, by_tag) = (Fate::default(), key.is_some());
         // A bundle that is pulled by its digest stays as it is; but what it names has to be found, wherever that is.
         if let Some(key) = key.or_else(|| RelocationKey::new(&self.view, manifest.digest)) {
@@ -175,10 +203,11 @@ impl Puller {
                 Ok(Answer::Relocated(Colocated { relocation, .. })) => {
                     fate.relocated = Some(relocation.manifest.digest);
                     let fate = if by_tag { fate } else { Fate::default() };
-                    let Relocation { images, complete: true, .. } = &*relocation else {
-                        return (self.lock(manifest).await.unwrap_or_default(), fate);
+                    let images = match &*relocation {
+                        Relocation { images, complete: true, .. } if !self.reads_locks => images.clone(),
+                        _ => return (self.lock(manifest).await.unwrap_or_default(), fate),
                     };
-                    return (images.clone(), fate);
+                    return (Images { digests: images, references: Vec::new() }, fate);
                 }
                 Ok(Answer::Original(why)) if by_tag => fate.reason = Some(why.to_string()),
                 Ok(Answer::Original(_)) => {}
@@ -189,7 +218,7 @@ impl Puller {
         }
         match self.lock(manifest).await {
             Some(images) => (images, fate),
-            None => (Vec::new(), Fate::default()),
+            None => (Images::default(), Fate::default()),
         }
     }
 
@@ -204,7 +233,7 @@ impl Puller {
     }
 
     /// What the lock of a bundle names; `None` for what is no bundle.
-    async fn lock(&self, manifest: &Manifest) -> Option<Vec<Digest>> {
+    async fn lock(&self, manifest: &Manifest) -> Option<Images> {
         let limits = self.proxy.0.relocator.limits();
         let read = async {
             let bundle = match inspect(&self.contents, manifest, limits.max_layer_bytes).await? {
@@ -214,21 +243,24 @@ impl Puller {
             read_lock(&self.contents, &bundle).await
         };
         match read.await {
-            Ok(Ok(lock)) => Some(lock.images().map(|image| image.reference.digest).collect()),
+            Ok(Ok(lock)) => {
+                let references: Vec<ImageReference> = lock.images().map(|image| image.reference.clone()).collect();
+                Some(Images { digests: references.iter().map(|reference| reference.digest).collect(), references })
+            }
             Ok(Err(reason)) if reason.is_not_a_bundle() => None,
             Ok(Err(reason)) => {
                 self.problem(&manifest.digest, format!("the images of this bundle are not known: {reason}")).await;
-                Some(Vec::new())
+                Some(Images::default())
             }
             Err(cause) => {
                 let problem = format!("whether this is a bundle, and of which images, is not known now: {cause}");
                 self.problem(&manifest.digest, problem).await;
-                Some(Vec::new())
+                Some(Images::default())
             }
         }
     }
 
-    async fn told<T>(&self, digest: &Digest, result: Result<T, ProxyError>) -> Option<T> {
+    pub(super) async fn told<T>(&self, digest: &Digest, result: Result<T, ProxyError>) -> Option<T> {
         match result {
             Ok(value) => return Some(value),
             Err(ProxyError::NotFound { subject: Subject::Manifest, .. }) => {
