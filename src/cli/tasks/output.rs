@@ -71,7 +71,7 @@ impl Output {
 
     /// Gives the archive its name, once it is on the disk.
     pub(super) fn finish(&mut self) -> Result<(), ExportError> {
-        if !self.written.is_some_and(|(written, bytes)| written == bytes) {
+        if self.written.is_none_or(|(written, bytes)| written != bytes) {
             return Err(ExportError::Confused);
         }
         let finished = block_in_place(|| {

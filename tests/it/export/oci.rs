@@ -66,15 +66,21 @@ async fn several_references_and_names() {
     // imgpkg has a description for each tag.
     let tar = world.export("cache", "imgpkg.tar", &references).await;
     let described: Value = serde_json::from_slice(&entries(&tar)[0].data).unwrap();
-    let mut found: Vec<(String, &str, bool)> = described.as_array().unwrap().iter().map(|described| {
-        let image = &described["Image"];
-        let digest = image["Manifest"]["Digest"].as_str().unwrap().to_owned();
-        assert_eq!(image["Refs"], json!([name(&format!("@{digest}"))]));
-        (digest, image["Tag"].as_str().unwrap(), image["Labels"].is_object())
-    }).collect();
+    let mut found: Vec<(String, &str, bool)> = described
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|described| {
+            let image = &described["Image"];
+            let digest = image["Manifest"]["Digest"].as_str().unwrap().to_owned();
+            assert_eq!(image["Refs"], json!([name(&format!("@{digest}"))]));
+            (digest, image["Tag"].as_str().unwrap(), image["Labels"].is_object())
+        })
+        .collect();
     found.sort();
     let v1 = bundle.digest().to_string();
-    let mut expected = [(v1.clone(), "same", true), (v1, "v1", true), (one.to_string(), "one", false), (two.to_string(), "", false)];
+    let mut expected =
+        [(v1.clone(), "same", true), (v1, "v1", true), (one.to_string(), "one", false), (two.to_string(), "", false)];
     expected.sort();
     assert_eq!(found, expected);
 }

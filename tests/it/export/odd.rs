@@ -153,7 +153,10 @@ async fn kinds_of_manifests() {
     let (images, indexes) = (&found["Images"], &found["Indexes"]);
     assert_eq!(indexes[0]["Refs"], json!([format!("{REGISTRY}/{REPOSITORY}@{digest}")]));
     for within in [&images[0], &indexes[0], &indexes[0]["Images"][0]] {
-        assert_eq!((&within["Tag"], &within["OrigRef"], &within["Labels"]), (&found["Tag"], &found["OrigRef"], &Value::Null));
+        assert_eq!(
+            (&within["Tag"], &within["OrigRef"], &within["Labels"]),
+            (&found["Tag"], &found["OrigRef"], &Value::Null)
+        );
     }
     assert_eq!((&found["Tag"], &indexes[0]["Indexes"]), (&json!("outer"), &Value::Null));
     assert_eq!(files.len(), 2);

@@ -120,3 +120,57 @@ impl OciArchive {
 fn digest_of(descriptor: &Value) -> Digest {
     descriptor["digest"].as_str().expect("a digest").parse().expect("a valid digest")
 }
+
+/// Everything in an archive of imgpkg's, as one repository has it: with the tags of what was asked for.
+#[track_caller]
+pub(crate) fn imgpkg_layout(tar: &[u8]) -> Layout {
+    let entries = entries(tar);
+    assert_eq!(entries[0].name, "manifest.json");
+    let described: Value = serde_json::from_slice(&entries[0].data).expect("a description is JSON");
+    let layers = entries[1..].iter().map(|entry| {
+        let digest = Digest::of(&entry.data);
+        assert_eq!(entry.name, format!("sha256-{}.tar.gz", digest.hex()));
+        (digest, entry.data.clone())
+    });
+    let mut layout = Layout { blobs: layers.collect(), ..Layout::default() };
+    for described in described.as_array().expect("a list") {
+        let (image, index) = (&described["Image"], &described["ImageIndex"]);
+        let digest = if image.is_null() { read_index(index, &mut layout) } else { read_image(image, &mut layout) };
+        let tag = if image.is_null() { &index["Tag"] } else { &image["Tag"] };
+        if tag != "" {
+            layout.tags.push((tag.as_str().expect("a tag").to_owned(), digest));
+        }
+    }
+    layout
+}
+
+fn read_index(index: &Value, layout: &mut Layout) -> Digest {
+    for image in index["Images"].as_array().into_iter().flatten() {
+        read_image(image, layout);
+    }
+    for index in index["Indexes"].as_array().into_iter().flatten() {
+        read_index(index, layout);
+    }
+    read_manifest(index, layout)
+}
+
+fn read_image(image: &Value, layout: &mut Layout) -> Digest {
+    let (digest, bytes) = read_raw(&image["Config"]);
+    layout.blobs.push((digest, bytes));
+    read_manifest(&image["Manifest"], layout)
+}
+
+fn read_manifest(described: &Value, layout: &mut Layout) -> Digest {
+    let (digest, bytes) = read_raw(described);
+    let media_type = described["MediaType"].as_str().expect("a media type").to_owned();
+    layout.manifests.push(Document { digest, media_type, bytes });
+    digest
+}
+
+/// The bytes of a document, which have to be what their digest says.
+fn read_raw(described: &Value) -> (Digest, Bytes) {
+    let bytes = Bytes::copy_from_slice(described["Raw"].as_str().expect("text").as_bytes());
+    let digest = Digest::of(&bytes);
+    assert_eq!(described["Digest"], digest.to_string());
+    (digest, bytes)
+}
