@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, Parser, Subcommand};
 
-use super::tasks::arguments::{CacheCommand, UnpinArguments, WarmArguments};
+use super::tasks::arguments::{CacheCommand, ExportArguments, UnpinArguments, WarmArguments};
 use super::verify::arguments::VerifyArguments;
 use crate::config::{CommandLine, Config, ConfigError};
 
@@ -36,6 +36,11 @@ pub(super) enum Command {
     Warm(WarmArguments),
     /// Pull images into a cache as `warm` does, and never evict them.
     Pin(WarmArguments),
+    /// Write images into one archive: of a bundle, every image its lock names.
+    ///
+    /// What is cached is taken from there, the rest is pulled as `warm` does it. An archive that was broken off is gone on
+    /// with by the same command. The same images make the same archive, byte for byte.
+    Export(ExportArguments),
     /// Take pins back, so that what was pinned may be evicted.
     Unpin(UnpinArguments),
     /// Look into a cache, and take things out.
@@ -181,6 +186,20 @@ mod tests {
             &["colocate", "warm", "--config", "c.yaml", "a/b:v1", "c/d"],
             &["colocate", "warm", "--cache", "c", "a/b", "--platform", "linux/amd64", "--platform", "linux/arm/v7"],
             &["colocate", "pin", "--cache", "c", "--upstream", "https://a.b", "--endpoint", "c.d", "a/b"],
+            &["colocate", "export", "--config", "c.yaml", "a/b:v1", "c/d", "-o", "f.tar"],
+            &[
+                "colocate",
+                "export",
+                "--cache",
+                "c",
+                "a/b",
+                "--output",
+                "f",
+                "--format",
+                "oci",
+                "--platform",
+                "linux/arm64",
+            ],
             &["colocate", "unpin", "--cache", "c", "a/b"],
             &["colocate", "cache", "ls", "--cache", "c", "--json"],
             &["colocate", "cache", "rm", "--config", "c.yaml", "--force", "a/b:v1"],
@@ -202,6 +221,9 @@ mod tests {
             &["colocate", "warm", "--cache", "c"],
             &["colocate", "warm", "--upstream", "https://a.b", "a/b"],
             &["colocate", "warm", "--cache", "c", "a/b", "--platform", "linux"],
+            &["colocate", "export", "--cache", "c", "a/b"],
+            &["colocate", "export", "--cache", "c", "-o", "f.tar"],
+            &["colocate", "export", "--cache", "c", "a/b", "-o", "f", "--format", "docker"],
             &["colocate", "pin", "--config", "c", "--cache", "c", "a/b"],
             &["colocate", "cache", "ls"],
             &["colocate", "cache", "rm", "--cache", "c"],

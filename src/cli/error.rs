@@ -5,7 +5,7 @@ use std::io;
 use std::process::ExitCode;
 
 use super::demo::error::DemoError;
-use super::tasks::error::PlaceError;
+use super::tasks::error::{ExportError, PlaceError};
 use super::verify::error::VerifyError;
 use super::wire::StartError;
 use crate::admin::control::ControlError;
@@ -35,6 +35,8 @@ pub(super) enum CliError {
     #[error(transparent)]
     Place(#[from] PlaceError),
     #[error(transparent)]
+    Export(#[from] ExportError),
+    #[error(transparent)]
     Verify(#[from] VerifyError),
     #[error(transparent)]
     Control(#[from] ControlError),
@@ -63,6 +65,7 @@ impl CliError {
                 ExitCode::from(2)
             }
             Self::Place(PlaceError::NoCache { .. } | PlaceError::NoUpstream { .. }) => ExitCode::from(2),
+            Self::Export(ExportError::NotAFile { .. }) => ExitCode::from(2),
             Self::Verify(error) if error.is_usage() => ExitCode::from(2),
             _ => ExitCode::FAILURE,
         }

@@ -64,6 +64,7 @@ async fn dispatch(command: Command) -> Result<(), CliError> {
         }
         Command::Warm(arguments) => tasks::warm(arguments, false).await,
         Command::Pin(arguments) => tasks::warm(arguments, true).await,
+        Command::Export(arguments) => tasks::export(arguments).await,
         Command::Unpin(arguments) => tasks::unpin(arguments).await,
         Command::Cache { command } => tasks::cache(command).await,
         Command::Check { config } => check::check(&Config::load(&config)?),

@@ -25,6 +25,7 @@
 
 mod archive;
 mod bundle;
+mod description;
 mod document;
 mod emit;
 mod error;
@@ -42,6 +43,7 @@ pub use archive::{
     Labels, ROOT_BUNDLE_LABEL, layer_file,
 };
 pub use bundle::{BUNDLE_LABEL, LOCK_PATH, PathRole, has_bundle_label, path_role};
+pub use description::{DescriptionTooLong, description};
 pub use document::MAX_LOCK_BYTES;
 pub use error::LockError;
 pub use locations::{ImageLocation, ImageLocations, LOCATIONS_FILE, locations_tag};

@@ -149,7 +149,7 @@ impl Contents {
         let reader = self.cache.in_place(digest, Arc::new(InPlace(piece)));
         if reader.size() <= TAIL_BYTES {
             // No byte of it is sent before it was hashed, so that what is wrong is told as such.
-            reader.verified().await.map_err(read_cause)?;
+            reader.verified().await.map_err(read_failure)?;
         }
         Ok((reader, Outcome::InPlace))
     }
@@ -213,7 +213,7 @@ pub(super) async fn read_all(reader: &Reader, cap: usize) -> Result<Bytes, Proxy
 /// What broke the body of content.
 pub(super) fn body_cause(cause: &(dyn Error + Send + Sync + 'static)) -> ProxyError {
     match find_source::<ReadError>(cause) {
-        Some(error) => read_cause(error.clone()),
+        Some(error) => read_failure(error.clone()),
         None => io::Error::other(cause.to_string()).into(),
     }
 }
@@ -242,7 +242,7 @@ pub(super) fn fill_failure(error: FillError) -> ProxyError {
 }
 
 /// What broke a read of content that was, or is still, being filled.
-fn read_cause(error: ReadError) -> ProxyError {
+pub(super) fn read_failure(error: ReadError) -> ProxyError {
     match error {
         ReadError::Fill(error) => fill_failure(error),
         ReadError::Store(error) => ProxyError::Cache(error),

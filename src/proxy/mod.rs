@@ -67,7 +67,8 @@ use sources::Sources;
 pub use tag::TagPolicy;
 use tag::{Content, Demand, Resolved, Tags};
 pub use tasks::{
-    Amount, Bound, Disk, Event, Events, ListedContent, Progress, ReadReference, Stats, Task, Tasks, Wanted, Warmed,
+    Amount, ArchiveFormat, Bound, Disk, EntryMark, Event, Events, Exported, ExportedRoot, ListedContent, Progress,
+    ReadReference, Stats, Task, Tasks, Wanted, Warmed,
 };
 pub use undecided::Undecided;
 pub use view::{Payer, Rights, View};

@@ -5,7 +5,7 @@ use super::error::TarError;
 /// Everything in a tar is a multiple of this many bytes.
 pub const BLOCK: usize = 512;
 
-const NAME: std::ops::Range<usize> = 0..100;
+pub(super) const NAME: std::ops::Range<usize> = 0..100;
 const SIZE: std::ops::Range<usize> = 124..136;
 const CHECKSUM: std::ops::Range<usize> = 148..156;
 const TYPE: usize = 156;
@@ -105,17 +105,28 @@ impl Header {
 /// The header of a directory or a plain file with a name of at most 100 bytes, as Go's `archive/tar` writes it for files of
 /// root's that nobody else may read, without a time.
 pub fn header(name: &str, is_directory: bool, size: u64) -> [u8; BLOCK] {
-    let mut block = [0; BLOCK];
-    let mut put = |at: usize, text: &str| block[at..at + text.len()].copy_from_slice(text.as_bytes());
-    put(0, name);
-    put(100, if is_directory { "0000700" } else { "0000600" });
-    for at in [108, 116, 329, 337] {
-        put(at, "0000000");
-    }
-    put(136, "00000000000");
-    put(156, if is_directory { "5" } else { "0" });
-    put(257, "ustar\x0000");
+    let (mode, flag) = if is_directory { (0o700, "5") } else { (0o600, "0") };
+    let mut block = plain(name, mode, flag);
+    put(&mut block, 329, "0000000");
+    put(&mut block, 337, "0000000");
     resize(&block, size)
+}
+
+/// A header without a size, an owner, a device or a time, as Go writes one; the name is at most 100 bytes.
+pub(super) fn plain(name: &str, mode: u32, flag: &str) -> [u8; BLOCK] {
+    let mut block = [0; BLOCK];
+    put(&mut block, NAME.start, name);
+    put(&mut block, 100, &format!("{mode:07o}"));
+    put(&mut block, 108, "0000000");
+    put(&mut block, 116, "0000000");
+    put(&mut block, 136, "00000000000");
+    put(&mut block, TYPE, flag);
+    put(&mut block, MAGIC.start, "ustar\x0000");
+    block
+}
+
+fn put(block: &mut [u8; BLOCK], at: usize, text: &str) {
+    block[at..at + text.len()].copy_from_slice(text.as_bytes());
 }
 
 /// The same header for `size` bytes of data: size field and checksum in the form all writers use.

@@ -6,6 +6,7 @@ mod cnab;
 mod config;
 mod discovery;
 mod e2e;
+mod export;
 mod fuzz;
 mod gzip;
 mod hostile;

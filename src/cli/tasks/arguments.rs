@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 
 use crate::oci::Platform;
+use crate::proxy::ArchiveFormat;
 
 /// Which cache.
 #[derive(Debug, Args)]
@@ -44,6 +45,36 @@ pub(in crate::cli) struct WarmArguments {
                 latest if there is none"
     )]
     pub(super) references: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct ExportArguments {
+    #[command(flatten)]
+    pub(super) what: WarmArguments,
+    /// The archive. Until it is whole it is FILE.partial, which the same command goes on with.
+    #[arg(short, long, value_name = "FILE")]
+    pub(super) output: PathBuf,
+    /// Whose archive.
+    #[arg(long, value_enum, default_value_t = Format::Imgpkg)]
+    pub(super) format: Format,
+}
+
+/// Whose archive it is to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    /// What `imgpkg copy --tar` reads; indexes are in it for all platforms.
+    Imgpkg,
+    /// An OCI image layout.
+    Oci,
+}
+
+impl From<Format> for ArchiveFormat {
+    fn from(format: Format) -> Self {
+        match format {
+            Format::Imgpkg => Self::Imgpkg,
+            Format::Oci => Self::Oci,
+        }
+    }
 }
 
 #[derive(Debug, Args)]

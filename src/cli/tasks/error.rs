@@ -1,5 +1,7 @@
-//! Why a command cannot work on a cache.
+//! Why a command cannot work on a cache, or not write what it gave.
 
+use std::error::Error;
+use std::io;
 use std::path::PathBuf;
 
 /// Why a task cannot run in a directory.
@@ -24,4 +26,31 @@ pub(in crate::cli) enum PlaceError {
     /// Without having come to its end.
     #[error("the task was stopped")]
     Stopped,
+}
+
+/// Why there is no archive.
+#[derive(Debug, thiserror::Error)]
+pub(in crate::cli) enum ExportError {
+    /// It would have to be deleted.
+    #[error("{} is there, and is no regular file", path.display())]
+    NotAFile { path: PathBuf },
+    /// Whoever that is would write between this one's bytes.
+    #[error("another export is writing {}", path.display())]
+    Busy { path: PathBuf },
+    /// It cannot be looked into, or written.
+    #[error("{} cannot be {what}", path.display())]
+    File { path: PathBuf, what: &'static str, source: io::Error },
+    /// The other end has lost count.
+    #[error(
+        "what was told of the archive does not fit together; perhaps another version of colocate serves from the \
+             cache directory"
+    )]
+    Confused,
+    /// Something was missing, or a signal came.
+    #[error("the archive is not whole; what there is of it is in {}, and the same command goes on from there", partial.display())]
+    Unfinished {
+        partial: PathBuf,
+        #[source]
+        cause: Box<dyn Error + Send + Sync>,
+    },
 }

@@ -1,10 +1,14 @@
-//! The commands that work on a cache: `warm`, `pin`, `unpin` and `cache`.
+//! The commands that work on a cache: `warm`, `pin`, `export`, `unpin` and `cache`.
 //!
 //! Each is a [`Task`]. If nobody has the cache's directory, the command opens it and runs the task itself; if a
 //! colocate serves from it, that one is asked by the control socket. What is told looks the same (`show`).
+//! What is exported goes into a file (`output`), and of one that was broken off `kept` says what can stay.
 
 pub(super) mod arguments;
 pub(super) mod error;
+mod export;
+mod kept;
+mod output;
 mod place;
 mod show;
 
@@ -15,20 +19,14 @@ use crate::proxy::{Event, Task};
 use crate::telemetry;
 use arguments::{CacheCommand, PlaceArguments, UnpinArguments, WarmArguments};
 use error::PlaceError;
+pub(super) use export::export;
 use place::Place;
 use show::Screen;
 
 /// `colocate warm`, and `colocate pin`.
 pub(super) async fn warm(arguments: WarmArguments, pin: bool) -> Result<(), CliError> {
-    let WarmArguments { place: of, upstream, endpoint, platforms, references } = arguments;
-    let place = match (&of.cache, upstream) {
-        (Some(_), Some(upstream)) => {
-            let cache = of.cache.clone();
-            let line = CommandLine { upstream: Some(upstream), cache, endpoint, ..CommandLine::default() };
-            Place::configured(Config::from_command_line(line)?)
-        }
-        _ => place(&of)?,
-    };
+    let place = place_to_pull(&arguments)?;
+    let WarmArguments { place: of, platforms, references, .. } = arguments;
     let task = if pin { Task::Pin { references, platforms } } else { Task::Warm { references, platforms } };
     run(&of, place, task).await
 }
@@ -48,6 +46,19 @@ pub(super) async fn cache(command: CacheCommand) -> Result<(), CliError> {
         CacheCommand::Stats(of) => (of, Task::Stats),
     };
     run(&of, place(&of)?, task).await
+}
+
+/// Where a task runs that may have to ask a registry.
+fn place_to_pull(arguments: &WarmArguments) -> Result<Place, CliError> {
+    let WarmArguments { place: of, upstream, endpoint, .. } = arguments;
+    match (&of.cache, upstream) {
+        (Some(_), Some(_)) => {
+            let (upstream, cache, endpoint) = (upstream.clone(), of.cache.clone(), endpoint.clone());
+            let line = CommandLine { upstream, cache, endpoint, ..CommandLine::default() };
+            Ok(Place::configured(Config::from_command_line(line)?))
+        }
+        _ => place(of),
+    }
 }
 
 fn place(arguments: &PlaceArguments) -> Result<Place, CliError> {

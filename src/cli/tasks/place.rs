@@ -58,7 +58,7 @@ impl Place {
     /// Starts a task where it can run.
     pub(super) async fn run(&self, task: Task) -> Result<Told, CliError> {
         let directory = || self.cache.dir.clone();
-        let pulls = matches!(task, Task::Warm { .. } | Task::Pin { .. });
+        let pulls = matches!(task, Task::Warm { .. } | Task::Pin { .. } | Task::Export { .. });
         if !LocalStore::exists(&self.cache.dir) && !pulls {
             return Err(PlaceError::NoCache { directory: directory() }.into());
         }

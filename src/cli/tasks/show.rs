@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use indicatif::{BinaryBytes, ProgressBar, ProgressStyle};
 
-use crate::proxy::{Amount, Event, ListedContent, Progress, Stats, Warmed};
+use crate::proxy::{Amount, Event, Exported, ExportedRoot, ListedContent, Progress, Stats, Warmed};
 
 /// How often progress gets a line where there is no terminal to move a bar on.
 const LINE_EVERY: Duration = Duration::from_secs(5);
@@ -30,6 +30,10 @@ impl Screen {
     }
 
     pub(super) fn show(&mut self, event: &Event) -> io::Result<()> {
+        // Those are for a file.
+        if matches!(event, Event::Piece { .. }) {
+            return Ok(());
+        }
         if self.json {
             let mut line = serde_json::to_string(event)?;
             line.push('\n');
@@ -37,7 +41,10 @@ impl Screen {
         }
         match event {
             Event::Progress(progress) => self.progress(progress),
-            Event::Problem { .. } => self.beside_the_bar(|| writeln!(io::stderr(), "{}", line(event))),
+            Event::Planned { kept: 0, .. } => Ok(()),
+            Event::Problem { .. } | Event::Planned { .. } => {
+                self.beside_the_bar(|| writeln!(io::stderr(), "{}", line(event)))
+            }
             Event::End { .. } => {
                 self.bar.iter().for_each(ProgressBar::finish_and_clear);
                 Ok(())
@@ -87,6 +94,13 @@ fn line(event: &Event) -> String {
         Event::Pinned { repository, reference, contents } => {
             format!("pinned {}: {contents} manifests and blobs", name(repository, reference))
         }
+        Event::Planned { entries, bytes, kept, kept_bytes } => {
+            let (bytes, kept_bytes) = (BinaryBytes(*bytes), BinaryBytes(*kept_bytes));
+            format!("{kept} of {entries} files are there, {kept_bytes} of {bytes}")
+        }
+        // Nobody reads them.
+        Event::Piece { .. } => String::new(),
+        Event::Exported(exported) => export(exported),
         Event::Unpinned { repository, reference } => format!("unpinned {}", name(repository, reference)),
         Event::Content(content) => listed(content),
         Event::Forgotten { repository, tag } => format!("forgot {repository}:{tag}"),
@@ -118,7 +132,21 @@ fn warm(warmed: &Warmed) -> String {
         let _ = write!(text, "\n  not relocated: {reason}");
     }
     if *stale {
-        text.push_str("\n  as it was when the registry was last asked; it cannot be asked now");
+        text.push_str(STALE);
+    }
+    text
+}
+
+const STALE: &str = "\n  as it was when the registry was last asked; it cannot be asked now";
+
+fn export(exported: &Exported) -> String {
+    let Exported { roots, manifests, entries, bytes } = exported;
+    let mut text = format!("exported: {manifests} manifests, {entries} files, {}", BinaryBytes(*bytes));
+    for ExportedRoot { name: repository, reference, digest, stale } in roots {
+        let _ = write!(text, "\n  {}  {digest}", name(repository, reference));
+        if *stale {
+            text.push_str(STALE);
+        }
     }
     text
 }

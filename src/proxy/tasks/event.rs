@@ -1,7 +1,9 @@
 //! What can be asked for, and what is told of it.
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::piece;
 use crate::oci::{Digest, Platform, Repository, Tag};
 
 /// Something to be done with a cache. References read `[HOST/]REPOSITORY[:TAG|@DIGEST]`.
@@ -21,6 +23,17 @@ pub enum Task {
         references: Vec<String>,
         /// Which images of an index; all without any.
         platforms: Vec<Platform>,
+    },
+    /// Makes an archive of images, and for bundles of every image their locks name.
+    Export {
+        /// What to put in.
+        references: Vec<String>,
+        /// Which images of an index; all without any.
+        platforms: Vec<Platform>,
+        /// Whose archive.
+        format: ArchiveFormat,
+        /// What whoever asks has of it already: the marks of its first entries, in order.
+        kept: Vec<Digest>,
     },
     /// Takes pins back.
     Unpin {
@@ -48,6 +61,7 @@ impl Task {
         match self {
             Self::Warm { .. } => "warm",
             Self::Pin { .. } => "pin",
+            Self::Export { .. } => "export",
             Self::Unpin { .. } => "unpin",
             Self::List => "list",
             Self::Remove { .. } => "remove",
@@ -55,6 +69,16 @@ impl Task {
             Self::Stats => "stats",
         }
     }
+}
+
+/// Whose archive it is to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ArchiveFormat {
+    /// What `imgpkg copy --to-tar` writes.
+    Imgpkg,
+    /// An OCI image layout in a tar.
+    Oci,
 }
 
 /// What is told while a task runs; the last is [`Event::End`], and without one it was not done.
@@ -74,6 +98,25 @@ pub enum Event {
         /// How many manifests and blobs belong to it.
         contents: u64,
     },
+    /// What an archive will be; its bytes follow.
+    Planned {
+        /// How many files are in it.
+        entries: u64,
+        /// How long it is.
+        bytes: u64,
+        /// How many of the files are kept of what is there.
+        kept: u64,
+        /// The length of these, at which the first piece goes on.
+        kept_bytes: u64,
+    },
+    /// The next bytes of an archive.
+    Piece {
+        /// These.
+        #[serde(with = "piece")]
+        bytes: Bytes,
+    },
+    /// An archive is whole.
+    Exported(Exported),
     /// It is pinned no more.
     Unpinned {
         /// The repository.
@@ -135,7 +178,7 @@ pub enum Event {
 /// How far a task is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Progress {
-    /// Manifests and blobs that are done.
+    /// Manifests and blobs that are done, or files of an archive.
     pub done: u64,
     /// Those known so far.
     pub known: u64,
@@ -169,6 +212,33 @@ pub struct Warmed {
     pub blobs: u64,
     /// The bytes of both.
     pub bytes: u64,
+}
+
+/// An archive.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exported {
+    /// What was asked for.
+    pub roots: Vec<ExportedRoot>,
+    /// Manifests in it, indexes included.
+    pub manifests: u64,
+    /// How many files are in it.
+    pub entries: u64,
+    /// How long it is.
+    pub bytes: u64,
+}
+
+/// A reference that is in an archive.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExportedRoot {
+    /// What it is called there: `HOST/REPOSITORY`.
+    pub name: String,
+    /// The tag or digest.
+    pub reference: String,
+    /// Its digest.
+    pub digest: Digest,
+    /// Whether the registry could not be asked, so that this is what the tag stood for before.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub stale: bool,
 }
 
 /// Content that is there.

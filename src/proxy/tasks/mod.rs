@@ -5,23 +5,31 @@
 //! it has the cache directory for itself, and else has the process do it that serves from there (`admin::control`).
 //! `warm` pulls a reference and, for a bundle, every image its lock names, by the same paths as clients do, so that
 //! what a client finds afterwards is what it would have made itself; `pull` is the work on one manifest or blob.
+//! `export` goes the same ways (`walk`), notes what it finds (`findings`), and tells an archive of it piece by piece.
 //! `remove` and `inventory` only look at the cache. `teller` carries the events.
 //!
 //! What cannot be done is told as a problem and the rest goes on. A task is dropped when nobody listens any more;
 //! downloads it began go on by the cache's own rules.
 
 mod event;
+mod export;
+mod findings;
 mod inventory;
+mod piece;
 mod pull;
 mod remove;
 mod teller;
+mod walk;
 mod warm;
 
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
-pub use event::{Amount, Bound, Disk, Event, ListedContent, Progress, Stats, Task, Warmed};
+pub use event::{
+    Amount, ArchiveFormat, Bound, Disk, Event, Exported, ExportedRoot, ListedContent, Progress, Stats, Task, Warmed,
+};
+pub use export::EntryMark;
 use teller::Teller;
 
 use super::Proxy;
@@ -110,6 +118,9 @@ impl Inner {
         match task {
             Task::Warm { references, platforms } => self.warm(&references, platforms.into(), false, teller).await,
             Task::Pin { references, platforms } => self.warm(&references, platforms.into(), true, teller).await,
+            Task::Export { references, platforms, format, kept } => {
+                self.export(&references, export::Wish { platforms, format, kept }, teller).await;
+            }
             Task::Unpin { references } => self.unpin(&references, teller).await,
             Task::List => self.list(teller).await,
             Task::Remove { what, force } => self.remove(&what, force, teller).await,
@@ -126,6 +137,20 @@ impl Inner {
         for text in references {
             let Some(wanted) = self.wanted(text, teller).await else { continue };
             warm::warm(proxy, &wanted, &platforms, pin, teller).await;
+        }
+    }
+
+    async fn export(&self, references: &[String], wish: export::Wish, teller: &Arc<Teller>) {
+        let Some(proxy) = &self.proxy else {
+            teller.problem("export", "there is no registry to pull from").await;
+            return;
+        };
+        let mut all = Vec::new();
+        for text in references {
+            all.extend(self.wanted(text, teller).await);
+        }
+        if teller.problems() == 0 {
+            export::export(proxy, &all, &wish, teller).await;
         }
     }
 

@@ -5,12 +5,16 @@ use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use super::teller::Teller;
 use super::{Wanted, full_name};
 use crate::cache::Member;
 use crate::cnab::Index;
+use crate::imgpkg::ImageReference;
 use crate::oci::{Descriptor, Digest, Manifest, Reference};
-use crate::proxy::contents::fill_failure;
+use crate::proxy::cnab;
+use crate::proxy::contents::{fill_failure, read_failure};
 use crate::proxy::error::ProxyError;
 use crate::proxy::outcome::Outcome;
 use crate::proxy::relocation::{Answer, Colocated, Relocation, RelocationKey, inspect, read_lock};
@@ -19,6 +23,7 @@ use crate::proxy::tag::Demand;
 use crate::proxy::undecided::Undecided;
 use crate::proxy::view::View;
 use crate::proxy::{Proxy, Subject};
+use crate::rewrite::MAX_CONFIG_BYTES;
 
 /// How long to wait before a manifest is asked for again: blobs are, too, and a pull of hundreds of images should
 /// not have to be begun again because of one bad moment.
@@ -31,19 +36,23 @@ pub(super) struct Puller {
     pub(super) contents: Arc<Sources>,
     pub(super) teller: Arc<Teller>,
     proxy: Proxy,
-    view: View,
+    pub(super) view: View,
+    /// Whether it matters how a lock names images, and not only which.
+    reads_locks: bool,
 }
 
 /// Something to pull.
 pub(super) enum Job {
-    /// A manifest that is at hand; with a key, if it is to be relocated.
-    Known { manifest: Manifest, key: Option<RelocationKey> },
+    /// A manifest that is at hand.
+    Known(Original),
     /// A manifest.
     Manifest { digest: Digest, depth: u32 },
     /// The list of images in an image's lock, if it is a bundle; or of those that a CNAB bundle names elsewhere.
     Images { manifest: Manifest, depth: u32, key: Option<RelocationKey> },
     /// A config or layer.
     Blob(Descriptor),
+    /// A config that is to be read.
+    Config(Descriptor),
 }
 
 /// What a reference stands for.
@@ -53,13 +62,24 @@ pub(super) struct Original {
     pub(super) key: Option<RelocationKey>,
     /// Whether the registry could not be asked.
     pub(super) stale: bool,
+    /// Whether it ought to be in the cache now.
+    pub(super) is_kept: bool,
 }
 
 /// What was pulled.
 pub(super) enum Pulled {
-    Manifest { manifest: Manifest, depth: u32, key: Option<RelocationKey> },
-    Images { images: Vec<Digest>, depth: u32, fate: Fate },
+    Manifest { manifest: Manifest, depth: u32, key: Option<RelocationKey>, is_kept: bool },
+    Images { images: Images, depth: u32, fate: Fate },
     Blob { size: u64 },
+    Config { digest: Digest, bytes: Bytes },
+}
+
+/// The images that a lock names.
+#[derive(Default)]
+pub(super) struct Images {
+    pub(super) digests: Vec<Digest>,
+    /// How it names them, where somebody wants to know.
+    pub(super) references: Vec<ImageReference>,
 }
 
 /// What clients get for a bundle.
@@ -71,11 +91,22 @@ pub(super) struct Fate {
     pub(super) reason: Option<String>,
 }
 
+/// Whether the cache keeps what is come by so.
+fn is_kept(outcome: Outcome) -> bool {
+    !matches!(outcome, Outcome::Bypass | Outcome::InPlace)
+}
+
 impl Puller {
     /// # Errors
     /// When there is no such registry.
     pub(super) async fn new(proxy: &Proxy, view: &View, teller: Arc<Teller>) -> Result<Self, ProxyError> {
-        Ok(Self { contents: proxy.contents(view).await?, teller, proxy: proxy.clone(), view: view.clone() })
+        let contents = proxy.contents(view).await?;
+        Ok(Self { contents, teller, proxy: proxy.clone(), view: view.clone(), reads_locks: false })
+    }
+
+    /// The same, which reads every lock.
+    pub(super) fn reading_locks(self) -> Self {
+        Self { reads_locks: true, ..self }
     }
 
     /// The original that a reference stands for, and how it is to be relocated for a tag's clients.
@@ -104,16 +135,18 @@ impl Puller {
             }
         };
         self.mention_uncached(&manifest.digest, outcome).await;
-        Ok(Original { manifest, key, stale: outcome == Outcome::Stale })
+        Ok(Original { manifest, key, stale: outcome == Outcome::Stale, is_kept: is_kept(outcome) })
     }
 
     /// Does a piece of work; tells if it cannot be done.
     pub(super) async fn run(&self, job: Job) -> Option<Pulled> {
         match job {
-            Job::Known { manifest, key } => Some(Pulled::Manifest { manifest, depth: 0, key }),
+            Job::Known(Original { manifest, key, is_kept, .. }) => {
+                Some(Pulled::Manifest { manifest, depth: 0, key, is_kept })
+            }
             Job::Manifest { digest, depth } => {
-                let manifest = self.told(&digest, self.manifest(&digest).await).await?;
-                Some(Pulled::Manifest { manifest, depth, key: None })
+                let (manifest, outcome) = self.told(&digest, self.manifest(&digest).await).await?;
+                Some(Pulled::Manifest { manifest, depth, key: None, is_kept: is_kept(outcome) })
             }
             Job::Images { manifest, depth, key } => {
                 let (images, fate) = self.images(&manifest, key).await;
@@ -127,10 +160,15 @@ impl Puller {
                 self.told(&descriptor.digest, pulled).await?;
                 Some(Pulled::Blob { size: descriptor.size })
             }
+            Job::Config(descriptor) => {
+                let read = self.contents.small_blob(&descriptor.digest, MAX_CONFIG_BYTES).await;
+                let bytes = self.told(&descriptor.digest, read).await?;
+                Some(Pulled::Config { digest: descriptor.digest, bytes })
+            }
         }
     }
 
-    async fn manifest(&self, digest: &Digest) -> Result<Manifest, ProxyError> {
+    async fn manifest(&self, digest: &Digest) -> Result<(Manifest, Outcome), ProxyError> {
         let mut waits = ASKED_AGAIN_AFTER.into_iter();
         loop {
             match self.contents.manifest(digest).await {
@@ -142,7 +180,7 @@ impl Puller {
                 Err(error) => return Err(error),
                 Ok((manifest, outcome)) => {
                     self.mention_uncached(digest, outcome).await;
-                    return Ok(manifest);
+                    return Ok((manifest, outcome));
                 }
             }
         }
@@ -157,7 +195,10 @@ impl Puller {
     /// Waits until a blob is in the cache, and the repository that has it is known to.
     async fn blob(&self, descriptor: &Descriptor) -> Result<(), ProxyError> {
         let contents = &self.contents;
-        let (reader, _, holder) = contents.held_blob(&descriptor.digest).await?;
+        let (reader, outcome, holder) = contents.held_blob(&descriptor.digest).await?;
+        if outcome == Outcome::InPlace {
+            return reader.verified().await.map_err(read_failure);
+        }
         let counted = self.teller.arriving(&reader);
         let complete = reader.complete().await;
         drop(counted);
@@ -168,7 +209,7 @@ impl Puller {
     }
 
     /// The images that the lock of a bundle names, and what clients get for it; nothing for other images.
-    async fn images(&self, manifest: &Manifest, key: Option<RelocationKey>) -> (Vec<Digest>, Fate) {
+    async fn images(&self, manifest: &Manifest, key: Option<RelocationKey>) -> (Images, Fate) {
         if let Some(index) = Index::of(manifest) {
             return (self.cnab_images(manifest, &index).await, Fate::default());
         }
@@ -179,10 +220,11 @@ impl Puller {
                 Ok(Answer::Relocated(Colocated { relocation, .. })) => {
                     fate.relocated = Some(relocation.manifest.digest);
                     let fate = if by_tag { fate } else { Fate::default() };
-                    let Relocation { images, complete: true, .. } = &*relocation else {
-                        return (self.lock(manifest).await.unwrap_or_default(), fate);
+                    let images = match &*relocation {
+                        Relocation { images, complete: true, .. } if !self.reads_locks => images.clone(),
+                        _ => return (self.lock(manifest).await.unwrap_or_default(), fate),
                     };
-                    return (images.clone(), fate);
+                    return (Images { digests: images, references: Vec::new() }, fate);
                 }
                 Ok(Answer::Original(why)) if by_tag => fate.reason = Some(why.to_string()),
                 Ok(Answer::Original(_)) => {}
@@ -193,18 +235,26 @@ impl Puller {
         }
         match self.lock(manifest).await {
             Some(images) => (images, fate),
-            None => (Vec::new(), Fate::default()),
+            None => (Images::default(), Fate::default()),
         }
     }
 
     /// The images of a CNAB bundle that it does not list, and that are granted from their origins.
-    async fn cnab_images(&self, manifest: &Manifest, index: &Index) -> Vec<Digest> {
+    async fn cnab_images(&self, manifest: &Manifest, index: &Index) -> Images {
         if let Err(cause) = self.proxy.found_cnab(&self.contents, &self.view, manifest, index).await {
             let problem = format!("the images of this CNAB bundle cannot all be looked for now: {cause}");
             self.problem(&manifest.digest, problem).await;
         }
         let granted = self.proxy.0.cnab.granted(&self.contents.repository, &manifest.digest).await;
-        granted.into_iter().flat_map(|origin| origin.images).collect()
+        let digests: Vec<Digest> = granted.into_iter().flat_map(|origin| origin.images).collect();
+        let mut references = Vec::new();
+        if self.reads_locks
+            && let Ok(Ok(file)) = cnab::read(&self.contents, index).await
+        {
+            references = cnab::missing_from(index, &file);
+            references.retain(|reference| digests.contains(&reference.digest));
+        }
+        Images { digests, references }
     }
 
     /// Has a bundle relocated, however long that takes: nobody waits with a request for it.
@@ -218,7 +268,7 @@ impl Puller {
     }
 
     /// What the lock of a bundle names; `None` for what is no bundle.
-    async fn lock(&self, manifest: &Manifest) -> Option<Vec<Digest>> {
+    async fn lock(&self, manifest: &Manifest) -> Option<Images> {
         let limits = self.proxy.0.relocator.limits();
         let read = async {
             let bundle = match inspect(&self.contents, manifest, limits.max_layer_bytes).await? {
@@ -228,21 +278,24 @@ impl Puller {
             read_lock(&self.contents, &bundle).await
         };
         match read.await {
-            Ok(Ok(lock)) => Some(lock.images().map(|image| image.reference.digest).collect()),
+            Ok(Ok(lock)) => {
+                let references: Vec<ImageReference> = lock.images().map(|image| image.reference.clone()).collect();
+                Some(Images { digests: references.iter().map(|reference| reference.digest).collect(), references })
+            }
             Ok(Err(reason)) if reason.is_not_a_bundle() => None,
             Ok(Err(reason)) => {
                 self.problem(&manifest.digest, format!("the images of this bundle are not known: {reason}")).await;
-                Some(Vec::new())
+                Some(Images::default())
             }
             Err(cause) => {
                 let problem = format!("whether this is a bundle, and of which images, is not known now: {cause}");
                 self.problem(&manifest.digest, problem).await;
-                Some(Vec::new())
+                Some(Images::default())
             }
         }
     }
 
-    async fn told<T>(&self, digest: &Digest, result: Result<T, ProxyError>) -> Option<T> {
+    pub(super) async fn told<T>(&self, digest: &Digest, result: Result<T, ProxyError>) -> Option<T> {
         match result {
             Ok(value) => return Some(value),
             Err(ProxyError::NotFound { subject: Subject::Manifest, .. }) => {

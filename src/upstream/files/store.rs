@@ -16,9 +16,10 @@ use crate::oci::{Digest, MAX_MANIFEST_BYTES, Manifest, MediaType, Reference, Rep
 use crate::upstream::manifest_answer::verify;
 use crate::upstream::{Referrer, UpstreamError};
 
-/// The largest index or description that is read: some fifty thousand entries, or the manifests and configs of some
-/// thousands of images.
+/// The largest index that is read: some fifty thousand entries.
 pub(super) const MAX_INDEX_BYTES: u64 = 32 << 20;
+/// The largest description, which has the manifests and configs of all images in it: those of some ten thousand.
+const MAX_DESCRIPTION_BYTES: u64 = 128 << 20;
 /// `oci-layout` has some thirty bytes.
 pub(super) const MAX_MARKER_BYTES: u64 = 4 << 10;
 /// The repository of what has no name, in a file whose name cannot be one either.
@@ -67,7 +68,7 @@ impl Store {
                 (read_index(&read(index, MAX_INDEX_BYTES)?)?, HashMap::new())
             }
             (_, _, Some(description)) => {
-                let Description { listed, contents } = Description::read(&read(description, MAX_INDEX_BYTES)?)?;
+                let Description { listed, contents } = Description::read(&read(description, MAX_DESCRIPTION_BYTES)?)?;
                 (listed, contents)
             }
             _ => {
