@@ -122,6 +122,7 @@ impl Proxy {
         if let Some(map) = RelocationMapArtifact::recorded(contents, &manifest.digest, target).await {
             return Ok(Ok(map));
         }
+        let before = contents.deletions.of(&contents.repository).await;
         let map = match RelocationMap::new(index, file, &target.endpoint, &target.repository) {
             Ok(map) => map,
             Err(error) => return Ok(Err(error.into())),
@@ -131,7 +132,10 @@ impl Proxy {
             return Ok(Err(Odd::TooManyTargets(limit)));
         }
         let artifact = RelocationMapArtifact::of(manifest, &map);
-        artifact.keep(contents, &manifest.digest, target).await?;
+        // What was deleted meanwhile may be the bundle.
+        if let Some(_still) = contents.deletions.still(&contents.repository, before).await {
+            artifact.keep(contents, &manifest.digest, target).await?;
+        }
         Ok(Ok(artifact))
     }
 }
