@@ -128,7 +128,7 @@ impl Proxy {
             Err(error) => return Ok(Err(error.into())),
         };
         let limit = self.0.relocator.limits().max_targets;
-        if RelocationMapArtifact::count(contents, &manifest.digest).await? >= limit {
+        if RelocationMapArtifact::others(contents, &manifest.digest, target).await? >= limit {
             return Ok(Err(Odd::TooManyTargets(limit)));
         }
         let artifact = RelocationMapArtifact::of(manifest, &map);
