@@ -3,15 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::looks::Turn;
+use super::looks::{AFTER_TROUBLE, Turn};
 use crate::cnab::{BundleFile, Index};
 use crate::imgpkg::ImageReference;
 use crate::oci::{Digest, Manifest};
 use crate::proxy::Proxy;
 use crate::proxy::origins::Obstacle;
-use crate::proxy::relocation::{
-    AtOrigin, Extent, Found, LOOK_AGAIN_AFTER_TROUBLE, SEEN_FOR, Sought, Verdict, grant, look_for,
-};
+use crate::proxy::relocation::{AtOrigin, Extent, Found, SEEN_FOR, Sought, Verdict, grant, look_for};
 use crate::proxy::sources::Sources;
 use crate::proxy::undecided::Undecided;
 
@@ -65,7 +63,7 @@ impl Proxy {
 /// For how long the same images are not looked for again.
 fn quiet(verdict: &Verdict, references: &[ImageReference], undecided: bool, negative_ttl: Duration) -> Duration {
     if undecided {
-        LOOK_AGAIN_AFTER_TROUBLE
+        AFTER_TROUBLE
     } else if references.iter().all(|reference| verdict.is_colocated(&reference.digest)) {
         SEEN_FOR
     } else {

@@ -25,6 +25,8 @@ const MAX_LOOKS: usize = 4096;
 const SETTLED_FOR: Duration = Duration::from_secs(600);
 /// And that a bundle is odd: what is not there may come.
 const ODD_FOR: Duration = Duration::from_secs(60);
+/// And that the registry, or an origin, kept it from being done.
+pub(super) const AFTER_TROUBLE: Duration = Duration::from_secs(5);
 
 /// Each client that the upstream judges looks for itself.
 type LookKey = (Repository, Digest, Option<ReaderKey>);
@@ -96,8 +98,13 @@ impl Cnab {
     pub(super) fn turn_ahead(&self, contents: &Sources, index: &Digest) -> Option<Turn> {
         let last = self.look(contents, index)?.try_lock_owned().ok()?;
         let permit = Arc::clone(&self.ahead).try_acquire_owned().ok()?;
-        let turn = Turn { last, now: self.cache.clock().now(), _ahead: Some(permit) };
-        turn.stands().is_none().then_some(turn)
+        let mut turn = Turn { last, now: self.cache.clock().now(), _ahead: Some(permit) };
+        if turn.stands().is_some() {
+            return None;
+        }
+        // Should it come to no end, the next pull need not begin it again at once.
+        *turn.last = Some(Looked { until: turn.now + AFTER_TROUBLE, undecided: Some(Undecided::Deadline) });
+        Some(turn)
     }
 
     fn look(&self, contents: &Sources, index: &Digest) -> Option<Look> {
@@ -126,14 +133,14 @@ impl Cnab {
         self.cache.get::<Granted>(&key(repository, index)).await.unwrap_or_default().unwrap_or_default().origins
     }
 
-    /// Writes down which are now. It is worth no wait: what is lost is found again.
+    /// Writes down which are now. They are listed next, so it has to be in the store.
     pub(super) async fn record(
         &self,
         repository: &Repository,
         index: &Digest,
         origins: Vec<AtOrigin>,
     ) -> io::Result<()> {
-        self.cache.put_record_behind(&key(repository, index), &Granted { origins }).await
+        self.cache.put_record(&key(repository, index), &Granted { origins }).await
     }
 
     /// The granted images of all bundles in a repository, of at most so many.

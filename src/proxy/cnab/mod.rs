@@ -122,16 +122,20 @@ impl Proxy {
         if let Some(map) = RelocationMapArtifact::recorded(contents, &manifest.digest, target).await {
             return Ok(Ok(map));
         }
+        let before = contents.deletions.of(&contents.repository).await;
         let map = match RelocationMap::new(index, file, &target.endpoint, &target.repository) {
             Ok(map) => map,
             Err(error) => return Ok(Err(error.into())),
         };
         let limit = self.0.relocator.limits().max_targets;
-        if RelocationMapArtifact::count(contents, &manifest.digest).await? >= limit {
+        if RelocationMapArtifact::others(contents, &manifest.digest, target).await? >= limit {
             return Ok(Err(Odd::TooManyTargets(limit)));
         }
         let artifact = RelocationMapArtifact::of(manifest, &map);
-        artifact.keep(contents, &manifest.digest, target).await?;
+        // What was deleted meanwhile may be the bundle.
+        if let Some(_still) = contents.deletions.still(&contents.repository, before).await {
+            artifact.keep(contents, &manifest.digest, target).await?;
+        }
         Ok(Ok(artifact))
     }
 }

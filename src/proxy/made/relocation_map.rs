@@ -38,15 +38,15 @@ impl RelocationMapArtifact {
     /// The artifact of the bundle whose index is `index`.
     pub(in crate::proxy) fn of(index: &Manifest, map: &RelocationMap<'_>) -> Self {
         let layer = Bytes::from(map.to_json());
-        let title = format!(",\"annotations\":{{\"org.opencontainers.image.title\":\"{FILE_NAME}\"}}}}");
-        let named = descriptor(LAYER_TYPE, &Digest::of(&layer), layer.len());
-        let named = named.strip_suffix('}').map(|open| open.to_owned() + &title).unwrap_or(named);
         // By hand: the order of fields is in the digest, and no library promises one.
         let manifest = format!(
             "{{\"schemaVersion\":2,\"mediaType\":\"{}\",\"artifactType\":\"{RELOCATION_MAP_TYPE}\",\"config\":{},\
-             \"layers\":[{named}],\"subject\":{}}}",
+             \"layers\":[{{\"mediaType\":\"{LAYER_TYPE}\",\"digest\":\"{}\",\"size\":{},\
+             \"annotations\":{{\"org.opencontainers.image.title\":\"{FILE_NAME}\"}}}}],\"subject\":{}}}",
             MediaType::ImageManifest,
             descriptor(EMPTY.0, &Digest::of(EMPTY.1.as_bytes()), EMPTY.1.len()),
+            Digest::of(&layer),
+            layer.len(),
             descriptor(index.media_type.as_ref(), &index.digest, index.bytes.len()),
         );
         Self { manifest: Bytes::from(manifest), layer }
@@ -59,9 +59,10 @@ impl RelocationMapArtifact {
         Some(Self { manifest: manifest.bytes, layer: Bytes::new() })
     }
 
-    /// For how many targets there is one.
-    pub(in crate::proxy) async fn count(contents: &Sources, index: &Digest) -> io::Result<usize> {
-        Ok(contents.cache.list(&RecordKey::new(siblings(contents, index))).await?.len())
+    /// For how many other targets there is one.
+    pub(in crate::proxy) async fn others(contents: &Sources, index: &Digest, target: &Target) -> io::Result<usize> {
+        let (all, own) = (RecordKey::new(siblings(contents, index)), key(contents, index, target));
+        Ok(contents.cache.list(&all).await?.into_iter().filter(|other| *other != own).count())
     }
 
     /// Keeps it, with all that it names.
@@ -72,7 +73,8 @@ impl RelocationMapArtifact {
         made(None, Bytes::from_static(EMPTY.1.as_bytes())).keep(cache, repository).await?;
         let manifest = made(Some(MediaType::ImageManifest), self.manifest.clone());
         let digest = manifest.keep(cache, repository).await?;
-        cache.put_record_behind(&key(contents, index, target), &Kept { digest }).await
+        // In the store at once: they are counted there.
+        cache.put_record(&key(contents, index, target), &Kept { digest }).await
     }
 
     /// The manifest's digest.

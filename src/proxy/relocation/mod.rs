@@ -56,7 +56,7 @@ use crate::upstream::UpstreamError;
 pub(super) const SEEN_FOR: Duration = Duration::from_secs(600);
 
 /// And after how long, if the upstream could not say.
-pub(super) const LOOK_AGAIN_AFTER_TROUBLE: Duration = Duration::from_secs(30);
+const LOOK_AGAIN_AFTER_TROUBLE: Duration = Duration::from_secs(30);
 
 /// How deep bundles within bundles are followed. imgpkg's own have two or three levels.
 pub(super) const MAX_NESTING: u32 = 8;
