@@ -9,6 +9,7 @@ mod conformance;
 mod demo;
 mod digests;
 mod discovery;
+mod edge;
 mod missing;
 mod offline;
 mod origins;

@@ -4,6 +4,7 @@
 //! Nothing here knows how Colocate works inside; it only speaks the registry protocol and starts processes.
 
 pub(crate) mod access;
+pub(crate) mod archive;
 pub(crate) mod buildah;
 pub(crate) mod bundle;
 pub(crate) mod certificates;
