@@ -1,6 +1,7 @@
 //! The integration tests: one binary, so that it links once.
 
 mod access;
+mod archives;
 mod cache;
 mod cnab;
 mod config;

@@ -5,9 +5,9 @@ use std::path::Path;
 
 use super::golden_registry;
 use crate::support::access::Access;
-use crate::support::archive::{OciArchive, imgpkg_layout};
 use crate::support::bundle::{BundleBuilder, index};
 use crate::support::colocate::{Colocate, Settings, colocate};
+use crate::support::exported::{OciArchive, imgpkg_layout};
 use crate::support::layout::{Golden, Layout, push_manifest};
 use crate::support::registry::DockerRegistry;
 use crate::support::require;

@@ -10,6 +10,7 @@ mod conformance;
 mod demo;
 mod digests;
 mod discovery;
+mod edge;
 mod export;
 mod missing;
 mod offline;

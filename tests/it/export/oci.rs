@@ -4,8 +4,8 @@ use colocate::oci::Digest;
 use serde_json::Value;
 
 use super::*;
-use crate::support::archive::{OciArchive, entries};
 use crate::support::bundle::index;
+use crate::support::exported::{OciArchive, entries};
 use crate::support::layout::Document;
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,8 +7,8 @@ use colocate::oci::Digest;
 use serde_json::Value;
 
 use super::*;
-use crate::support::archive::{OciArchive, entries};
 use crate::support::bundle::index;
+use crate::support::exported::{OciArchive, entries};
 use crate::support::layout::Document;
 use crate::support::scripted::Fault;
 

@@ -3,8 +3,8 @@
 use std::process::Command;
 
 use super::*;
-use crate::support::archive::{Entry, entries};
 use crate::support::colocate::BINARY;
+use crate::support::exported::{Entry, entries};
 use crate::support::process::Process;
 use crate::support::scripted::Fault;
 use crate::support::tarball::{Tarball, noise};

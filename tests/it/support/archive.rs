@@ -1,176 +1,187 @@
-//! Archives, read by other code than writes them.
+//! Archives of images made by hand: image layouts in a tar, and what `imgpkg copy --to-tar` writes.
 
-use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use colocate::oci::Digest;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::layout::{Document, Layout};
+use super::bundle::Bundle;
+use super::layout::Document;
+use super::tarball::Tarball;
 
-const BLOCK: usize = 512;
+/// Where image-spec has names.
+pub(crate) const REF_NAME: &str = "org.opencontainers.image.ref.name";
+/// Where containerd has them.
+pub(crate) const CONTAINERD_NAME: &str = "io.containerd.image.name";
 
-/// A file of an archive.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Entry {
-    pub(crate) name: String,
-    pub(crate) data: Bytes,
-    /// Where its header begins.
-    pub(crate) start: usize,
-    /// And the next one's.
-    pub(crate) end: usize,
+/// A golden archive, as imgpkg made it.
+pub(crate) fn golden_tar(bundle: &str) -> PathBuf {
+    super::fixture("tars").join(format!("{bundle}.tar"))
 }
 
-/// The files of a plain tar, which has to end as one does.
-#[track_caller]
-pub(crate) fn entries(tar: &[u8]) -> Vec<Entry> {
-    let (mut entries, mut start) = (Vec::new(), 0);
-    loop {
-        let header = &tar[start..start + BLOCK];
-        if header.iter().all(|byte| *byte == 0) {
-            assert_eq!(&tar[start..], [0; 2 * BLOCK], "the end");
-            return entries;
+/// A blob's entry in a tar of a layout.
+pub(crate) fn blob_name(digest: &Digest) -> String {
+    format!("blobs/{}/{}", digest.algorithm().name(), digest.hex())
+}
+
+/// A tar of an image layout in the making.
+#[derive(Clone, Default)]
+pub(crate) struct LayoutTar {
+    blobs: Vec<(String, Bytes)>,
+    listed: Vec<Value>,
+}
+
+impl LayoutTar {
+    /// An empty one.
+    pub(crate) fn new() -> Self {
+        Self::default()
+    }
+
+    /// One image, by this name.
+    pub(crate) fn of(image: &Bundle, name: &str) -> Self {
+        Self::new().image(image, Some(name))
+    }
+
+    /// Adds an image, and lists it, by this name if it has one.
+    pub(crate) fn image(self, image: &Bundle, name: Option<&str>) -> Self {
+        let annotations = name.map_or(Value::Null, |name| json!({ REF_NAME: name }));
+        self.content(image).list(&image.manifest, annotations)
+    }
+
+    /// Adds what an image is made of.
+    pub(crate) fn content(self, image: &Bundle) -> Self {
+        let Bundle { manifest, config, layers, .. } = image;
+        let parts = [config, &manifest.bytes].into_iter().chain(layers);
+        parts.fold(self, |tar, part| tar.blob(part))
+    }
+
+    /// Adds a blob, by its digest.
+    pub(crate) fn blob(self, bytes: &Bytes) -> Self {
+        self.lie(&Digest::of(bytes), bytes)
+    }
+
+    /// Adds a blob, by whatever digest; in place of the one that is there by it.
+    pub(crate) fn lie(mut self, digest: &Digest, bytes: impl AsRef<[u8]>) -> Self {
+        let (name, bytes) = (blob_name(digest), Bytes::copy_from_slice(bytes.as_ref()));
+        self.blobs.retain(|(other, _)| *other != name);
+        self.blobs.push((name, bytes));
+        self
+    }
+
+    /// Lists a manifest, with these annotations unless they are null.
+    pub(crate) fn list(mut self, document: &Document, annotations: Value) -> Self {
+        let mut entry = json!({
+            "mediaType": document.media_type, "digest": document.digest, "size": document.bytes.len(),
+        });
+        if !annotations.is_null() {
+            entry["annotations"] = annotations;
         }
-        let text = |field: &[u8]| String::from_utf8(field.split(|byte| *byte == 0).next().unwrap_or_default().to_vec());
-        let name = text(&header[..100]).expect("a name");
-        let size = usize::from_str_radix(&text(&header[124..136]).expect("digits"), 8).expect("a size");
-        let data = Bytes::copy_from_slice(&tar[start + BLOCK..start + BLOCK + size]);
-        let end = start + BLOCK + size.next_multiple_of(BLOCK);
-        entries.push(Entry { name, data, start, end });
-        start = end;
+        self.listed.push(entry);
+        self
+    }
+
+    /// The entries in the order of skopeo: blobs, then what says what they are.
+    pub(crate) fn entries(&self) -> Vec<(String, Bytes)> {
+        let index = json!({"schemaVersion": 2, "manifests": self.listed});
+        let mut entries = self.blobs.clone();
+        entries.push(("oci-layout".to_owned(), Bytes::from_static(br#"{"imageLayoutVersion":"1.0.0"}"#)));
+        entries.push(("index.json".to_owned(), index.to_string().into()));
+        entries
+    }
+
+    /// The tar.
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        tar_of(&self.entries())
+    }
+
+    /// Writes the tar.
+    pub(crate) fn write(&self, path: &Path) -> PathBuf {
+        write(path, &self.bytes())
     }
 }
 
-/// An OCI image layout in a tar.
-#[derive(Debug)]
-pub(crate) struct OciArchive {
-    pub(crate) index: Value,
-    blobs: BTreeMap<Digest, Bytes>,
+/// A tar of imgpkg's in the making.
+#[derive(Clone, Default)]
+pub(crate) struct ImgpkgTar {
+    described: Vec<Value>,
+    layers: Vec<(String, Bytes)>,
 }
 
-impl OciArchive {
-    /// Reads one whose every file is what it is called.
-    #[track_caller]
-    pub(crate) fn read(tar: &[u8]) -> Self {
-        let entries = entries(tar);
-        let names: Vec<&str> = entries.iter().map(|entry| entry.name.as_str()).collect();
-        assert_eq!(names[..2], ["oci-layout", "index.json"]);
-        assert_eq!(&entries[0].data[..], br#"{"imageLayoutVersion":"1.0.0"}"#);
-        let mut blobs = BTreeMap::new();
-        for entry in &entries[2..] {
-            let digest = Digest::of(&entry.data);
-            assert_eq!(entry.name, format!("blobs/sha256/{}", digest.hex()));
-            assert!(blobs.insert(digest, entry.data.clone()).is_none(), "{} is there twice", entry.name);
-        }
-        assert!(names[2..].is_sorted(), "{names:?}");
-        Self { index: serde_json::from_slice(&entries[1].data).expect("an index is JSON"), blobs }
+impl ImgpkgTar {
+    /// An empty one.
+    pub(crate) fn new() -> Self {
+        Self::default()
     }
 
-    /// What it lists, by name.
-    pub(crate) fn names(&self) -> Vec<(String, Digest)> {
-        let listed = self.index["manifests"].as_array().expect("a list").iter();
-        let named = |listed: &Value| {
-            let name = listed["annotations"]["org.opencontainers.image.ref.name"].as_str().expect("a name");
-            (name.to_owned(), digest_of(listed))
+    /// Adds an image that only a lock names, found at `REGISTRY/REPOSITORY`.
+    pub(crate) fn image(self, image: &Bundle, place: &str) -> Self {
+        self.add(image, place, "", Value::Null)
+    }
+
+    /// Adds a bundle that was asked for.
+    pub(crate) fn root(self, bundle: &Bundle, place: &str, tag: &str) -> Self {
+        self.add(bundle, place, tag, json!({"dev.carvel.imgpkg.copy.root-bundle": ""}))
+    }
+
+    fn add(mut self, image: &Bundle, place: &str, tag: &str, labels: Value) -> Self {
+        let text = |bytes: &Bytes| String::from_utf8(bytes.to_vec()).expect("JSON is text");
+        let Bundle { manifest, config, layers, .. } = image;
+        let found = format!("{place}@{}", manifest.digest);
+        let layer = |layer: &Bytes| {
+            json!({
+                "MediaType": "application/vnd.docker.image.rootfs.diff.tar.gzip",
+                "Digest": Digest::of(layer), "DiffID": "", "Size": layer.len(),
+            })
         };
-        listed.map(named).collect()
-    }
-
-    /// A blob or manifest.
-    #[track_caller]
-    pub(crate) fn blob(&self, digest: &Digest) -> &Bytes {
-        self.blobs.get(digest).unwrap_or_else(|| panic!("no {digest}"))
-    }
-
-    /// Whether it has a blob or manifest.
-    pub(crate) fn has(&self, digest: &Digest) -> bool {
-        self.blobs.contains_key(digest)
-    }
-
-    /// How many blobs and manifests there are.
-    pub(crate) fn len(&self) -> usize {
-        self.blobs.len()
-    }
-
-    /// One of the images, with everything that is in it, as a repository has it.
-    #[track_caller]
-    pub(crate) fn layout(&self, listed: &Value) -> Layout {
-        let mut layout = Layout::default();
-        self.collect(listed, &mut layout);
-        layout
-    }
-
-    fn collect(&self, descriptor: &Value, layout: &mut Layout) {
-        let digest = digest_of(descriptor);
-        let bytes = self.blob(&digest).clone();
-        assert_eq!(descriptor["size"], bytes.len());
-        let document: Value = serde_json::from_slice(&bytes).expect("a manifest is JSON");
-        for child in document["manifests"].as_array().into_iter().flatten() {
-            self.collect(child, layout);
+        self.described.push(json!({"ImageIndex": null, "Image": {
+            "Refs": [found], "Layers": layers.iter().map(layer).collect::<Vec<_>>(),
+            "Config": {"Digest": Digest::of(config), "Raw": text(config)},
+            "Manifest": {
+                "MediaType": manifest.media_type, "Digest": manifest.digest, "Raw": text(&manifest.bytes),
+            },
+            "Tag": tag, "OrigRef": found, "Labels": labels,
+        }}));
+        for layer in layers {
+            let digest = Digest::of(layer);
+            self.layers.push((format!("sha256-{}.tar.gz", digest.hex()), layer.clone()));
         }
-        for part in document.get("config").into_iter().chain(document["layers"].as_array().into_iter().flatten()) {
-            let digest = digest_of(part);
-            layout.blobs.push((digest, self.blob(&digest).clone()));
+        self
+    }
+
+    /// Changes what the description says.
+    pub(crate) fn describe(mut self, change: impl Fn(&mut Value)) -> Self {
+        self.described.iter_mut().for_each(change);
+        self
+    }
+
+    /// The tar: the description, then each layer once.
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        let mut entries = vec![("manifest.json".to_owned(), Bytes::from(json!(self.described).to_string()))];
+        for layer in &self.layers {
+            if !entries.contains(layer) {
+                entries.push(layer.clone());
+            }
         }
-        let media_type = descriptor["mediaType"].as_str().expect("a media type").to_owned();
-        layout.manifests.push(Document { digest, media_type, bytes });
+        tar_of(&entries)
+    }
+
+    /// Writes the tar.
+    pub(crate) fn write(&self, path: &Path) -> PathBuf {
+        write(path, &self.bytes())
     }
 }
 
-fn digest_of(descriptor: &Value) -> Digest {
-    descriptor["digest"].as_str().expect("a digest").parse().expect("a valid digest")
-}
-
-/// Everything in an archive of imgpkg's, as one repository has it: with the tags of what was asked for.
-#[track_caller]
-pub(crate) fn imgpkg_layout(tar: &[u8]) -> Layout {
-    let entries = entries(tar);
-    assert_eq!(entries[0].name, "manifest.json");
-    let described: Value = serde_json::from_slice(&entries[0].data).expect("a description is JSON");
-    let layers = entries[1..].iter().map(|entry| {
-        let digest = Digest::of(&entry.data);
-        assert_eq!(entry.name, format!("sha256-{}.tar.gz", digest.hex()));
-        (digest, entry.data.clone())
-    });
-    let mut layout = Layout { blobs: layers.collect(), ..Layout::default() };
-    for described in described.as_array().expect("a list") {
-        let (image, index) = (&described["Image"], &described["ImageIndex"]);
-        let digest = if image.is_null() { read_index(index, &mut layout) } else { read_image(image, &mut layout) };
-        let tag = if image.is_null() { &index["Tag"] } else { &image["Tag"] };
-        if tag != "" {
-            layout.tags.push((tag.as_str().expect("a tag").to_owned(), digest));
-        }
+/// A tar of these files.
+pub(crate) fn tar_of(entries: &[(String, Bytes)]) -> Vec<u8> {
+    let mut tar = Tarball::new();
+    for (name, bytes) in entries {
+        tar.file(name, bytes);
     }
-    layout
+    tar.finish().bytes.clone()
 }
 
-fn read_index(index: &Value, layout: &mut Layout) -> Digest {
-    for image in index["Images"].as_array().into_iter().flatten() {
-        read_image(image, layout);
-    }
-    for index in index["Indexes"].as_array().into_iter().flatten() {
-        read_index(index, layout);
-    }
-    read_manifest(index, layout)
-}
-
-fn read_image(image: &Value, layout: &mut Layout) -> Digest {
-    let (digest, bytes) = read_raw(&image["Config"]);
-    layout.blobs.push((digest, bytes));
-    read_manifest(&image["Manifest"], layout)
-}
-
-fn read_manifest(described: &Value, layout: &mut Layout) -> Digest {
-    let (digest, bytes) = read_raw(described);
-    let media_type = described["MediaType"].as_str().expect("a media type").to_owned();
-    layout.manifests.push(Document { digest, media_type, bytes });
-    digest
-}
-
-/// The bytes of a document, which have to be what their digest says.
-fn read_raw(described: &Value) -> (Digest, Bytes) {
-    let bytes = Bytes::copy_from_slice(described["Raw"].as_str().expect("text").as_bytes());
-    let digest = Digest::of(&bytes);
-    assert_eq!(described["Digest"], digest.to_string());
-    (digest, bytes)
+fn write(path: &Path, bytes: &[u8]) -> PathBuf {
+    std::fs::write(path, bytes).expect("a writable place");
+    path.to_owned()
 }

@@ -13,6 +13,7 @@ pub(crate) mod clock;
 pub(crate) mod cnab;
 pub(crate) mod colocate;
 pub(crate) mod containerd;
+pub(crate) mod exported;
 pub(crate) mod http;
 pub(crate) mod layout;
 pub(crate) mod log;
