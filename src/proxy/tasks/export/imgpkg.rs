@@ -3,7 +3,7 @@
 //! imgpkg describes an image twice that locks name in two ways; here it is described once, with both references. What is in
 //! an index has its tag and labels, and is named as if it were in the index's repository, as imgpkg does it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use serde::Deserialize;
@@ -208,12 +208,16 @@ fn diff_ids(image: &Digest, layers: &[Descriptor], config: &[u8]) -> Result<Vec<
     if known.is_none() && layers.is_empty() {
         return Err(no_image());
     }
+    // Of layers that are the same, imgpkg looks at the first.
+    let mut first = HashMap::new();
+    for (at, layer) in layers.iter().enumerate() {
+        first.entry(layer.digest).or_insert(at);
+    }
     let diff_id = |layer: &Descriptor| {
         if !is_file_system(&layer.media_type) {
             return Ok(String::new());
         }
-        // Of layers that are the same, imgpkg looks at the first.
-        let at = layers.iter().position(|other| other.digest == layer.digest).unwrap_or_default();
+        let at = first.get(&layer.digest).copied().unwrap_or_default();
         known.as_ref().and_then(|known| known.get(at)).map(ToString::to_string).ok_or_else(no_image)
     };
     layers.iter().map(diff_id).collect()

@@ -31,7 +31,7 @@ use super::pull::Puller;
 use super::teller::Teller;
 use super::walk::Walk;
 use crate::oci::{Digest, Platform, Reference, Repository};
-use crate::proxy::Proxy;
+use crate::proxy::{Proxy, ProxyError};
 
 /// How an archive is to be.
 pub(super) struct Wish {
@@ -90,12 +90,11 @@ async fn find(
     let found = async {
         let puller = Arc::new(Puller::new(proxy, view, Arc::clone(teller)).await?.reading_locks());
         let original = puller.original(wanted).await?;
-        Ok((puller, original))
+        Ok::<_, ProxyError>((puller, original))
     };
     let (puller, original) = match found.await {
         Ok(found) => found,
         Err(error) => {
-            let error: crate::proxy::ProxyError = error;
             teller.failed(wanted.name(), &error).await;
             return None;
         }
@@ -154,6 +153,8 @@ async fn tell(entries: &[Entry], kept: &[Digest], bytes: u64, teller: &Teller) -
             (Broken::Blob(error), Content::Blob(puller)) => puller.failed(&entry.digest, &error).await,
             (Broken::Blob(error), Content::Bytes(_)) => teller.failed(entry.digest, &error).await,
         }
+        // What came before it need not be told again.
+        pieces.flush().await;
         return false;
     }
     pieces.finish().await;

@@ -89,7 +89,8 @@ impl<'a> Pieces<'a> {
         self.waiting.extend_from_slice(&bytes);
     }
 
-    async fn flush(&mut self) {
+    /// Tells what waits for more.
+    pub(super) async fn flush(&mut self) {
         if !self.waiting.is_empty() {
             let waiting = mem::take(&mut self.waiting).freeze();
             self.tell(waiting).await;
