@@ -47,6 +47,18 @@ impl Server {
         Self::serve(directory, address, &config)
     }
 
+    /// The program under test, over an archive.
+    pub(crate) fn archive(directory: &Path, archive: &Path) -> Self {
+        let address = free_address();
+        let config = json!({
+            "listen": address.to_string(),
+            "admin": {"listen": "none"},
+            "upstream": {"url": format!("archive:{}", archive.display())},
+            "cache": {"dir": directory.join("cache")},
+        });
+        Self::serve(directory, address, &config)
+    }
+
     fn serve(directory: &Path, address: SocketAddr, config: &Value) -> Self {
         let file = directory.join("colocate.yaml");
         fs::write(&file, config.to_string()).expect("writable");
@@ -114,7 +126,7 @@ impl Server {
             let ended = server.child.try_wait().expect("a child");
             let said = || fs::read_to_string(directory.join("stderr")).unwrap_or_default();
             assert!(ended.is_none() && begun.elapsed() < Duration::from_secs(20), "{name}: {ended:?} {}", said());
-            sleep(Duration::from_millis(20));
+            sleep(Duration::from_millis(1));
         }
         server
     }
@@ -124,6 +136,16 @@ impl Server {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("a running process");
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a field of /proc/PID/status");
         line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number of kB") << 10
+    }
+
+    /// What it has read so far in bytes: from anywhere (`rchar`), and of that from a disk (`read_bytes`).
+    pub(crate) fn reads(&self) -> (u64, u64) {
+        let counts = fs::read_to_string(format!("/proc/{}/io", self.child.id())).expect("a running process");
+        let count = |field: &str| {
+            let line = counts.lines().find_map(|line| line.strip_prefix(field)).expect("a field of /proc/PID/io");
+            line.trim_start_matches(':').trim().parse::<u64>().expect("a number")
+        };
+        (count("rchar"), count("read_bytes"))
     }
 
     /// Processor time it has used so far in seconds, its children included.
