@@ -88,3 +88,38 @@ async fn skopeo_reads_what_is_in_a_layout() {
     assert_eq!((pulled.digest(), &pulled.body), (images[0].digest(), &images[0].manifest.bytes));
     there.pull("acme/copy", "v1").await;
 }
+
+/// As at an edge: an archive is carried there, served, and carried on from there. `colocate export` reads it by way of the
+/// process that serves, and once more without any.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_exported_from_a_served_archive_is_that_archive() {
+    if !require(&["docker-registry"]) {
+        return;
+    }
+    let from = golden_registry().await;
+    for format in ["imgpkg", "oci"] {
+        for golden in Golden::all() {
+            let reference = format!("{}:{}", golden.repository, Golden::TAG);
+            let path = |name: &str| from.directory().join(format!("{}-{format}-{name}", golden.name));
+            let arguments = ["--format", format, &reference];
+            let first = export(&from, &path("first.tar"), &arguments).await;
+
+            let (archive, cache) = (path("first.tar"), path("cache"));
+            let (archive, cache) = (archive.to_string_lossy(), cache.to_string_lossy());
+            let options = ["--listen", "{listen}", "--cache", &cache, "--admin", "none"];
+            let served = Colocate::start_with(&[&["serve", &archive], &options[..]].concat()).await;
+            served.pull(&golden.repository, Golden::TAG).await;
+            let again = async |name: &str, place: &[&str]| {
+                let file = path(name).to_string_lossy().into_owned();
+                let finished = colocate(&[&["export", "-o", &file], place, &arguments].concat()).await;
+                assert!(finished.status.success(), "{finished:?}");
+                assert!(fs::read(&file).expect("an archive") == first, "{} {format} {name}", golden.name);
+            };
+            again("beside.tar", &["--cache", &cache]).await;
+            drop(served);
+            let upstream = format!("archive:{archive}");
+            let alone = ["--cache", &cache, "--upstream", &upstream, "--endpoint", "edge.example"];
+            again("alone.tar", &alone).await;
+        }
+    }
+}

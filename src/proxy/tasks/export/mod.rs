@@ -102,7 +102,7 @@ async fn find(
     let (digest, stale) = (original.manifest.digest, original.stale);
     let upstream = &puller.contents.upstream;
     let name = match upstream.original_name(&view.repository.name, &digest).await {
-        Some(name) => original_name(&name, &view.repository),
+        Some(name) => original_name(&name),
         None => full_name(&view.repository),
     };
     Walk::new(&puller, platforms, original).finding(findings).run().await;
@@ -120,14 +120,13 @@ fn full_name(repository: &Repository) -> String {
     if registry.is_docker_hub() { format!("index.docker.io/{name}") } else { repository.to_string() }
 }
 
-/// The same for the name that an upstream gives, which need not have a host.
-fn original_name(name: &str, repository: &Repository) -> String {
-    let has_host = name.split_once('/').is_some_and(|(first, _)| first.contains(['.', ':']));
-    let named = if has_host { name.to_owned() } else { format!("{}/{name}", repository.registry) };
-    match named.parse::<Repository>() {
-        Ok(Repository { registry, name }) => full_name(&registry.repository(&name)),
-        // Names that only imgpkg takes for names.
-        Err(_) => named,
+/// The same for the name that an upstream gives. One without a host stays without: there is no other that would come back
+/// when the archive is served, and exported again.
+fn original_name(name: &str) -> String {
+    let has_host = name.split_once('/').is_some_and(|(first, _)| first.contains(['.', ':']) || first == "localhost");
+    match name.parse::<Repository>() {
+        Ok(Repository { registry, name }) if has_host => full_name(&registry.repository(&name)),
+        _ => name.to_owned(),
     }
 }
 
@@ -173,10 +172,11 @@ mod tests {
             ("ghcr.io/acme/app", "ghcr.io/acme/app"),
             ("127.0.0.1:5900/app", "127.0.0.1:5900/app"),
             ("docker.io/redis", "index.docker.io/library/redis"),
-            ("acme/other", "registry.example/acme/other"),
-            ("app", "registry.example/app"),
+            ("localhost/app", "localhost/app"),
+            ("acme/other", "acme/other"),
+            ("app", "app"),
         ] {
-            assert_eq!(original_name(given, &repository), full);
+            assert_eq!(original_name(given), full);
         }
         assert_eq!(full_name(&repository), "registry.example/acme/app");
         assert_eq!(full_name(&"docker.io/library/redis".parse().unwrap()), "index.docker.io/library/redis");
