@@ -93,7 +93,7 @@ fn every_refusal_names_its_key() {
     for (text, expected) in [
         ("", "upstream.url: is needed"),
         ("upstream: {url: registry.example}", "upstream.url: `registry.example` is none of"),
-        ("upstream: {url: 'ftp://a.b'}", "upstream.url: `ftp://a.b` is neither"),
+        ("upstream: {url: 'ftp://a.b'}", "upstream.url: `ftp://a.b` is none of"),
         ("upstream: {url: 'https://a.b/v2/'}", "upstream.url: `https://a.b/v2/` ends in /v2"),
         ("upstream: {url: 'https://a.b/?c=d'}", "upstream.url: `https://a.b/?c=d` has a query"),
         ("upstream: {url: 'layout:'}", "upstream.url: is empty"),
