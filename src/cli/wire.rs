@@ -173,8 +173,9 @@ fn control(directory: &Path) -> Option<Control> {
 
 /// A proxy without listeners, and its cache.
 pub(super) async fn proxy(config: &Config, metrics: Metrics) -> Result<(Proxy, Cache), StartError> {
-    let upstreams = upstreams(config, &metrics).await?;
+    // First: what is written down of archives is in its directory, which has to be empty or a cache's.
     let cache = cache(&config.cache, metrics.clone()).await?;
+    let upstreams = upstreams(config, &metrics).await?;
     Ok((proxy_over(config, upstreams, cache.clone(), metrics), cache))
 }
 
