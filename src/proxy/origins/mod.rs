@@ -137,7 +137,7 @@ impl Origins {
             }
         }
         // In the same order everywhere.
-        found.sort_by(|(one, _), (other, _)| one.cmp(other));
+        found.sort_by_key(|(image, _)| *image);
         found
     }
 

@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -74,7 +75,7 @@ impl Library {
                 match self.find(&named) {
                     Ok(store) => holdings.stores.push(store),
                     Err(_) if matches!(named, Named::InDirectory(_)) => {}
-                    Err(error) => drop(holdings.trouble.get_or_insert(error)),
+                    Err(error) => drop(holdings.trouble.get_or_insert_with(|| of_file(named.path(), error))),
                 }
                 present.push(named.into_path());
             }
@@ -186,6 +187,14 @@ fn archives_in(directory: &Path) -> Result<Vec<Named>, UpstreamError> {
     }
     paths.sort_unstable();
     Ok(paths.into_iter().map(Named::InDirectory).collect())
+}
+
+/// An error that tells which of several files it is about.
+fn of_file(path: &Path, error: UpstreamError) -> UpstreamError {
+    match error {
+        UpstreamError::Io { .. } => error,
+        other => UpstreamError::io(format!("{} cannot be served", path.display()), io::Error::other(other)),
+    }
 }
 
 /// A path as it is known by, whatever becomes of the current directory; and the directory itself, not a link to it.

@@ -87,7 +87,7 @@ impl SlowReader {
     }
 
     /// Reads to the end, and tells whether all of it came.
-    async fn is_whole(mut self) -> bool {
+    async fn ends_whole(mut self) -> bool {
         loop {
             match self.next().await {
                 Ok(true) => {}
@@ -106,7 +106,7 @@ async fn one_that_is_overwritten_breaks_whoever_reads_it() {
     let scene = Scene::new().await;
     let reader = scene.reader().await;
     scene.overwrite();
-    assert!(!reader.is_whole().await);
+    assert!(!reader.ends_whole().await);
     // The next one sees what is there now, which is not what it is called.
     let answer = scene.edge.blob("acme/app", &scene.image.layer_digest()).await;
     assert!(answer.broken.is_some(), "{}", answer.status);
@@ -118,7 +118,7 @@ async fn one_that_is_cut_short_breaks_whoever_reads_it() {
     let scene = Scene::new().await;
     let reader = scene.reader().await;
     File::options().write(true).open(&scene.path).unwrap().set_len(2 << 20).unwrap();
-    assert!(!reader.is_whole().await);
+    assert!(!reader.ends_whole().await);
     scene.edge.manifest("acme/app", "v1").await.expect(404);
 }
 
@@ -130,7 +130,7 @@ async fn one_that_is_replaced_is_read_to_its_end() {
     scene.replace(&LayoutTar::of(&other, "acme/app:v1").bytes());
     assert_eq!(scene.edge.digest("acme/app", "v1").await, other.digest());
     scene.edge.blob("acme/app", &scene.image.layer_digest()).await.expect(404);
-    assert!(reader.is_whole().await);
+    assert!(reader.ends_whole().await);
     scene.edge.pull_whole("acme/app", "v1").await;
 }
 
@@ -141,7 +141,7 @@ async fn one_that_is_removed_is_read_to_its_end() {
     fs::remove_file(&scene.path).unwrap();
     scene.edge.manifest("acme/app", "v1").await.expect(404);
     scene.edge.blob("acme/app", &scene.image.layer_digest()).await.expect(404);
-    assert!(reader.is_whole().await);
+    assert!(reader.ends_whole().await);
 }
 
 #[tokio::test]
@@ -150,11 +150,11 @@ async fn what_was_right_once_is_looked_at_again_when_it_has_changed() {
     let digest = scene.image.layer_digest();
     let whole = fs::read(&scene.path).unwrap();
     for _ in 0..2 {
-        assert!(scene.reader().await.is_whole().await);
+        assert!(scene.reader().await.ends_whole().await);
         flip(&scene.path, SIZE / 2);
         assert!(scene.edge.blob("acme/app", &digest).await.broken.is_some());
         flip(&scene.path, SIZE / 2);
-        assert!(scene.reader().await.is_whole().await);
+        assert!(scene.reader().await.ends_whole().await);
         flip(&scene.path, SIZE / 2);
         assert!(scene.edge.blob("acme/app", &digest).await.broken.is_some());
         scene.replace(&whole);
@@ -168,10 +168,10 @@ async fn what_lies_elsewhere_after_a_change_is_found_there() {
     let more = (0..20).map(|at| Bundle::image(&at.to_string()));
     let tar = more.fold(LayoutTar::new(), |tar, image| tar.image(&image, Some("acme/more:v1")));
     let archive = tar.image(&scene.image, Some("acme/app:v1")).bytes();
-    assert!(scene.reader().await.is_whole().await);
+    assert!(scene.reader().await.ends_whole().await);
     // In place: the same file, other bytes in it.
     fs::write(&scene.path, archive).unwrap();
-    assert!(scene.reader().await.is_whole().await);
+    assert!(scene.reader().await.ends_whole().await);
     scene.edge.pull_whole("acme/app", "v1").await;
 }
 

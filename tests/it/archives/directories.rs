@@ -99,7 +99,7 @@ async fn what_is_put_in_another_s_place_is_served_in_its_place() {
 }
 
 #[tokio::test]
-async fn an_image_whose_archive_is_taken_away_is_no_longer_named() {
+async fn an_image_comes_and_goes_with_its_archive_wherever_its_bundle_is() {
     let shelf = Shelf::new();
     let image = Bundle::image("image");
     let bundle = bundle_of(&[&image]);

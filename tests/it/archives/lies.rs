@@ -39,7 +39,10 @@ async fn a_small_blob_is_an_error_and_no_byte_of_it() {
         let bytes = if wrong == image.config_digest() { &image.config } else { &image.layers[0] };
         for lie in [flipped(bytes, 9), bytes[..20].to_vec(), Vec::new(), [&bytes[..], b"more"].concat()] {
             let (edge, _directory) = serve(&LayoutTar::of(&image, "acme/app:v1").lie(&wrong, &lie)).await;
-            edge.manifest("acme/app", "v1").await.expect(200);
+            edge.manifest("acme/app", image.digest()).await.expect(200);
+            // Whether it is a bundle cannot be told of one whose config is wrong.
+            let by_tag = edge.manifest("acme/app", "v1").await.status.as_u16();
+            assert!(by_tag == 200 || by_tag == 503 && wrong == image.config_digest(), "{by_tag}");
             for _ in 0..2 {
                 let answer = edge.blob("acme/app", &wrong).await.expect(502);
                 assert!(!lie.starts_with(&answer.body) || lie.is_empty(), "{answer:?}");
@@ -114,7 +117,9 @@ async fn a_manifest_with_other_bytes_is_an_error_and_leads_nowhere() {
         }
         // As a blob it is no better.
         assert_ne!(edge.blob("acme/app", &manifest.digest).await.status, 200);
-        edge.blob("acme/app", &image.layer_digest()).await.expect(404);
+        // What would be of it: not there, or, as it might be of a bundle that cannot be read, not to be told.
+        let part = edge.blob("acme/app", &image.layer_digest()).await;
+        assert!(matches!(part.status.as_u16(), 404 | 503), "{part:?}");
         edge.pull_whole("acme/good", "v1").await;
         assert_eq!(edge.tags("acme/app").await.unwrap(), ["v1"]);
     }
@@ -142,7 +147,8 @@ async fn imgpkg_s_description_is_believed_no_more_than_any_other() {
         let wrong = edge("Manifest", manifest, raw.to_owned()).await;
         wrong.manifest("acme/app", "v1").await.expect(502);
         wrong.manifest("acme/app", manifest).await.expect(502);
-        wrong.blob("acme/app", &config).await.expect(404);
+        let part = wrong.blob("acme/app", &config).await;
+        assert!(matches!(part.status.as_u16(), 404 | 503), "{part:?}");
         wrong.pull_whole("apps/image", "latest").await;
     }
 }

@@ -1,8 +1,10 @@
 //! A proxy in this process over files, and a client that believes nothing.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use colocate::cli::{Running, start};
+use colocate::cache::OpenError;
+use colocate::cli::{Running, StartError, start};
 use colocate::config::{Called, Config, Files, FilesPlace};
 use colocate::oci::Digest;
 use colocate::upstream::{FilesUpstream, UpstreamError};
@@ -11,6 +13,7 @@ use tempfile::TempDir;
 
 use crate::support::access::Access;
 use crate::support::bundle::{Bundle, BundleBuilder, lock_of};
+use crate::support::eventually;
 use crate::support::http::Answer;
 use crate::support::seen::{Pulled, Seen};
 
@@ -44,10 +47,18 @@ impl Edge {
     }
 
     async fn start(&mut self) {
-        let config = Config::parse("test", &self.config).unwrap_or_else(|error| panic!("{error}\n{}", self.config));
-        let running = start(config).await.unwrap();
-        self.url = format!("http://{}", running.address().unwrap());
-        self.running = Some(running);
+        // Of one that has just stopped, a task may still hold the cache.
+        eventually("the cache is free", Duration::from_secs(30), async || {
+            let config = Config::parse("test", &self.config).unwrap_or_else(|error| panic!("{error}\n{}", self.config));
+            match start(config).await {
+                Ok(running) => self.running = Some(running),
+                Err(StartError::Cache(OpenError::InUse { .. })) => {}
+                Err(error) => panic!("{error:?}"),
+            }
+            self.running.is_some()
+        })
+        .await;
+        self.url = format!("http://{}", self.running.as_ref().unwrap().address().unwrap());
     }
 
     /// Stops it and starts it again, with the same cache.
