@@ -35,7 +35,7 @@ use crate::oci::{Digest, Manifest, Reference, RepositoryName};
 /// What a blob is read by: large enough that the way to a blocking thread and back is cheap.
 const CHUNK_BYTES: usize = 64 << 10;
 
-/// Files as an upstream. See the [module](self).
+/// Files as an upstream: image layouts, archives, and directories in which archives come and go.
 pub struct FilesUpstream {
     name: String,
     library: Arc<Mutex<Library>>,
