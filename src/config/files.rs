@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 
 use super::checker::{Checker, directory};
-use super::upstream::UpstreamPlace;
 use crate::oci::{RepositoryName, Tag};
 
 /// Files that stand for a registry.
@@ -41,43 +40,39 @@ impl Files {
 }
 
 impl Checker {
-    /// Adds the keys about files to the place that the URL says.
+    /// Adds the keys about files to those that the URL says.
     pub(super) fn files(
         &mut self,
         path: &str,
-        place: Option<UpstreamPlace>,
+        mut files: Files,
         archives: Option<Vec<String>>,
         name: Option<String>,
-    ) -> Option<UpstreamPlace> {
+    ) -> Files {
         let archives = self.list(&format!("{path}.archives"), archives, directory);
-        let called = self.optional(&format!("{path}.as"), name, called);
-        let mut files = match place {
-            Some(UpstreamPlace::Files(files)) => files,
-            None if !archives.is_empty() => Files::default(),
-            place => {
-                for (key, is_there) in [("archives", !archives.is_empty()), ("as", called.is_some())] {
-                    if is_there {
-                        self.problem(format!("{path}.{key}"), "means nothing to a registry; remove it, or `url`");
-                    }
-                }
-                return place;
-            }
-        };
         files.places.extend(archives.into_iter().map(FilesPlace::Archive));
-        files.called = called;
-        Some(UpstreamPlace::Files(files))
+        files.called = self.optional(&format!("{path}.as"), name, called);
+        files
+    }
+
+    /// Refuses the keys about files where there are none.
+    pub(super) fn no_files(&mut self, path: &str, archives: Option<&Vec<String>>, name: Option<&String>) {
+        let has_archives = archives.is_some_and(|archives| !archives.is_empty());
+        for (key, is_there) in [("archives", has_archives), ("as", name.is_some())] {
+            if is_there {
+                self.problem(format!("{path}.{key}"), "means nothing to a registry; remove it, or `url`");
+            }
+        }
     }
 }
 
-/// What stands behind `layout:` or `archive:`.
-pub(super) fn place(text: &str) -> Option<Result<UpstreamPlace, String>> {
-    let files = |place| UpstreamPlace::Files(Files { places: vec![place], called: None });
+/// What stands behind `layout:` or `archive:`; `None` for other URLs.
+pub(super) fn place(text: &str) -> Option<Result<FilesPlace, String>> {
     if let Some(path) = text.strip_prefix("layout:") {
-        return Some(directory(path).map(FilesPlace::Layout).map(files));
+        return Some(directory(path).map(FilesPlace::Layout));
     }
     let path = text.strip_prefix("archive:")?;
     let path = if path.is_empty() { Err("is empty; write archive:FILE".to_owned()) } else { Ok(PathBuf::from(path)) };
-    Some(path.map(FilesPlace::Archive).map(files))
+    Some(path.map(FilesPlace::Archive))
 }
 
 /// `REPOSITORY[:TAG]`

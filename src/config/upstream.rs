@@ -198,8 +198,16 @@ impl Checker {
             }
             (url, _) => self.optional(&at("url"), url, place),
         };
-        let place = self.files(path, place, raw.archives, raw.called);
-        let place = place.unwrap_or_else(|| UpstreamPlace::Files(Files::default()));
+        let place = match place {
+            Some(UpstreamPlace::Registry(url)) => {
+                self.no_files(path, raw.archives.as_ref(), raw.called.as_ref());
+                UpstreamPlace::Registry(url)
+            }
+            Some(UpstreamPlace::Files(files)) => {
+                UpstreamPlace::Files(self.files(path, files, raw.archives, raw.called))
+            }
+            None => UpstreamPlace::Files(self.files(path, Files::default(), raw.archives, raw.called)),
+        };
         let registry = registry.unwrap_or_else(|| self.own_name(&at("registry"), &place));
         let prefix = match (raw.prefix.as_deref(), kind) {
             (Some("none"), _) | (None, Kind::Default) => None,
@@ -381,7 +389,7 @@ fn repository_prefix(text: &str) -> Result<RepositoryName, String> {
 
 fn place(text: &str) -> Result<UpstreamPlace, String> {
     if let Some(files) = files::place(text) {
-        return files;
+        return files.map(|place| UpstreamPlace::Files(Files { places: vec![place], called: None }));
     }
     // Before an `@` there may be a password, however malformed the rest is.
     let shown = if text.contains('@') { "this (not shown, it may hold a password)" } else { &format!("`{text}`") };

@@ -9,9 +9,13 @@ use bytes::Bytes;
 use serde::Deserialize;
 
 use super::files_opened::{Opened, Piece, Stamp};
-use super::store::{MAX_INDEX_BYTES, MAX_MARKER_BYTES};
 use crate::oci::Digest;
 use crate::upstream::UpstreamError;
+
+/// The largest index that is read: some fifty thousand entries.
+pub(super) const MAX_INDEX_BYTES: u64 = 32 << 20;
+/// `oci-layout` has some thirty bytes.
+pub(super) const MAX_MARKER_BYTES: u64 = 4 << 10;
 
 /// The file that says what a layout has; when it changes, the layout has.
 fn index_path(directory: &Path) -> PathBuf {

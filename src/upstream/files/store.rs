@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 
 use super::described::Description;
-use super::files_layout;
+use super::files_layout::{self, MAX_INDEX_BYTES, MAX_MARKER_BYTES};
 use super::files_opened::{Opened, Piece};
 use super::files_scan::{Place, Table, Tar};
 use super::index::{Entries, Index, Part, Reached, reach, read_index, repository_from};
@@ -16,12 +16,8 @@ use crate::oci::{Digest, MAX_MANIFEST_BYTES, Manifest, MediaType, Reference, Rep
 use crate::upstream::manifest_answer::verify;
 use crate::upstream::{Referrer, UpstreamError};
 
-/// The largest index that is read: some fifty thousand entries.
-pub(super) const MAX_INDEX_BYTES: u64 = 32 << 20;
 /// The largest description, which has the manifests and configs of all images in it: those of some ten thousand.
 const MAX_DESCRIPTION_BYTES: u64 = 128 << 20;
-/// `oci-layout` has some thirty bytes.
-pub(super) const MAX_MARKER_BYTES: u64 = 4 << 10;
 /// The repository of what has no name, in a file whose name cannot be one either.
 const NAMELESS: &str = "images";
 
