@@ -6,6 +6,8 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tokio::sync::OnceCell;
+
 use super::Inner;
 use super::check::{Checked, For};
 use super::store::Content;
@@ -26,6 +28,9 @@ impl Seen {
     }
 
     pub(super) fn remember(&self, digest: Digest, content: &dyn Content, is_right: bool) {
+        if !content.is_shared() {
+            return;
+        }
         let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if seen.len() >= MAX_REMEMBERED {
             seen.clear();
@@ -37,23 +42,29 @@ impl Seen {
 /// What a reader of such content needs besides.
 #[derive(Clone)]
 pub(super) struct InPlace {
-    pub(super) inner: Arc<Inner>,
+    inner: Arc<Inner>,
     pub(super) content: Arc<dyn Content>,
+    checked: Arc<OnceCell<Checked>>,
 }
 
 impl InPlace {
+    pub(super) fn new(inner: Arc<Inner>, content: Arc<dyn Content>) -> Self {
+        Self { inner, content, checked: Arc::default() }
+    }
+
     /// Hashes it, unless that was done before.
     pub(super) async fn check(&self, digest: &Digest) -> Checked {
         match self.seen(digest) {
             Some(checked) => checked,
-            None => self.inner.check(digest, &self.content, For::InPlace).await,
+            None => *self.checked.get_or_init(|| self.inner.check(digest, &self.content, For::InPlace)).await,
         }
     }
 
     /// Has it hashed while its first bytes are on their way.
     pub(super) fn begin_check(&self, digest: &Digest) {
-        if self.seen(digest).is_none() {
-            self.inner.begin_check(digest, &self.content, For::InPlace);
+        if !self.checked.initialized() && self.seen(digest).is_none() {
+            let (this, digest) = (self.clone(), *digest);
+            tokio::spawn(async move { this.check(&digest).await });
         }
     }
 

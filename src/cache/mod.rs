@@ -200,7 +200,7 @@ impl Cache {
     /// Content that lies elsewhere on this machine and stays there, whatever the cache itself has. It is hashed as what was
     /// on the disk before this process is.
     pub fn in_place(&self, digest: &Digest, content: Arc<dyn Content>) -> Reader {
-        Reader::in_place(*digest, InPlace { inner: Arc::clone(&self.inner), content })
+        Reader::in_place(*digest, InPlace::new(Arc::clone(&self.inner), content))
     }
 
     /// The whole of committed content of at most `max` bytes, hashed if it comes from the store. Larger content

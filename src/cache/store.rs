@@ -98,6 +98,11 @@ pub trait Content: ReadAt {
     /// Tells it from what else was, or will be, the content of its digest, for as long as it is open.
     fn identity(&self) -> (u64, u64);
 
+    /// Whether others that are opened have the same identity.
+    fn is_shared(&self) -> bool {
+        true
+    }
+
     /// Takes it out of the store because it was found damaged; whatever replaced it meanwhile stays. Says whether it
     /// still was there.
     fn discard(&self) -> BoxFuture<'_, io::Result<bool>>;

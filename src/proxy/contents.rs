@@ -270,6 +270,10 @@ impl Content for InPlace {
         self.0.identity()
     }
 
+    fn is_shared(&self) -> bool {
+        self.0.is_settled()
+    }
+
     fn discard(&self) -> BoxFuture<'_, io::Result<bool>> {
         Box::pin(std::future::ready(Ok(false)))
     }

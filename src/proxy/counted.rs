@@ -132,7 +132,7 @@ impl Upstream for Counted {
         Box::pin(async move { self.count("blob", self.upstream.in_place(repository, digest).await) })
     }
 
-    fn holders<'a>(&'a self, digests: &'a [Digest]) -> BoxFuture<'a, Vec<(Digest, RepositoryName)>> {
+    fn holders<'a>(&'a self, digests: &'a [Digest]) -> BoxFuture<'a, Vec<(Digest, Vec<RepositoryName>)>> {
         self.upstream.holders(digests)
     }
 

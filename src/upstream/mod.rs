@@ -119,9 +119,9 @@ pub trait Upstream: Send + Sync + 'static {
         Box::pin(std::future::ready(Err(UpstreamError::NotFound)))
     }
 
-    /// Of these manifests, those that are here, each with a repository that has it, if that needs no asking for each. Files
+    /// Of these manifests, those that are here, each with repositories that have it, if that needs no asking for each. Files
     /// stand in for wherever their images came from.
-    fn holders<'a>(&'a self, _: &'a [Digest]) -> BoxFuture<'a, Vec<(Digest, RepositoryName)>> {
+    fn holders<'a>(&'a self, _: &'a [Digest]) -> BoxFuture<'a, Vec<(Digest, Vec<RepositoryName>)>> {
         Box::pin(std::future::ready(Vec::new()))
     }
 

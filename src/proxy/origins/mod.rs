@@ -129,16 +129,20 @@ impl Origins {
     pub(super) async fn in_files(&self, images: &[Digest]) -> Vec<(Digest, Result<Repository, Elsewhere>)> {
         let mut found = Vec::new();
         for (registry, upstream) in self.parts.upstreams.iter().filter(|(_, upstream)| upstream.is_in_place()) {
-            for (image, name) in upstream.holders(images).await {
-                let origin = registry.repository(&name);
-                if origin != self.repository {
-                    found.push((image, self.allowed(origin)));
-                }
+            for (image, names) in upstream.holders(images).await {
+                let origins = names.iter().map(|name| registry.repository(name));
+                let origins = origins.filter(|origin| *origin != self.repository);
+                found.extend(origins.map(|origin| (image, self.allowed(origin))));
             }
         }
         // In the same order everywhere.
         found.sort_by_key(|(image, _)| *image);
         found
+    }
+
+    /// Whether a repository is one of files.
+    pub(super) fn is_in_files(&self, repository: &Repository) -> bool {
+        self.parts.upstreams.get(&repository.registry).is_some_and(|upstream| upstream.is_in_place())
     }
 
     /// An origin behind this proxy, if its images may count.

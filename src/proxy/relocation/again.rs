@@ -6,8 +6,9 @@ use super::answer::{Answer, Colocated, Why};
 use super::granting::grant;
 use super::record::RelocationKey;
 use super::verdict::{Extent, Sought, verdict};
-use super::{LOOK_AGAIN_AFTER_TROUBLE, Relocator};
+use super::{LOOK_AGAIN_AFTER_TROUBLE, Relocator, Settled};
 use crate::oci::Manifest;
+use crate::proxy::flights::Flight;
 use crate::proxy::origins::{Elsewhere, Obstacle};
 use crate::proxy::sources::Sources;
 use crate::proxy::undecided::Undecided;
@@ -15,14 +16,14 @@ use crate::upstream::UpstreamError;
 
 impl Relocator {
     /// Looks whether the images of a relocated bundle are still there; only an image confirmed gone changes the
-    /// answer.
+    /// answer. Whoever waits for it gets that one.
     pub(super) fn look_again(
         self: &Arc<Self>,
         contents: &Arc<Sources>,
         key: &RelocationKey,
         manifest: &Manifest,
         colocated: &Colocated,
-    ) {
+    ) -> Flight<Settled> {
         let this = Arc::clone(self);
         let (contents, colocated) = (Arc::clone(contents), colocated.clone());
         let (own_key, manifest) = (key.clone(), manifest.clone());
@@ -56,7 +57,7 @@ impl Relocator {
                 tracing::warn!(%error, "a relocation could not be recorded");
             }
             Ok(settled)
-        });
+        })
     }
 
     async fn look(

@@ -12,6 +12,7 @@
 mod again;
 mod answer;
 mod granting;
+mod in_files;
 mod locations;
 mod memory;
 mod pass;
@@ -152,11 +153,18 @@ impl Relocator {
             return Ok(Answer::Original(Why::Unchanged(reason)));
         }
         match self.memory.answer(key, contents.reader).await {
+            // Of files that were taken away, nothing is believed to be there.
+            Ok(Some(Remembered::Relocated { colocated, .. })) if in_files::is_lost(contents, &colocated).await => {
+                return landed(self.look_again(contents, key, manifest, &colocated)).await;
+            }
             Ok(Some(Remembered::Relocated { colocated, seen })) => {
                 if self.clock.now().duration_since(seen).is_ok_and(|age| age > SEEN_FOR) {
-                    self.look_again(contents, key, manifest, &colocated);
+                    drop(self.look_again(contents, key, manifest, &colocated));
                 }
                 return Ok(Answer::Relocated(colocated));
+            }
+            Ok(Some(Remembered::Original(Why::Missing { image, .. }))) if in_files::has(contents, &image).await => {
+                self.pushed(&key.repository, &image);
             }
             Ok(Some(Remembered::Original(why))) => return Ok(Answer::Original(why)),
             Ok(None) => {}

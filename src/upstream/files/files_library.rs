@@ -80,6 +80,10 @@ impl Library {
                 present.push(named.into_path());
             }
         }
+        if holdings.trouble.is_some() {
+            // What cannot be looked at need not be gone.
+            return holdings;
+        }
         let kept = self.kept.clone();
         self.known.retain(|path, _| {
             let is_present = present.contains(path);

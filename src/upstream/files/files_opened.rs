@@ -50,9 +50,9 @@ impl Stamp {
         })
     }
 
-    /// Whether it was left alone for long enough.
+    /// Whether it was left alone for long enough, by the one time that nobody can set.
     pub(super) fn is_settled(&self) -> bool {
-        let changed = UNIX_EPOCH + Duration::from_secs(u64::try_from(self.changed.0.max(self.modified.0)).unwrap_or(0));
+        let changed = UNIX_EPOCH + Duration::from_secs(u64::try_from(self.changed.0).unwrap_or(0));
         SystemTime::now().duration_since(changed).is_ok_and(|since| since > SETTLED_AFTER)
     }
 
@@ -178,6 +178,11 @@ impl Piece {
         match &self.0 {
             Held::Memory { identity, .. } | Held::File { identity, .. } => *identity,
         }
+    }
+
+    /// Whether others have the same identity.
+    pub fn is_settled(&self) -> bool {
+        self.identity().0 != 0
     }
 
     /// Up to `max` bytes from `offset` on; none at its end.

@@ -241,11 +241,17 @@ impl Upstream for FilesUpstream {
         None
     }
 
-    fn holders<'a>(&'a self, digests: &'a [Digest]) -> BoxFuture<'a, Vec<(Digest, RepositoryName)>> {
+    fn holders<'a>(&'a self, digests: &'a [Digest]) -> BoxFuture<'a, Vec<(Digest, Vec<RepositoryName>)>> {
         let digests = digests.to_vec();
         let find = move |holdings: Holdings| {
-            let holder = |digest: &Digest| holdings.stores.iter().find_map(|store| store.holder(digest));
-            Ok(digests.iter().filter_map(|digest| Some((*digest, holder(digest)?))).collect())
+            let holders = |digest: &Digest| {
+                let mut names: Vec<_> = holdings.stores.iter().flat_map(|store| store.holders(digest)).collect();
+                names.sort_unstable();
+                names.dedup();
+                names
+            };
+            let held = digests.iter().map(|digest| (*digest, holders(digest)));
+            Ok(held.filter(|(_, holders)| !holders.is_empty()).collect())
         };
         Box::pin(async move { self.run(find).await.unwrap_or_default() })
     }

@@ -18,6 +18,8 @@ use crate::upstream::{Referrer, UpstreamError};
 
 /// The largest description, which has the manifests and configs of all images in it: those of some ten thousand.
 const MAX_DESCRIPTION_BYTES: u64 = 128 << 20;
+/// Of how many repositories that have an image it is told; more are as good as these.
+const MAX_HOLDERS: usize = 8;
 /// The repository of what has no name, in a file whose name cannot be one either.
 const NAMELESS: &str = "images";
 
@@ -112,16 +114,20 @@ impl Store {
         Ok(self.reached(name)?.referrers.get(subject).cloned().unwrap_or_default())
     }
 
-    /// A repository that has this manifest.
-    pub(super) fn holder(&self, digest: &Digest) -> Option<RepositoryName> {
-        let listed = self.index.repositories().find(|(_, entries)| entries.roots.contains_key(digest));
-        let deeper = || {
-            self.index.repositories().find(|(name, _)| {
-                let reached = self.reached(name);
-                reached.is_ok_and(|reached| matches!(reached.parts.get(digest), Some(Part::Manifest(_))))
-            })
+    /// The repositories that have this manifest: those that list it, or else those where it belongs to something listed.
+    pub(super) fn holders(&self, digest: &Digest) -> Vec<RepositoryName> {
+        let named = |is_holder: &dyn Fn(&RepositoryName, &Entries) -> bool| {
+            let holders = self.index.repositories().filter(|(name, entries)| is_holder(name, entries));
+            holders.map(|(name, _)| name.clone()).take(MAX_HOLDERS).collect::<Vec<_>>()
         };
-        listed.or_else(deeper).map(|(name, _)| name.clone())
+        let listed = named(&|_, entries| entries.roots.contains_key(digest));
+        if !listed.is_empty() {
+            return listed;
+        }
+        named(&|name, _| {
+            let reached = self.reached(name);
+            reached.is_ok_and(|reached| matches!(reached.parts.get(digest), Some(Part::Manifest(_))))
+        })
     }
 
     fn entries(&self, name: &RepositoryName) -> Result<&Entries, UpstreamError> {
