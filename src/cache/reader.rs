@@ -152,7 +152,7 @@ impl Reader {
             Origin::Following(..) => Ok(self.wait(Progress::is_verified).await.map(drop)?),
             Origin::InPlace(place) => match place.check(&self.digest).await {
                 Checked::Right => Ok(()),
-                Checked::Damaged => Err(in_place("it has other bytes than its digest says")),
+                Checked::Damaged => Err(ReadError::WrongInPlace),
                 Checked::Unreadable => Err(in_place("it cannot be read, or changed while it was")),
             },
             // Asked again: since it was opened, the scrub may have found otherwise.

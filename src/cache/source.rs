@@ -119,4 +119,7 @@ pub enum ReadError {
     /// What is read where it lies cannot be read there, or is something else than it is called.
     #[error("the content cannot be read where it lies")]
     InPlace(#[source] Arc<io::Error>),
+    /// It has other bytes there than its digest says.
+    #[error("the content has other bytes than its digest says")]
+    WrongInPlace,
 }

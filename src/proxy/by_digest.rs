@@ -29,11 +29,11 @@ pub(super) enum Part {
 }
 
 impl Part {
-    /// The bundle that it was made of.
-    pub(super) fn original(&self) -> Digest {
+    /// The bundles that it was made of, at least one, the latest last.
+    pub(super) fn originals(&self) -> &[Digest] {
         match self {
-            Self::Relocated(relocation) => relocation.original,
-            Self::Made(made) => made.original,
+            Self::Relocated(relocation) => std::slice::from_ref(&relocation.original),
+            Self::Made(made) => &made.originals,
         }
     }
 }
@@ -121,10 +121,11 @@ impl Proxy {
         digest: &Digest,
     ) -> Result<Option<W::Served>, ProxyError> {
         let Some(part) = self.part::<W>(view, digest).await else { return Ok(None) };
-        if !self.may_show(contents, view, &part.original()).await? {
-            return Ok(None);
+        let is_public = matches!(&part, Part::Made(made) if made.is_empty());
+        if is_public || self.may_show_any(contents, view, part.originals()).await? {
+            return W::made(contents, digest, part).await;
         }
-        W::made(contents, digest, part).await
+        Ok(None)
     }
 
     /// What was made here under this digest, whoever wants to know. A disk that cannot say has nothing: it is made again.
@@ -138,6 +139,19 @@ impl Proxy {
     async fn made_beside(&self, view: &View, digest: &Digest) -> Option<Made> {
         view.target.as_ref()?;
         Made::find(&self.0.cache, &view.repository, digest).await
+    }
+
+    /// Whether one of these bundles is for this client, so that what was made of all of them is.
+    async fn may_show_any(&self, contents: &Sources, view: &View, originals: &[Digest]) -> Result<bool, ProxyError> {
+        let mut trouble = None;
+        for original in originals.iter().rev() {
+            match self.may_show(contents, view, original).await {
+                Ok(true) => return Ok(true),
+                Ok(false) => {}
+                Err(error) => trouble = Some(error),
+            }
+        }
+        trouble.map_or(Ok(false), Err)
     }
 
     /// Whether what was made of a bundle is for this client: of the repository's own, for all its readers; of one that is there

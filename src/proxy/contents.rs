@@ -246,6 +246,9 @@ pub(super) fn read_failure(error: ReadError) -> ProxyError {
     match error {
         ReadError::Fill(error) => fill_failure(error),
         ReadError::Store(error) => ProxyError::Cache(error),
+        ReadError::WrongInPlace => {
+            UpstreamError::Malformed { what: "has other bytes under this digest".to_owned() }.into()
+        }
         ReadError::InPlace(cause) => {
             UpstreamError::Io { what: "content cannot be read where it lies".to_owned(), cause }.into()
         }

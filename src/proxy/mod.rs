@@ -296,7 +296,8 @@ impl Proxy {
         let bundle_of = |digest| async move { self.0.origins.bundle_of(&view.repository, &digest).await };
         let Some(part) = self.part::<W>(view, digest).await else { return bundle_of(*digest).await };
         // A bundle within a bundle may itself be there by a grant.
-        Some(bundle_of(part.original()).await.unwrap_or(part.original()))
+        let original = *part.originals().last()?;
+        Some(bundle_of(original).await.unwrap_or(original))
     }
 
     async fn manifest_by_tag(

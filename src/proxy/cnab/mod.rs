@@ -86,7 +86,9 @@ impl Proxy {
         if !view.from_origin {
             return Ok(());
         }
-        let Some(turn) = self.0.cnab.turn(contents, &manifest.digest).await else { return Ok(()) };
+        let Some(turn) = self.0.cnab.turn(contents, &manifest.digest).await else {
+            return Err(Undecided::Internal("too many CNAB bundles are being looked into".to_owned()));
+        };
         if let Some(looked) = turn.stands() {
             return looked;
         }

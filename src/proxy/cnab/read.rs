@@ -30,7 +30,9 @@ pub(in crate::proxy) async fn read(contents: &Sources, index: &Index) -> Result<
         Ok(bytes) => bytes,
         Err(ProxyError::NotFound { .. }) => return Ok(Err(Odd::NoFile(file.digest))),
         Err(ProxyError::Upstream(UpstreamError::TooLarge { .. })) => return Ok(Err(Odd::LargeFile)),
-        Err(ProxyError::Upstream(UpstreamError::DigestMismatch { .. })) => return Ok(Err(Odd::OtherFile(file.digest))),
+        Err(ProxyError::Upstream(UpstreamError::DigestMismatch { .. } | UpstreamError::Malformed { .. })) => {
+            return Ok(Err(Odd::OtherFile(file.digest)));
+        }
         Err(error) => return Err(error),
     };
     // As large as it may be, it takes a processor for a while.

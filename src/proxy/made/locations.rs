@@ -3,7 +3,6 @@
 use std::io;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tokio::task::JoinSet;
 
@@ -126,10 +125,10 @@ async fn make(
 ) -> io::Result<Manifest> {
     let LocationsImage { manifest, config, layer } = LocationsImage::of(locations);
     for part in [config, layer] {
-        Made { original, media_type: None, bytes: Bytes::from(part) }.keep(cache, repository).await?;
+        Made::new(original, None, part).keep(cache, repository).await?;
     }
     let media_type = MediaType::from(LocationsImage::MEDIA_TYPE);
-    let made = Made { original, media_type: Some(media_type.clone()), bytes: Bytes::from(manifest) };
+    let made = Made::new(original, Some(media_type.clone()), manifest);
     let digest = made.keep(cache, repository).await?;
     Ok(Manifest { bytes: made.bytes, digest, media_type })
 }

@@ -2,7 +2,6 @@
 
 use std::io;
 
-use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -68,10 +67,8 @@ impl Provenance {
             target: &relocation.target,
             images: images.collect(),
         };
-        let made = |media_type: Option<&str>, bytes: Vec<u8>| Made {
-            original: relocation.original,
-            media_type: media_type.map(MediaType::from),
-            bytes: Bytes::from(bytes),
+        let made = |media_type: Option<&str>, bytes: Vec<u8>| {
+            Made::new(relocation.original, media_type.map(MediaType::from), bytes)
         };
         let statement = made(None, serde_json::to_vec(&statement)?);
         if statement.bytes.len() > MAX_STATEMENT_BYTES {

@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::{EMPTY, Made, descriptor};
-use crate::cache::RecordKey;
+use crate::cache::{Cache, RecordKey};
 use crate::cnab::RelocationMap;
 use crate::imgpkg::Target;
-use crate::oci::{Digest, Manifest, MediaType};
+use crate::oci::{Digest, Manifest, MediaType, Repository};
 use crate::proxy::sources::Sources;
 
 /// The type of the artifact.
@@ -61,14 +61,14 @@ impl RelocationMapArtifact {
 
     /// For how many other targets there is one.
     pub(in crate::proxy) async fn others(contents: &Sources, index: &Digest, target: &Target) -> io::Result<usize> {
-        let (all, own) = (RecordKey::new(siblings(contents, index)), key(contents, index, target));
+        let (all, own) = (RecordKey::new(siblings(&contents.repository, index)), key(contents, index, target));
         Ok(contents.cache.list(&all).await?.into_iter().filter(|other| *other != own).count())
     }
 
     /// Keeps it, with all that it names.
     pub(in crate::proxy) async fn keep(&self, contents: &Sources, index: &Digest, target: &Target) -> io::Result<()> {
         let (cache, repository) = (&contents.cache, &contents.repository);
-        let made = |media_type: Option<MediaType>, bytes: Bytes| Made { original: *index, media_type, bytes };
+        let made = |media_type: Option<MediaType>, bytes: Bytes| Made::new(*index, media_type, bytes);
         made(None, self.layer.clone()).keep(cache, repository).await?;
         made(None, Bytes::from_static(EMPTY.1.as_bytes())).keep(cache, repository).await?;
         let manifest = made(Some(MediaType::ImageManifest), self.manifest.clone());
@@ -94,10 +94,18 @@ impl RelocationMapArtifact {
     }
 }
 
-fn siblings(contents: &Sources, index: &Digest) -> [String; 3] {
-    ["relocation-maps".to_owned(), contents.repository.to_string(), index.to_string()]
+/// Forgets that there are any of an index that is gone.
+pub(super) async fn forget(cache: &Cache, repository: &Repository, index: &Digest) -> io::Result<()> {
+    for key in cache.list(&RecordKey::new(siblings(repository, index))).await? {
+        cache.delete(&key).await?;
+    }
+    Ok(())
+}
+
+fn siblings(repository: &Repository, index: &Digest) -> [String; 3] {
+    ["relocation-maps".to_owned(), repository.to_string(), index.to_string()]
 }
 
 fn key(contents: &Sources, index: &Digest, target: &Target) -> RecordKey {
-    RecordKey::new(siblings(contents, index).into_iter().chain([target.to_string()]))
+    RecordKey::new(siblings(&contents.repository, index).into_iter().chain([target.to_string()]))
 }

@@ -135,8 +135,11 @@ impl Origins {
                 found.extend(origins.map(|origin| (image, self.allowed(origin))));
             }
         }
-        // In the same order everywhere.
-        found.sort_by_key(|(image, _)| *image);
+        // Those that count first, and in the same order everywhere.
+        found.sort_by_cached_key(|(image, origin)| match origin {
+            Ok(origin) => (*image, false, origin.to_string()),
+            Err(elsewhere) => (*image, true, elsewhere.place.clone()),
+        });
         found
     }
 

@@ -201,7 +201,8 @@ fn of_file(path: &Path, error: UpstreamError) -> UpstreamError {
     }
 }
 
-/// A path as it is known by, whatever becomes of the current directory; and the directory itself, not a link to it.
+/// A path as it is known by, whatever becomes of the current directory. Links in it are followed each time: they may be what
+/// is changed to have something else served.
 pub(super) fn absolute(path: &Path) -> Result<PathBuf, UpstreamError> {
-    fs::canonicalize(path).map_err(|cause| files_layout::unreadable(path, cause))
+    std::path::absolute(path).map_err(|cause| files_layout::unreadable(path, cause))
 }

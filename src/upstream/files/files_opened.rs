@@ -53,7 +53,9 @@ impl Stamp {
     /// Whether it was left alone for long enough, by the one time that nobody can set.
     pub(super) fn is_settled(&self) -> bool {
         let changed = UNIX_EPOCH + Duration::from_secs(u64::try_from(self.changed.0).unwrap_or(0));
-        SystemTime::now().duration_since(changed).is_ok_and(|since| since > SETTLED_AFTER)
+        // A clock may have been wrong then, or be now.
+        let apart = SystemTime::now().duration_since(changed).unwrap_or_else(|ahead| ahead.duration());
+        apart > SETTLED_AFTER
     }
 
     /// Tells a stretch of a file in this state from all others.

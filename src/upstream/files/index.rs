@@ -229,18 +229,29 @@ pub(super) enum Part {
 
 /// Everything that `roots` name, and what those name in turn.
 ///
-/// `read` gives a manifest's verified bytes, or nothing if they are missing or wrong; what it would have
-/// named is then out of reach, as in a layout that was copied for one platform only.
+/// `read` gives a manifest's verified bytes. What one would have named that is missing or wrong is out of reach, as in a
+/// layout that was copied for one platform only.
 pub(super) fn reach(
     roots: &HashMap<Digest, Root>,
-    read: impl Fn(&Digest, Option<&MediaType>) -> Result<Option<Manifest>, UpstreamError>,
+    read: impl Fn(&Digest, Option<&MediaType>) -> Result<Manifest, UpstreamError>,
 ) -> Result<Reached, UpstreamError> {
-    let (mut reached, mut unread) = (Reached::default(), Vec::new());
-    for (digest, Root { media_type, .. }) in roots {
+    let (mut reached, mut unread) = (Reached { is_whole: true, ..Reached::default() }, Vec::new());
+    // In the same order everywhere: of two that say different things of one, the same counts.
+    let sorted: BTreeMap<&Digest, &Root> = roots.iter().collect();
+    for (digest, Root { media_type, .. }) in sorted {
         reached.find(*digest, Part::Manifest(media_type.clone()), &mut unread)?;
     }
     while let Some((digest, media_type)) = unread.pop() {
-        let Some(manifest) = read(&digest, media_type.as_ref())? else { continue };
+        let manifest = match read(&digest, media_type.as_ref()) {
+            Ok(manifest) => manifest,
+            Err(error) => {
+                reached.is_whole = false;
+                if matches!(error, UpstreamError::Io { .. }) {
+                    reached.trouble.get_or_insert(error);
+                }
+                continue;
+            }
+        };
         if let Some((subject, descriptor)) = referrer_of(&manifest) {
             reached.referrers.entry(subject).or_default().push(Referrer(descriptor));
         }
@@ -257,7 +268,7 @@ pub(super) fn reach(
                 }
             }
             Ok(ManifestView::Other) => {}
-            Err(error) => tracing::warn!(%digest, %error, "the layout has a manifest that cannot be read"),
+            Err(error) => tracing::warn!(%digest, %error, "a manifest cannot be read"),
         }
     }
     Ok(reached)
@@ -269,6 +280,10 @@ pub(super) struct Reached {
     pub(super) parts: HashMap<Digest, Part>,
     /// What says of itself that it refers to something, by what that is.
     pub(super) referrers: HashMap<Digest, Vec<Referrer>>,
+    /// Whether all manifests could be read.
+    pub(super) is_whole: bool,
+    /// Why one could not, if that says nothing of what is there.
+    pub(super) trouble: Option<UpstreamError>,
 }
 
 type Unread = Vec<(Digest, Option<MediaType>)>;
@@ -371,7 +386,7 @@ mod tests {
             Manifest { bytes: Bytes::from(bytes), digest: names, media_type: MediaType::ImageIndex }
         };
         let roots = HashMap::from([(a, Root { media_type: None, original: String::new(), is_asked_for: true })]);
-        let reached = reach(&roots, |digest, _| Ok(Some(index(if *digest == a { b } else { a }))));
+        let reached = reach(&roots, |digest, _| Ok(index(if *digest == a { b } else { a })));
         assert_eq!(reached.expect("an end").parts.len(), 2);
     }
 }

@@ -18,9 +18,11 @@ mod store;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use bytes::Bytes;
+use tokio::sync::{Mutex, Semaphore};
+use tokio::task::JoinError;
 
 use files_library::{Holdings, Library};
 pub use files_opened::Piece;
@@ -32,13 +34,17 @@ use crate::body::{BoxError, BoxFuture, sized};
 use crate::config::{Files, FilesPlace};
 use crate::oci::{Digest, Manifest, Reference, RepositoryName};
 
+/// How many requests look into files at one time, of which each has a thread.
+const CONCURRENT_READS: usize = 32;
 /// What a blob is read by: large enough that the way to a blocking thread and back is cheap.
 const CHUNK_BYTES: usize = 64 << 10;
 
 /// Files as an upstream: image layouts, archives, and directories in which archives come and go.
 pub struct FilesUpstream {
     name: String,
+    /// Waited for by tasks, not by threads: a place that is slow keeps nobody from what else there is on disks.
     library: Arc<Mutex<Library>>,
+    permits: Semaphore,
 }
 
 impl FilesUpstream {
@@ -57,21 +63,19 @@ impl FilesUpstream {
             FilesPlace::Archive(path) => files_library::absolute(&path).map(FilesPlace::Archive),
         });
         let library = Library::open(Files { places: places.collect::<Result<_, _>>()?, ..files }, kept)?;
-        Ok(Self { name, library: Arc::new(Mutex::new(library)) })
+        Ok(Self { name, library: Arc::new(Mutex::new(library)), permits: Semaphore::new(CONCURRENT_READS) })
     }
 
-    /// The repositories in them now with their tags, for explanations. Reads files.
-    pub fn repositories(&self) -> BTreeMap<RepositoryName, Vec<String>> {
-        let mut repositories: BTreeMap<RepositoryName, Vec<String>> = BTreeMap::new();
-        for store in look(&self.library).stores {
-            for (name, entries) in store.index.repositories() {
-                let tags = repositories.entry(name.clone()).or_default();
-                tags.extend(entries.tags.keys().cloned());
-                tags.sort_unstable();
-                tags.dedup();
+    /// The repositories in them now with their tags.
+    pub async fn repositories(&self) -> BTreeMap<RepositoryName, Vec<String>> {
+        let find = |holdings: Holdings| {
+            let mut repositories: BTreeMap<RepositoryName, BTreeSet<String>> = BTreeMap::new();
+            for (name, entries) in holdings.stores.iter().flat_map(|store| store.index.repositories()) {
+                repositories.entry(name.clone()).or_default().extend(entries.tags.keys().cloned());
             }
-        }
-        repositories
+            Ok(repositories.into_iter().map(|(name, tags)| (name, tags.into_iter().collect())).collect())
+        };
+        self.run(find).await.unwrap_or_default()
     }
 
     /// Runs something that reads files where it may block.
@@ -79,16 +83,16 @@ impl FilesUpstream {
         &self,
         read: impl FnOnce(Holdings) -> Result<T, UpstreamError> + Send + 'static,
     ) -> Result<T, UpstreamError> {
-        let library = Arc::clone(&self.library);
-        tokio::task::spawn_blocking(move || read(look(&library)))
-            .await
-            .unwrap_or_else(|stopped| Err(UpstreamError::io("reading files was stopped", stopped.into())))
+        let stopped = |stopped: JoinError| UpstreamError::io("reading files was stopped", stopped.into());
+        let _permit = self.permits.acquire().await;
+        let mut library = Arc::clone(&self.library).lock_owned().await;
+        let work = move || {
+            let holdings = library.look();
+            drop(library);
+            read(holdings)
+        };
+        tokio::task::spawn_blocking(work).await.map_err(stopped)?
     }
-}
-
-fn look(library: &Mutex<Library>) -> Holdings {
-    // A panic elsewhere leaves it as it was before, or after, a file was looked at.
-    library.lock().unwrap_or_else(PoisonError::into_inner).look()
 }
 
 impl Holdings {

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
@@ -20,6 +21,8 @@ use crate::upstream::{Referrer, UpstreamError};
 const MAX_DESCRIPTION_BYTES: u64 = 128 << 20;
 /// Of how many repositories that have an image it is told; more are as good as these.
 const MAX_HOLDERS: usize = 8;
+/// After what time a layout is looked at again of which not all manifests were there: it may be on its way here.
+const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// The repository of what has no name, in a file whose name cannot be one either.
 const NAMELESS: &str = "images";
 
@@ -30,7 +33,7 @@ pub(super) struct Store {
     pub(super) index: Index,
     shelf: Shelf,
     // Worked out when a repository is first asked for something other than what the index lists.
-    reached: Mutex<HashMap<RepositoryName, Arc<Reached>>>,
+    reached: Mutex<HashMap<RepositoryName, (Arc<Reached>, Instant)>>,
 }
 
 /// Where content lies.
@@ -93,9 +96,9 @@ impl Store {
         };
         let media_type = match entries.roots.get(digest) {
             Some(root) => root.media_type.clone(),
-            None => match self.reached(name)?.parts.get(digest) {
-                Some(Part::Manifest(media_type)) => media_type.clone(),
-                Some(Part::Blob) | None => return Err(UpstreamError::NotFound),
+            None => match self.part(name, digest)? {
+                Part::Manifest(media_type) => media_type,
+                Part::Blob => return Err(UpstreamError::NotFound),
             },
         };
         self.read_manifest(digest, media_type.as_ref())
@@ -103,9 +106,7 @@ impl Store {
 
     /// A blob that a repository has, where it lies. Manifests are blobs, too.
     pub(super) fn blob(&self, name: &RepositoryName, digest: &Digest) -> Result<Piece, UpstreamError> {
-        if !self.reached(name)?.parts.contains_key(digest) {
-            return Err(UpstreamError::NotFound);
-        }
+        self.part(name, digest)?;
         self.open(digest)?.ok_or(UpstreamError::NotFound)
     }
 
@@ -130,13 +131,26 @@ impl Store {
         })
     }
 
+    /// What a digest is to a repository. What is not found may be behind a manifest that cannot be read.
+    fn part(&self, name: &RepositoryName, digest: &Digest) -> Result<Part, UpstreamError> {
+        let reached = self.reached(name)?;
+        let unknown = || reached.trouble.clone().unwrap_or(UpstreamError::NotFound);
+        reached.parts.get(digest).cloned().ok_or_else(unknown)
+    }
+
     fn entries(&self, name: &RepositoryName) -> Result<&Entries, UpstreamError> {
         self.index.repository(name).ok_or(UpstreamError::NotFound)
     }
 
     fn read_manifest(&self, digest: &Digest, media_type: Option<&MediaType>) -> Result<Manifest, UpstreamError> {
         let piece = self.open(digest)?.ok_or(UpstreamError::NotFound)?;
-        verify(piece.read_all(MAX_MANIFEST_BYTES as u64)?, media_type.cloned(), &Reference::Digest(*digest), None)
+        let bytes = piece.read_all(MAX_MANIFEST_BYTES as u64)?;
+        let manifest = verify(bytes, media_type.cloned(), &Reference::Digest(*digest), None)?;
+        // Docker's schema 1 has the digest of something else only where a registry makes it.
+        if manifest.digest != *digest {
+            return Err(UpstreamError::mismatch(*digest, manifest.digest));
+        }
+        Ok(manifest)
     }
 
     /// What lies under a digest, whoever has it.
@@ -154,23 +168,25 @@ impl Store {
     fn reached(&self, name: &RepositoryName) -> Result<Arc<Reached>, UpstreamError> {
         // What stands behind the lock is replaced whole, so a panic elsewhere leaves it true.
         let mut all = self.reached.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(reached) = all.get(name) {
+        if let Some((reached, since)) = all.get(name)
+            && (reached.is_whole || since.elapsed() < LOOK_AGAIN_AFTER)
+        {
             return Ok(Arc::clone(reached));
         }
         let entries = self.entries(name)?;
         // Under the lock: whoever comes meanwhile would do the same work.
         let reached = reach(&entries.roots, |digest, media_type| match self.read_manifest(digest, media_type) {
-            Ok(manifest) => Ok(Some(manifest)),
-            Err(UpstreamError::NotFound) => Ok(None),
-            Err(error @ UpstreamError::Io { .. }) => Err(error),
-            Err(error) => {
+            Err(error) if !matches!(error, UpstreamError::NotFound) => {
                 let path = self.path.display();
-                tracing::warn!(%path, %digest, %error, "a manifest is not what it is called");
-                Ok(None)
+                tracing::warn!(%path, %digest, %error, "a manifest cannot be read, or is not what it is called");
+                Err(error)
             }
+            read => read,
         })?;
-        let reached = Arc::new(reached);
-        all.insert(name.clone(), Arc::clone(&reached));
+        // A tar has all that it will ever have.
+        let is_whole = reached.is_whole || matches!(self.shelf, Shelf::Tar { .. });
+        let reached = Arc::new(Reached { is_whole, ..reached });
+        all.insert(name.clone(), (Arc::clone(&reached), Instant::now()));
         Ok(reached)
     }
 }

@@ -10,6 +10,7 @@ use colocate::oci::Digest;
 use colocate::upstream::{FilesUpstream, UpstreamError};
 use serde_json::Value;
 use tempfile::TempDir;
+use tokio::runtime::Runtime;
 
 use crate::support::access::Access;
 use crate::support::bundle::{Bundle, BundleBuilder, lock_of};
@@ -155,7 +156,12 @@ pub(super) fn open_as(path: &Path, called: Option<Called>) -> Result<FilesUpstre
 
 /// Repositories with their tags, in one line each.
 pub(super) fn shown(files: &FilesUpstream) -> Vec<String> {
-    files.repositories().into_iter().map(|(name, tags)| format!("{name}: {}", tags.join(" "))).collect()
+    // From tests of either kind: a thread of its own has no runtime yet.
+    let repositories = std::thread::scope(|scope| {
+        let found = scope.spawn(|| Runtime::new().expect("a runtime").block_on(files.repositories()));
+        found.join().expect("no panic")
+    });
+    repositories.into_iter().map(|(name, tags)| format!("{name}: {}", tags.join(" "))).collect()
 }
 
 /// A bundle of these images, which are said to be at `registry.example/apps/NUMBER`.

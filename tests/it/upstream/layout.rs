@@ -35,7 +35,7 @@ async fn golden_bundles_with_everything_they_name() {
     for bundle in ["simple-app", "nested-app", "multi-app", "wide-app"] {
         let layout = open(&golden(bundle)).unwrap();
         let repository = name(&format!("mirror2/{bundle}"));
-        assert_eq!(layout.repositories().into_keys().collect::<Vec<_>>(), std::slice::from_ref(&repository));
+        assert_eq!(layout.repositories().await.into_keys().collect::<Vec<_>>(), std::slice::from_ref(&repository));
         let manifest = layout.manifest(&repository, &tag("v1.0.0")).await.unwrap();
         assert_eq!(manifest.digest.to_string(), text(&golden(bundle), "digest"));
         let head = layout.manifest_head(&repository, &Reference::Digest(manifest.digest)).await.unwrap();
@@ -182,7 +182,7 @@ async fn bare_tags_go_to_the_default_repository() {
     let (image, layer) = made.image(b"layer");
     made.index(&[("v1", image)]);
     let own = made.0.path().file_name().unwrap().to_str().unwrap().to_lowercase();
-    assert_eq!(made.open().repositories().keys().next().unwrap().as_str(), own);
+    assert_eq!(made.open().repositories().await.keys().next().unwrap().as_str(), own);
     let called = Some(Called { repository: name("acme/app"), tag: None });
     let layout = FilesUpstream::open(Files { called, ..files(made.0.path()) }, None).unwrap();
     assert_eq!(layout.manifest(&name("acme/app"), &tag("v1")).await.unwrap().digest, image);
