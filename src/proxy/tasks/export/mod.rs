@@ -17,6 +17,7 @@ mod oci;
 mod pieces;
 mod plan;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 pub use mark::EntryMark;
@@ -32,6 +33,9 @@ use super::teller::Teller;
 use super::walk::Walk;
 use crate::oci::{Digest, Platform, Reference, Repository};
 use crate::proxy::{Proxy, ProxyError};
+
+/// More than any file system holds.
+const MAX_ENTRY_BYTES: u64 = 1 << 60;
 
 /// How an archive is to be.
 pub(super) struct Wish {
@@ -57,11 +61,11 @@ pub(super) async fn export(proxy: &Proxy, wanted: &[Wanted], wish: &Wish, teller
     if teller.problems() > 0 {
         return;
     }
-    let planned = match wish.format {
+    let planned = distinct(&roots).and_then(|()| match wish.format {
         ArchiveFormat::Imgpkg => imgpkg::plan(&roots, &findings),
         ArchiveFormat::Oci => oci::plan(&roots, &findings),
-    };
-    let entries = match planned {
+    });
+    let entries = match planned.and_then(possible) {
         Ok(entries) => entries,
         Err(Refused { digest, problem }) => return teller.problem(digest, problem).await,
     };
@@ -102,8 +106,8 @@ async fn find(
     let (digest, stale) = (original.manifest.digest, original.stale);
     let upstream = &puller.contents.upstream;
     let name = match upstream.original_name(&view.repository.name, &digest).await {
-        Some(name) => original_name(&name),
-        None => full_name(&view.repository),
+        Some(name) => normalized(&name),
+        None => written_in_full(&view.repository),
     };
     Walk::new(&puller, platforms, original).finding(findings).run().await;
     let tag = match reference {
@@ -114,18 +118,41 @@ async fn find(
     Some((Root { name, tag, digest }, exported))
 }
 
+/// Refuses what would have one name for two images.
+fn distinct(roots: &[Root]) -> Result<(), Refused> {
+    let mut named = HashMap::new();
+    for Root { name, tag, digest } in roots {
+        let Some(tag) = tag else { continue };
+        if named.insert((name, tag), digest).is_some_and(|other| other != digest) {
+            let problem = format!("{name}:{tag} is the name of another image, too; export them into two archives");
+            return Err(Refused::new(*digest, problem));
+        }
+    }
+    Ok(())
+}
+
+/// Refuses sizes that no file can have.
+fn possible(entries: Vec<Entry>) -> Result<Vec<Entry>, Refused> {
+    match entries.iter().find(|entry| entry.size > MAX_ENTRY_BYTES) {
+        Some(Entry { digest, size, .. }) => {
+            Err(Refused::new(*digest, format!("has {size} bytes by its manifest, which nothing has")))
+        }
+        None => Ok(entries),
+    }
+}
+
 /// A repository as references to it are written in full.
-fn full_name(repository: &Repository) -> String {
+fn written_in_full(repository: &Repository) -> String {
     let Repository { registry, name } = repository;
     if registry.is_docker_hub() { format!("index.docker.io/{name}") } else { repository.to_string() }
 }
 
 /// The same for the name that an upstream gives. One without a host stays without: there is no other that would come back
 /// when the archive is served, and exported again.
-fn original_name(name: &str) -> String {
+fn normalized(name: &str) -> String {
     let has_host = name.split_once('/').is_some_and(|(first, _)| first.contains(['.', ':']) || first == "localhost");
     match name.parse::<Repository>() {
-        Ok(Repository { registry, name }) if has_host => full_name(&registry.repository(&name)),
+        Ok(Repository { registry, name }) if has_host => written_in_full(&registry.repository(&name)),
         _ => name.to_owned(),
     }
 }
@@ -176,9 +203,9 @@ mod tests {
             ("acme/other", "acme/other"),
             ("app", "app"),
         ] {
-            assert_eq!(original_name(given), full);
+            assert_eq!(normalized(given), full);
         }
-        assert_eq!(full_name(&repository), "registry.example/acme/app");
-        assert_eq!(full_name(&"docker.io/library/redis".parse().unwrap()), "index.docker.io/library/redis");
+        assert_eq!(written_in_full(&repository), "registry.example/acme/app");
+        assert_eq!(written_in_full(&"docker.io/library/redis".parse().unwrap()), "index.docker.io/library/redis");
     }
 }

@@ -19,14 +19,16 @@ const REFERENCE_NAME: &str = "org.opencontainers.image.ref.name";
 pub(super) fn plan(roots: &[Root], findings: &Findings) -> Result<Vec<Entry>, Refused> {
     let index = index(roots, findings)?;
     let mut entries = vec![Entry::document("oci-layout", MARKER), Entry::document("index.json", index)];
-    entries.extend(blobs(findings).into_values());
+    entries.extend(blobs(findings)?.into_values());
     Ok(entries)
 }
 
 /// Everything that has a digest, by its name.
-fn blobs(findings: &Findings) -> BTreeMap<String, Entry> {
-    let mut blobs = BTreeMap::new();
-    for Found { manifest, view, puller } in findings.manifests.values() {
+fn blobs(findings: &Findings) -> Result<BTreeMap<String, Entry>, Refused> {
+    let mut blobs: BTreeMap<String, Entry> = BTreeMap::new();
+    // In one order, so that what is wrong is told alike each time.
+    let manifests: BTreeMap<_, _> = findings.manifests.iter().collect();
+    for Found { manifest, view, puller } in manifests.into_values() {
         let Manifest { bytes, digest, .. } = manifest;
         let content = Content::Bytes(bytes.clone());
         let entry = Entry { name: name(digest), size: bytes.len() as u64, digest: *digest, content };
@@ -34,15 +36,20 @@ fn blobs(findings: &Findings) -> BTreeMap<String, Entry> {
         blobs.insert(entry.name.clone(), entry);
         let ManifestView::Image { config, layers } = view else { continue };
         for part in [config].into_iter().chain(layers).filter(|part| !part.is_non_distributable()) {
-            blobs.entry(name(&part.digest)).or_insert_with_key(|name| Entry {
+            let known = blobs.entry(name(&part.digest)).or_insert_with_key(|name| Entry {
                 name: name.clone(),
                 size: part.size,
                 digest: part.digest,
                 content: Content::Blob(Arc::clone(puller)),
             });
+            if known.size != part.size {
+                let (one, other) = (known.size, part.size);
+                let problem = format!("has {one} bytes by one manifest, and {other} by {}", manifest.digest);
+                return Err(Refused::new(part.digest, problem));
+            }
         }
     }
-    blobs
+    Ok(blobs)
 }
 
 fn name(digest: &Digest) -> String {
