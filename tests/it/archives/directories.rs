@@ -2,17 +2,19 @@
 
 use std::fs::{self, File};
 use std::io::Write as _;
+use std::os::unix::fs::symlink;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use colocate::oci::Digest;
+use serde_json::json;
 use tempfile::TempDir;
 
 use super::parts::{Edge, bundle_of, images_in, relocated_lock};
-use crate::support::archive::{ImgpkgTar, LayoutTar, golden_tar};
+use crate::support::access::Access;
+use crate::support::archive::{ImgpkgTar, LayoutTar, REF_NAME, golden_tar};
 use crate::support::bundle::Bundle;
+use crate::support::cnab::{Cnab, INDEX, document};
 use crate::support::colocate::{Colocate, Settings};
-use crate::support::eventually;
 use crate::support::layout::Golden;
 use crate::support::tarball::Tarball;
 
@@ -104,19 +106,85 @@ async fn an_image_comes_and_goes_with_its_archive_wherever_its_bundle_is() {
     let image = Bundle::image("image");
     let bundle = bundle_of(&[&image]);
     shelf.drop_in("bundle.tar", &LayoutTar::of(&bundle, "acme/app:v1").bytes());
-    // What is believed of a bundle that is not relocated is not believed for long.
-    let config = format!("upstream: {{archives: ['{}']}}\nrelocation: {{negative_ttl: 1s}}", shelf.0.path().display());
+    let edge = Edge::of(shelf.0.path()).await;
+    let archive = LayoutTar::of(&image, "apps/image:v1").bytes();
+    // Each time by the next request, whatever was believed before.
+    for _ in 0..2 {
+        assert_eq!(edge.digest("acme/app", "v1").await, bundle.digest());
+        shelf.drop_in("image.tar", &archive);
+        assert_ne!(edge.digest("acme/app", "v1").await, bundle.digest());
+        edge.pull_whole("acme/app", image.digest()).await;
+        shelf.take_away("image.tar");
+        edge.manifest("acme/app", image.digest()).await.expect(404);
+        edge.blob("acme/app", &image.layer_digest()).await.expect(404);
+    }
+}
+
+#[tokio::test]
+async fn an_archive_that_does_not_count_hides_none_that_does() {
+    let shelf = Shelf::new();
+    let golden = Golden::read("simple-app");
+    shelf.drop_in("one.tar", &fs::read(golden_tar(golden.name)).unwrap());
+    let origins = "relocation: {from_origin: [{bundles: '**', origins: 'archive/apps/**'}]}";
+    let config = format!("upstream: {{url: 'archive:{}'}}\n{origins}", shelf.0.path().display());
     let edge = Edge::configured(&config).await;
-    assert_eq!(edge.digest("acme/app", "v1").await, bundle.digest());
-    shelf.drop_in("image.tar", &LayoutTar::of(&image, "apps/image:v1").bytes());
-    eventually("it is relocated", Duration::from_secs(30), async || {
-        edge.digest("acme/app", "v1").await != bundle.digest()
-    })
-    .await;
-    edge.pull_whole("acme/app", image.digest()).await;
-    shelf.take_away("image.tar");
-    edge.manifest("acme/app", image.digest()).await.expect(404);
-    edge.blob("acme/app", &image.layer_digest()).await.expect(404);
+    let relocated = edge.digest("fx/simple-app", Golden::TAG).await;
+    assert_ne!(relocated, golden.digest);
+    // The same image by a name that comes first, and is not allowed.
+    let mut other = fs::read(golden_tar("wide-app")).unwrap();
+    let named: Vec<usize> =
+        other.windows(9).enumerate().filter(|(_, it)| it == b"apps/one@").map(|(at, _)| at).collect();
+    assert!(!named.is_empty());
+    named.into_iter().for_each(|at| other[at..at + 4].copy_from_slice(b"aaas"));
+    shelf.drop_in("a.tar", &other);
+    assert!(edge.repositories().await.contains(&"aaas/one".to_owned()));
+    assert_eq!(Edge::configured(&config).await.digest("fx/simple-app", Golden::TAG).await, relocated);
+}
+
+/// Both have the same map made for them.
+#[tokio::test]
+async fn what_two_bundles_have_in_common_stays_with_the_one_that_stays() {
+    let shelf = Shelf::new();
+    let first = Cnab::golden();
+    let text = String::from_utf8(first.index.bytes.to_vec()).unwrap().replace("0.5.0", "0.6.0");
+    let second = Cnab { index: document(INDEX, text), ..first.clone() };
+    for (tag, cnab) in [("v1", &first), ("v2", &second)] {
+        let parts = cnab.layout.blobs.iter().map(|(_, bytes)| bytes);
+        let parts =
+            parts.chain(cnab.layout.manifests.iter().map(|document| &document.bytes)).chain([&cnab.index.bytes]);
+        let tar = parts.fold(LayoutTar::new(), |tar, part| tar.blob(part));
+        let named = json!({ REF_NAME: format!("acme/music:{tag}") });
+        shelf.drop_in(&format!("{tag}.tar"), &tar.list(&cnab.index, named).bytes());
+    }
+    let edge = Edge::of(shelf.0.path()).await;
+    let artifact_of = async |cnab: &Cnab| {
+        let url = format!("{}/v2/acme/music/referrers/{}", edge.url, cnab.index.digest);
+        let listed = Access::anonymous().get(&url).await.expect(200).json();
+        listed["manifests"][0]["digest"].as_str().expect("an artifact").to_owned()
+    };
+    let (kept, gone) = (artifact_of(&first).await, artifact_of(&second).await);
+    edge.pull_whole("acme/music", &gone).await;
+    shelf.take_away("v2.tar");
+    edge.pull_whole("acme/music", &kept).await;
+    assert_eq!(artifact_of(&first).await, kept);
+    edge.manifest("acme/music", &gone).await.expect(404);
+}
+
+#[tokio::test]
+async fn a_link_is_followed_to_where_it_leads_now() {
+    let shelf = Shelf::new();
+    let elsewhere = TempDir::new().unwrap();
+    let link = elsewhere.path().join("current.tar");
+    for (at, image) in [Bundle::image("first"), Bundle::image("second")].iter().enumerate() {
+        shelf.drop_in(&format!("{at}.tar"), &LayoutTar::of(image, "acme/app:v1").bytes());
+    }
+    symlink(shelf.path("0.tar"), &link).unwrap();
+    let edge = Edge::of(&link).await;
+    assert_eq!(edge.digest("acme/app", "v1").await, Bundle::image("first").digest());
+    fs::remove_file(&link).unwrap();
+    symlink(shelf.path("1.tar"), &link).unwrap();
+    assert_eq!(edge.digest("acme/app", "v1").await, Bundle::image("second").digest());
+    edge.pull_whole("acme/app", "v1").await;
 }
 
 #[tokio::test]

@@ -7,9 +7,10 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::parts::{Edge, bundle_of};
-use crate::support::archive::{ImgpkgTar, LayoutTar};
+use crate::support::archive::{ImgpkgTar, LayoutTar, REF_NAME};
 use crate::support::bundle::{Bundle, BundleBuilder, Writer};
 use crate::support::http;
+use crate::support::layout::Document;
 use crate::support::pattern::Pattern;
 use crate::support::pull::{Ended, Pull};
 use crate::support::tarball::noise;
@@ -101,6 +102,21 @@ async fn a_wrong_size_is_no_way_around() {
         serve(&tar.list(&listed, json!({"org.opencontainers.image.ref.name": "acme/app:v1"}))).await;
     assert_eq!(edge.manifest("acme/app", "v1").await.expect(200).body, document.bytes);
     assert_eq!(edge.blob("acme/app", &digest).await.expect(200).body, layer);
+}
+
+/// A registry gives such manifests another digest than that of what it sends; a file has none but its own.
+#[tokio::test]
+async fn to_be_of_docker_s_first_schema_is_no_way_around() {
+    let image = Bundle::image("image");
+    let schema1 = "application/vnd.docker.distribution.manifest.v1+json";
+    for (listed, lie) in [(schema1, r#"{"evil":true}"#), ("application/json", r#"{"schemaVersion":1,"evil":true}"#)] {
+        let document = Document { media_type: listed.to_owned(), ..image.manifest.clone() };
+        let tar = LayoutTar::new().content(&image).lie(&image.manifest.digest, lie);
+        let (edge, _directory) = serve(&tar.list(&document, json!({ REF_NAME: "acme/app:v1" }))).await;
+        for reference in ["v1", &image.digest().to_string()] {
+            edge.manifest("acme/app", reference).await.expect(502);
+        }
+    }
 }
 
 #[tokio::test]

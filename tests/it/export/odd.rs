@@ -71,6 +71,31 @@ async fn a_manifest_that_lies_about_a_length_is_told() {
     assert!(!world.path("archive.tar").exists());
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_no_archive_could_hold_is_told_before_anything_is_written() {
+    let image = Bundle::image("one");
+    let world = World::new().await;
+    world.put(&image, None);
+    let text = String::from_utf8(image.manifest.bytes.to_vec()).unwrap();
+    let with_size = |size: u64| {
+        let text = text.replace(&format!(":{}", image.layers[0].len()), &format!(":{size}"));
+        let digest = world.upstream.put_manifest(REPOSITORY, &image.manifest.media_type, text);
+        format!("{REPOSITORY}@{digest}")
+    };
+    let (right, wrong, beyond) =
+        (format!("{REPOSITORY}@{}", image.digest()), with_size(7), with_size(18_446_744_073_709_551_615));
+    for format in ["imgpkg", "oci"] {
+        let finished = world.try_export("cache", "archive.tar", &[&beyond, "--format", format]).await;
+        bad(&finished, 1, "which nothing has");
+        for _ in 0..3 {
+            let finished = world.try_export("cache", "archive.tar", &[&right, &wrong, "--format", format]).await;
+            bad(&finished, 1, "has ");
+            assert!(!finished.stderr.contains("panicked"), "{finished:?}");
+        }
+    }
+    assert!(!world.path("archive.tar").exists());
+}
+
 /// An image like this one, with another config.
 fn with_config(world: &World, image: &Bundle, config: &[u8]) -> Digest {
     let mut manifest: Value = serde_json::from_slice(&image.manifest.bytes).unwrap();

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use colocate::config::{Called, Files, FilesPlace};
 use colocate::oci::{Digest, ManifestView, Reference, RepositoryName};
@@ -9,6 +10,7 @@ use colocate::upstream::{FilesUpstream, ListPage, Upstream, UpstreamError};
 use tempfile::TempDir;
 
 use super::{bytes, digest_of, tag};
+use crate::support::eventually;
 
 fn golden(bundle: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/bundles").join(bundle).join("colocated")
@@ -209,6 +211,40 @@ async fn a_changed_index_is_seen_and_half_of_one_is_not() {
     assert_eq!(layout.manifest(&a, &tag("v1")).await.unwrap().digest, two);
     fs::remove_file(made.path("index.json")).unwrap();
     assert!(matches!(layout.manifest(&a, &tag("v1")).await, Err(UpstreamError::Io { .. })));
+}
+
+#[tokio::test]
+async fn what_comes_after_the_index_is_found() {
+    let made = Made::new();
+    let ((one, layer_one), (two, layer_two)) = (made.image(b"one"), made.image(b"two"));
+    made.index(&[("a:v1", one), ("a:v2", two)]);
+    let late = fs::read(made.file(&two)).unwrap();
+    fs::remove_file(made.file(&two)).unwrap();
+    let (layout, a) = (made.open(), name("a"));
+    layout.blob_head(&a, &layer_one).await.unwrap();
+    assert!(layout.blob_head(&a, &layer_two).await.unwrap_err().is_absent());
+    fs::write(made.file(&two), late).unwrap();
+    eventually("the layer is there", Duration::from_secs(30), async || layout.blob_head(&a, &layer_two).await.is_ok())
+        .await;
+}
+
+#[tokio::test]
+async fn one_that_cannot_be_read_takes_nothing_else_along() {
+    let made = Made::new();
+    let ((one, layer_one), (two, layer_two)) = (made.image(b"one"), made.image(b"two"));
+    made.index(&[("a:v1", one), ("a:v2", two)]);
+    fs::rename(made.file(&two), made.path("elsewhere")).unwrap();
+    std::os::unix::fs::symlink(made.path("elsewhere"), made.file(&two)).unwrap();
+    let (layout, a) = (made.open(), name("a"));
+    layout.blob_head(&a, &layer_one).await.unwrap();
+    assert_eq!(layout.manifest(&a, &tag("v1")).await.unwrap().digest, one);
+    // It is there, and so may be what it names.
+    for error in [
+        layout.manifest(&a, &tag("v2")).await.map(|_| ()).unwrap_err(),
+        layout.blob_head(&a, &layer_two).await.map(|_| ()).unwrap_err(),
+    ] {
+        assert!(matches!(error, UpstreamError::Io { .. }), "{error:?}");
+    }
 }
 
 #[tokio::test]
