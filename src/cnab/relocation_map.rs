@@ -1,12 +1,14 @@
 //! The relocation map: `relocation-mapping.json`.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
+
+use serde::Serialize as _;
+use serde_json::ser::Serializer;
 
 use super::bundle_file::{BundleFile, NamedImage};
 use super::error::{CnabError, shown};
 use super::index::{Index, Kind};
-use crate::oci::{Digest, MediaType, RegistryName, Repository, RepositoryName, is_index, is_manifest};
+use crate::oci::{Digest, GoFormatter, MediaType, RegistryName, Repository, RepositoryName, is_index, is_manifest};
 
 /// The largest map that is made: some thousand images.
 const MAX_MAP_BYTES: usize = 1 << 20;
@@ -56,17 +58,10 @@ impl<'a> RelocationMap<'a> {
 
     /// As Go's `encoding/json` writes a map of strings: in the order of the keys' bytes, in one line.
     pub fn to_json(&self) -> Vec<u8> {
-        let mut json = String::from("{");
-        for (at, (image, location)) in self.0.iter().enumerate() {
-            if at > 0 {
-                json.push(',');
-            }
-            quote(&mut json, image);
-            json.push(':');
-            quote(&mut json, location);
-        }
-        json.push('}');
-        json.into_bytes()
+        let mut json = Vec::new();
+        // Text always has a form, and memory takes it.
+        let _ = self.0.serialize(&mut Serializer::with_formatter(&mut json, GoFormatter));
+        json
     }
 }
 
@@ -85,27 +80,6 @@ pub fn location(endpoint: &str, repository: &RepositoryName, digest: &Digest) ->
     }
 }
 
-/// Writes a string as Go does, which escapes what HTML gives a meaning to.
-fn quote(json: &mut String, text: &str) {
-    json.push('"');
-    for c in text.chars() {
-        match c {
-            '"' | '\\' => json.extend(['\\', c]),
-            '\n' => json.push_str("\\n"),
-            '\r' => json.push_str("\\r"),
-            '\t' => json.push_str("\\t"),
-            '\u{8}' => json.push_str("\\b"),
-            '\u{c}' => json.push_str("\\f"),
-            // Writing to a string does not fail.
-            '\0'..='\u{1f}' | '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => {
-                let _ = write!(json, "\\u{:04x}", u32::from(c));
-            }
-            c => json.push(c),
-        }
-    }
-    json.push('"');
-}
-
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a test that fails panics")]
 mod tests {
@@ -113,16 +87,6 @@ mod tests {
 
     use super::*;
     use crate::oci::Manifest;
-
-    #[test]
-    fn strings_as_go_writes_them() {
-        let text = "a<b>&\"\\\u{1}\u{8}\u{c}\n\r\t\u{7f}é\u{2028}\u{2029}日";
-        let mut json = String::new();
-        quote(&mut json, text);
-        let expected = r#""a\u003cb\u003e\u0026\"\\\u0001\b\f\n\r\t"#.to_owned() + "\u{7f}é" + r"\u2028\u2029日" + "\"";
-        assert_eq!(json, expected);
-        assert_eq!(serde_json::from_str::<String>(&json).unwrap(), text);
-    }
 
     #[test]
     fn names_as_docker_shortens_them() {

@@ -1,14 +1,12 @@
 //! The `manifest.json` of an archive as imgpkg writes it: Go's `encoding/json`, byte for byte.
-//!
-//! What Go writes otherwise than `serde_json`: in strings it escapes what means something in HTML, and the two line
-//! separators that JavaScript once did not take. The short escapes `\b` and `\f` are those of Go 1.22 and later.
 
 use std::io;
 
 use serde::Serialize;
-use serde_json::ser::{CompactFormatter, Formatter, Serializer};
+use serde_json::ser::Serializer;
 
 use super::archive::Described;
+use crate::oci::GoFormatter;
 
 /// Why a description cannot be written.
 #[derive(Debug, thiserror::Error)]
@@ -57,24 +55,6 @@ impl io::Write for Capped {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
-    }
-}
-
-/// Go's `json.Marshal`.
-struct GoFormatter;
-
-impl Formatter for GoFormatter {
-    fn write_string_fragment<W: ?Sized + io::Write>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()> {
-        let mut rest = fragment;
-        while let Some(at) = rest.find(['<', '>', '&', '\u{2028}', '\u{2029}']) {
-            let (plain, escaped) = rest.split_at(at);
-            CompactFormatter.write_string_fragment(writer, plain)?;
-            let mut characters = escaped.chars();
-            let code = characters.next().map_or(0, u32::from);
-            write!(writer, "\\u{code:04x}")?;
-            rest = characters.as_str();
-        }
-        CompactFormatter.write_string_fragment(writer, rest)
     }
 }
 

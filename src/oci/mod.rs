@@ -9,6 +9,7 @@
 
 mod digest;
 mod error;
+mod go_json;
 mod manifest;
 mod media_type;
 mod name;
@@ -18,6 +19,7 @@ mod repository;
 
 pub use digest::{Algorithm, Digest, DigestError, Hasher};
 pub use error::{ErrorCode, ErrorDocument};
+pub use go_json::GoFormatter;
 pub use manifest::{Descriptor, MAX_MANIFEST_BYTES, Manifest, ManifestError, ManifestView};
 pub use media_type::{MANIFEST_ACCEPT, MediaType, is_index, is_manifest, is_schema1};
 pub use name::{NameError, Reference, RepositoryName, Tag};
