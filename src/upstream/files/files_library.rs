@@ -12,12 +12,16 @@ use std::sync::Arc;
 use super::files_layout;
 use super::files_opened::Stamp;
 use super::files_scan;
+use super::index::Entries;
 use super::store::Store;
 use crate::config::{Files, FilesPlace};
 use crate::upstream::UpstreamError;
 
 /// What archives in a directory are called; everything else there is left alone.
 const ARCHIVE_SUFFIX: &str = "tar";
+
+/// How many names are told of what is served; the catalog has all.
+const MAX_NAMES_TOLD: usize = 20;
 
 /// See the [module](self).
 #[derive(Debug)]
@@ -137,11 +141,11 @@ impl Library {
     /// Tells of a store that is new, and of names in it that stand for something else already.
     fn introduce(&self, store: &Store) {
         let path = store.path.display();
-        let (repositories, images) = store
-            .index
-            .repositories()
-            .fold((0, 0), |(count, images), (_, entries)| (count + 1, images + entries.roots.len()));
-        tracing::info!(%path, repositories, images, "serving from files");
+        let images: usize = store.index.repositories().map(|(_, entries)| entries.roots.len()).sum();
+        let tagged =
+            |(name, entries): (_, &Entries)| entries.tags.keys().map(|tag| format!("{name}:{tag}")).collect::<Vec<_>>();
+        let names: Vec<String> = store.index.repositories().flat_map(tagged).take(MAX_NAMES_TOLD).collect();
+        tracing::info!(%path, images, names = names.join(" "), "serving from files");
         for other in self.known.values().filter_map(|known| known.found.as_ref().ok()) {
             for (name, entries) in store.index.repositories().filter(|_| other.path != store.path) {
                 let Some(others) = other.index.repository(name) else { continue };
