@@ -18,7 +18,7 @@ use crate::upstream::UpstreamError;
 const MAX_READ_BYTES: usize = 1 << 20;
 /// How long a file has to have been left alone for its times to tell of the next change: file systems count time in steps
 /// of some milliseconds, some network file systems in whole seconds.
-pub(super) const SETTLED_AFTER: Duration = Duration::from_secs(2);
+const SETTLED_AFTER: Duration = Duration::from_secs(2);
 
 /// What tells one state of a file from every other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -183,8 +183,9 @@ impl Store {
             }
             read => read,
         })?;
-        // A tar has all that it will ever have.
-        let is_whole = reached.is_whole || matches!(self.shelf, Shelf::Tar { .. });
+        // A tar has all that it will ever have, as far as it can be read.
+        let is_tar = matches!(self.shelf, Shelf::Tar { .. });
+        let is_whole = reached.is_whole || (is_tar && reached.trouble.is_none());
         let reached = Arc::new(Reached { is_whole, ..reached });
         all.insert(name.clone(), (Arc::clone(&reached), Instant::now()));
         Ok(reached)
