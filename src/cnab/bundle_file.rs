@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde_json::value::RawValue;
 
 use super::error::CnabError;
-use super::json::{Members, list, string, unreadable};
-use crate::oci::{Digest, RegistryName, Repository};
+use super::json::{list, object, pick, string, unreadable};
+use crate::oci::{Digest, Members, RegistryName, Repository};
 
 /// Some hundred times what large bundles name.
 const MAX_IMAGES: usize = 10_000;
@@ -54,10 +54,10 @@ impl BundleFile {
     /// When it is not JSON, or odd.
     pub fn parse(bytes: &[u8]) -> Result<Self, CnabError> {
         let text = std::str::from_utf8(bytes).map_err(unreadable)?;
-        let fields = Members::read(text)?.pick(["name", "version", "invocationImages", "images"])?;
+        let fields = pick(&object(text)?, ["name", "version", "invocationImages", "images"])?;
         let [name, version, invocation_images, images] = fields;
         let invocation_images = list(invocation_images)?;
-        let images = images.map_or_else(|| Ok(Members::default()), |images| Members::read(images.get()))?.into_all();
+        let images = images.map_or_else(|| Ok(Members::default()), |images| object(images.get()))?.0;
         if invocation_images.len() + images.len() > MAX_IMAGES {
             return Err(CnabError::TooManyImages { limit: MAX_IMAGES });
         }
@@ -86,7 +86,7 @@ impl BundleFile {
 
 impl NamedImage {
     fn read(value: &RawValue) -> Result<Self, CnabError> {
-        let [image, content_digest] = Members::read(value.get())?.pick(["image", "contentDigest"])?;
+        let [image, content_digest] = pick(&object(value.get())?, ["image", "contentDigest"])?;
         let read = Self { image: string(image)?, content_digest: string(content_digest)? };
         if read.image.len().max(read.content_digest.len()) > MAX_IMAGE_BYTES {
             return Err(CnabError::LongName { limit: MAX_IMAGE_BYTES });

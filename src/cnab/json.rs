@@ -1,63 +1,33 @@
-//! JSON objects with all their keys, in the order and as often as they are written.
+//! JSON as Go reads it.
 
 use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::error::{CnabError, shown};
+use crate::oci::Members;
 
-/// An object's members, as they are written.
-#[derive(Debug, Default)]
-pub(super) struct Members<'a>(Vec<(String, &'a RawValue)>);
-
-impl<'a> Members<'a> {
-    /// Reads an object; `null` is one without members, as it is to Go.
-    pub(super) fn read(json: &'a str) -> Result<Self, CnabError> {
-        serde_json::from_str::<Option<Self>>(json).map(Option::unwrap_or_default).map_err(unreadable)
-    }
-
-    /// The values of these keys. All others are left out, unless Go would take them for one of these.
-    pub(super) fn pick<const N: usize>(&self, names: [&str; N]) -> Result<[Option<&'a RawValue>; N], CnabError> {
-        let mut picked = [None; N];
-        for (key, value) in &self.0 {
-            let Some(at) = names.iter().position(|name| folds_to(key, name)) else { continue };
-            if key != names[at] {
-                return Err(CnabError::OddKey(shown(key)));
-            }
-            if picked[at].replace(*value).is_some() {
-                return Err(CnabError::DuplicateKey(shown(key)));
-            }
-        }
-        Ok(picked)
-    }
-
-    /// All of them.
-    pub(super) fn into_all(self) -> Vec<(String, &'a RawValue)> {
-        self.0
-    }
+/// Reads an object; `null` is one without members, as it is to Go.
+pub(super) fn object(json: &str) -> Result<Members<'_>, CnabError> {
+    serde_json::from_str::<Option<Members<'_>>>(json).map(Option::unwrap_or_default).map_err(unreadable)
 }
 
-impl<'de> Deserialize<'de> for Members<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Object;
-        impl<'de> Visitor<'de> for Object {
-            type Value = Members<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members<'de>, A::Error> {
-                let mut members = Vec::new();
-                while let Some(member) = map.next_entry()? {
-                    members.push(member);
-                }
-                Ok(Members(members))
-            }
+/// The values of these keys. All others are left out, unless Go would take them for one of these.
+pub(super) fn pick<'a, const N: usize>(
+    members: &Members<'a>,
+    names: [&str; N],
+) -> Result<[Option<&'a RawValue>; N], CnabError> {
+    let mut picked = [None; N];
+    for (key, value) in &members.0 {
+        let Some(at) = names.iter().position(|name| folds_to(key, name)) else { continue };
+        if key != names[at] {
+            return Err(CnabError::OddKey(shown(key)));
         }
-        deserializer.deserialize_map(Object)
+        if picked[at].replace(*value).is_some() {
+            return Err(CnabError::DuplicateKey(shown(key)));
+        }
     }
+    Ok(picked)
 }
 
 /// A string; without a value, or with `null`, an empty one.
