@@ -60,6 +60,11 @@ impl InPlace {
         }
     }
 
+    /// Whether it was found wrong before.
+    pub(super) fn is_known_wrong(&self, digest: &Digest) -> bool {
+        self.seen(digest) == Some(Checked::Damaged)
+    }
+
     /// Has it hashed while its first bytes are on their way.
     pub(super) fn begin_check(&self, digest: &Digest) {
         if !self.checked.initialized() && self.seen(digest).is_none() {

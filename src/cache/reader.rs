@@ -131,6 +131,11 @@ impl Reader {
         }
     }
 
+    /// Whether it is known to have other bytes than its digest says, where it lies.
+    pub fn is_known_wrong(&self) -> bool {
+        matches!(&self.origin, Origin::InPlace(place) if place.is_known_wrong(&self.digest))
+    }
+
     /// Whether it goes past the store. Then any part costs a download of the whole, which has to be hashed.
     pub fn is_bypassed(&self) -> bool {
         match &self.origin {

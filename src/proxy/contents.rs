@@ -147,7 +147,7 @@ impl Contents {
         let piece = self.upstream.in_place(&self.repository.name, digest).await;
         let piece = piece.map_err(|error| ProxyError::upstream(error, Subject::Blob, &self.repository.name))?;
         let reader = self.cache.in_place(digest, Arc::new(InPlace(piece)));
-        if reader.size() <= TAIL_BYTES {
+        if reader.size() <= TAIL_BYTES || reader.is_known_wrong() {
             // No byte of it is sent before it was hashed, so that what is wrong is told as such.
             reader.verified().await.map_err(read_failure)?;
         }
