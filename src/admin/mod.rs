@@ -11,7 +11,7 @@ pub mod control;
 use std::convert::Infallible;
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{self, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -68,7 +68,18 @@ impl Admin {
     /// # Errors
     /// When the address cannot be had.
     pub async fn bind(address: SocketAddr, metrics: Metrics, readiness: Readiness) -> io::Result<Self> {
-        let listener = TcpListener::bind(address).await?;
+        Self::on(TcpListener::bind(address).await?, metrics, readiness)
+    }
+
+    /// Takes a socket that is bound already and does not block.
+    ///
+    /// # Errors
+    /// When the system does not take it.
+    pub fn inherit(listener: net::TcpListener, metrics: Metrics, readiness: Readiness) -> io::Result<Self> {
+        Self::on(TcpListener::from_std(listener)?, metrics, readiness)
+    }
+
+    fn on(listener: TcpListener, metrics: Metrics, readiness: Readiness) -> io::Result<Self> {
         let address = listener.local_addr()?;
         Ok(Self { listener, address, state: Arc::new(State { metrics, readiness }) })
     }

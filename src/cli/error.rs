@@ -61,9 +61,9 @@ impl CliError {
         match self {
             Self::Config(_) | Self::Log(_) | Self::Usage(_) => ExitCode::from(2),
             // Settings that are well-formed but cannot be used, as a key that is not the certificate's.
-            Self::Start(StartError::Registry { .. } | StartError::Tls(_) | StartError::Htpasswd(_)) => {
-                ExitCode::from(2)
-            }
+            Self::Start(
+                StartError::Registry { .. } | StartError::Tls(_) | StartError::Htpasswd(_) | StartError::Inherited(_),
+            ) => ExitCode::from(2),
             Self::Place(PlaceError::NoCache { .. } | PlaceError::NoUpstream { .. }) => ExitCode::from(2),
             Self::Export(ExportError::NotAFile { .. }) => ExitCode::from(2),
             Self::Verify(error) if error.is_usage() => ExitCode::from(2),

@@ -1,9 +1,10 @@
 //! The command line: what each command does with the rooms below.
 //!
 //! `wire` makes a running proxy of a configuration, and is the only place that knows every room. `serve` runs it
-//! until a signal, `demo` pulls through it, `explain` asks it without a listener, and `check` stops before it. `tasks`
-//! are the commands that work on a cache, or have the process do it that serves from it. `verify` is the one that trusts
-//! no proxy: it asks one as any client does, and needs no configuration.
+//! until a signal, `demo` pulls through it, `explain` asks it
+//! without a listener, and `check` stops before it. `tasks` are the commands that work on a cache, or have the process do
+//! it that serves from it. `verify` is the one that trusts no proxy: it asks one as any client does, and needs no
+//! configuration.
 //! What a command has to say goes to stdout, errors to stderr with all their causes. A mistake in arguments or
 //! configuration exits with 2, anything that went wrong later with 1.
 
@@ -27,27 +28,37 @@ use error::CliError;
 pub use wire::{Running, StartError, start};
 
 use crate::config::{Config, LogFormat};
+use crate::server::Inherited;
 use crate::telemetry;
 
 /// Does what the process's arguments say.
 pub fn run() -> ExitCode {
     let Arguments { command } = Arguments::parse();
+    // Before the runtime and its threads, as it changes the environment.
+    let inherited = match command {
+        Command::Serve(_) => Inherited::from_environment(),
+        _ => Ok(Inherited::default()),
+    };
+    let inherited = match inherited {
+        Ok(inherited) => inherited,
+        Err(err) => return CliError::Start(err.into()).report(),
+    };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(err) => return CliError::Runtime(err).report(),
     };
-    match runtime.block_on(dispatch(command)) {
+    match runtime.block_on(dispatch(command, inherited)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(err) => err.report(),
     }
 }
 
-async fn dispatch(command: Command) -> Result<(), CliError> {
+async fn dispatch(command: Command, inherited: Inherited) -> Result<(), CliError> {
     match command {
         Command::Serve(arguments) => {
             let config = arguments.config()?;
             start_log(&config)?;
-            serve::serve(config).await
+            serve::serve(config, inherited).await
         }
         Command::Demo(arguments) => {
             // The demo has its own story to tell; only trouble belongs between its lines.

@@ -5,13 +5,13 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::error::CliError;
 use super::wire::{self, Running};
 use crate::config::Config;
-use crate::server::Drained;
+use crate::server::{Drained, Inherited};
 
 /// Serves until SIGTERM or SIGINT, then drains; a second signal cuts that short.
-pub(super) async fn serve(config: Config) -> Result<(), CliError> {
+pub(super) async fn serve(config: Config, inherited: Inherited) -> Result<(), CliError> {
     // Before anything is bound, so that no signal finds the default action in place.
     let mut signals = Signals::new()?;
-    let running = wire::start(config).await?;
+    let running = wire::start_or_inherit(config, inherited).await?;
     let admin = running.admin().map(|address| address.to_string());
     let addresses: Vec<String> = running.addresses().iter().map(ToString::to_string).collect();
     let address = addresses.join(" ");

@@ -22,8 +22,8 @@ use crate::config::{
 use crate::oci::RegistryName;
 use crate::proxy::{OriginPolicy, Proxy, ProxyParts, RelocationLimits, TagPolicy, Tasks};
 use crate::server::{
-    Access, AccessRules, Directory, Drained, Gate, Htpasswd, HtpasswdError, ListenError, Mode, Server, ServerLimits,
-    ServerParts, WithoutRules,
+    Access, AccessRules, Directory, Drained, Gate, Htpasswd, HtpasswdError, Inherited, InheritedError, ListenError,
+    Mode, Server, ServerLimits, ServerParts, WithoutRules,
 };
 use crate::telemetry::Metrics;
 use crate::tls::{ClientFiles, ClientIdentity, ServerTls, ServerTlsError, TlsFiles};
@@ -67,6 +67,9 @@ pub enum StartError {
     /// Clients cannot connect where they should.
     #[error("`listen` cannot be used")]
     Listen(#[from] ListenError),
+    /// What the process was started with is not what the configuration says.
+    #[error("the sockets that this process was started with cannot be used")]
+    Inherited(#[from] InheritedError),
     /// The operator's address cannot be listened on.
     #[error("cannot listen on {address} (`{key}`); another program may have it, or it is not this machine's")]
     Bind {
@@ -106,6 +109,14 @@ enum Stage {
 /// # Errors
 /// When a part of it cannot be had. The registry behind is not asked yet, and may be down.
 pub async fn start(config: Config) -> Result<Running, StartError> {
+    start_or_inherit(config, Inherited::default()).await
+}
+
+/// As [`start`], with the sockets that the process was started with in place of those that it would bind.
+pub(super) async fn start_or_inherit(config: Config, mut inherited: Inherited) -> Result<Running, StartError> {
+    let wanted: Vec<ListenAddress> =
+        config.listen.iter().cloned().chain(config.admin.map(ListenAddress::Tcp)).collect();
+    inherited.only(&wanted)?;
     let metrics = Metrics::new();
     let (proxy, cache) = proxy(&config, metrics.clone()).await?;
     let control = control(&config.cache.dir);
@@ -125,12 +136,15 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         trusted_proxies: config.server.trusted_proxies.clone(),
     };
     let bind = |key, address| move |source| StartError::Bind { key, address, source };
-    let server = Server::bind(&config.listen, parts).await?;
+    let server = Server::bind_or_inherit(&config.listen, &mut inherited, parts).await?;
     let readiness = Readiness::default();
     let admin = match config.admin {
         None => None,
         Some(address) => {
-            let admin = Admin::bind(address, metrics, readiness.clone()).await;
+            let admin = match inherited.tcp(&ListenAddress::Tcp(address)) {
+                Some(listener) => Admin::inherit(listener, metrics, readiness.clone()),
+                None => Admin::bind(address, metrics, readiness.clone()).await,
+            };
             Some(admin.map_err(bind("admin.listen", address))?)
         }
     };
