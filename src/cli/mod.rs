@@ -1,7 +1,7 @@
 //! The command line: what each command does with the rooms below.
 //!
 //! `wire` makes a running proxy of a configuration, and is the only place that knows every room. `serve` runs it
-//! until a signal, `demo` pulls through it, `explain` asks it
+//! until a signal, and tells a service manager how it is doing (`notify`); `demo` pulls through it, `explain` asks it
 //! without a listener, and `check` stops before it. `tasks` are the commands that work on a cache, or have the process do
 //! it that serves from it. `verify` is the one that trusts no proxy: it asks one as any client does, and needs no
 //! configuration.
@@ -13,6 +13,7 @@ mod check;
 mod demo;
 mod error;
 mod explain;
+mod notify;
 mod reference;
 mod serve;
 mod tasks;

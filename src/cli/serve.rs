@@ -3,6 +3,7 @@
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::error::CliError;
+use super::notify;
 use super::wire::{self, Running};
 use crate::config::Config;
 use crate::server::{Drained, Inherited};
@@ -16,6 +17,8 @@ pub(super) async fn serve(config: Config, inherited: Inherited) -> Result<(), Cl
     let addresses: Vec<String> = running.addresses().iter().map(ToString::to_string).collect();
     let address = addresses.join(" ");
     tracing::info!(address, admin, version = env!("CARGO_PKG_VERSION"), "serving");
+    notify::ready(&format!("serving on {address}"));
+    notify::keep_watchdog();
     stop(running, &mut signals).await;
     Ok(())
 }
@@ -24,6 +27,7 @@ pub(super) async fn serve(config: Config, inherited: Inherited) -> Result<(), Cl
 pub(super) async fn stop(running: Running, signals: &mut Signals) {
     let name = signals.next().await;
     tracing::info!(signal = name, "stopping");
+    notify::stopping();
     tokio::select! {
         drained = running.stop() => match drained {
             Drained::Complete => tracing::info!("stopped"),
