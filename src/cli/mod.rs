@@ -28,7 +28,7 @@ use arguments::{Arguments, Command};
 use error::CliError;
 pub use wire::{Running, StartError, start};
 
-use crate::config::{Config, LogFormat};
+use crate::config::{Config, LogConfig, LogFormat};
 use crate::server::Inherited;
 use crate::telemetry;
 
@@ -58,7 +58,7 @@ async fn dispatch(command: Command, inherited: Inherited) -> Result<(), CliError
     match command {
         Command::Serve(arguments) => {
             let config = arguments.config()?;
-            start_log(&config)?;
+            start_log(&config, arguments.has_log_filter())?;
             serve::serve(config, inherited).await
         }
         Command::Demo(arguments) => {
@@ -83,6 +83,9 @@ async fn dispatch(command: Command, inherited: Inherited) -> Result<(), CliError
     }
 }
 
-fn start_log(config: &Config) -> Result<(), CliError> {
-    Ok(telemetry::init(config.log.format == LogFormat::Json, &config.log.filter)?)
+/// `exactly` is for a filter that was said on the command line.
+fn start_log(config: &Config, exactly: bool) -> Result<(), CliError> {
+    let LogConfig { format, filter } = &config.log;
+    let init = if exactly { telemetry::init_exactly } else { telemetry::init };
+    Ok(init(*format == LogFormat::Json, filter)?)
 }

@@ -15,5 +15,5 @@ mod quota;
 
 pub use cache::CacheMetrics;
 pub use gauged::Gauged;
-pub use log::{LogError, init};
+pub use log::{LogError, init, init_exactly};
 pub use metrics::{Metrics, RequestEnd};
