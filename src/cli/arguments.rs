@@ -8,12 +8,13 @@ use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 
 use super::tasks::arguments::{CacheCommand, ExportArguments, UnpinArguments, WarmArguments};
 use super::verify::arguments::VerifyArguments;
+use super::version;
 use crate::config::{CommandLine, Config, ConfigError, LogFormat};
 
 /// A reverse proxy in front of an OCI registry that serves imgpkg bundles with their images named where the client
 /// can pull them.
 #[derive(Debug, Parser)]
-#[command(version, propagate_version = true)]
+#[command(version = version::short(), long_version = version::long(), propagate_version = true)]
 pub(super) struct Arguments {
     #[command(subcommand)]
     pub(super) command: Command,

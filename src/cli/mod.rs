@@ -18,6 +18,7 @@ mod reference;
 mod serve;
 mod tasks;
 mod verify;
+mod version;
 mod wire;
 
 use std::process::ExitCode;

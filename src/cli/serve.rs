@@ -7,6 +7,7 @@ use super::notify;
 use super::wire::{self, Running};
 use crate::config::Config;
 use crate::server::{Drained, Inherited};
+use crate::telemetry::BUILD;
 
 /// Serves until SIGTERM or SIGINT, then drains; a second signal cuts that short.
 pub(super) async fn serve(config: Config, inherited: Inherited) -> Result<(), CliError> {
@@ -16,7 +17,7 @@ pub(super) async fn serve(config: Config, inherited: Inherited) -> Result<(), Cl
     let admin = running.admin().map(|address| address.to_string());
     let addresses: Vec<String> = running.addresses().iter().map(ToString::to_string).collect();
     let address = addresses.join(" ");
-    tracing::info!(address, admin, version = env!("CARGO_PKG_VERSION"), "serving");
+    tracing::info!(address, admin, version = BUILD.version, commit = BUILD.commit, "serving");
     notify::ready(&format!("serving on {address}"));
     notify::keep_watchdog();
     stop(running, &mut signals).await;

@@ -7,12 +7,14 @@
 //! Log lines go to stderr; stdout belongs to the commands. Neither credentials nor query strings are passed to
 //! any function here, which is the rule that keeps them out of logs.
 
+mod build;
 mod cache;
 mod gauged;
 mod log;
 mod metrics;
 mod quota;
 
+pub use build::{BUILD, Build};
 pub use cache::CacheMetrics;
 pub use gauged::Gauged;
 pub use log::{LogError, init, init_exactly};

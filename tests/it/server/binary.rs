@@ -86,6 +86,23 @@ fn the_command_line_goes_before_file_and_environment_for_the_log() {
 }
 
 #[test]
+fn which_build_it_is() {
+    let said = |argument: &str| {
+        let output = Command::new(env!("CARGO_BIN_EXE_colocate")).arg(argument).output().unwrap();
+        assert!(output.status.success());
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let (short, long) = (said("-V"), said("--version"));
+    let begins = concat!("colocate ", env!("CARGO_PKG_VERSION"), " (");
+    assert!(short.starts_with(begins) && short.ends_with(")\n") && short.lines().count() == 1, "{short}");
+    assert!(long.starts_with(&short), "{long}");
+    let facts: Vec<_> = long.lines().skip(1).filter_map(|line| line.split_once(": ")).collect();
+    let expected = ["commit", "commit date", "rustc", "target", "profile", "features", "TLS"];
+    assert_eq!(facts.iter().map(|(name, _)| *name).collect::<Vec<_>>(), expected, "{long}");
+    assert!(facts.iter().all(|(_, fact)| !fact.is_empty()), "{long}");
+}
+
+#[test]
 fn the_demo_relocates_and_mistakes_have_their_exit_codes() {
     let colocate = |arguments: &[&str]| {
         let output =
