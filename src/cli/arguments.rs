@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 
 use super::tasks::arguments::{CacheCommand, ExportArguments, UnpinArguments, WarmArguments};
 use super::verify::arguments::VerifyArguments;
@@ -54,6 +55,19 @@ pub(super) enum Command {
         /// The file.
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
+    },
+    /// Write what makes a shell complete this program's arguments.
+    ///
+    /// For bash: colocate completions bash > /usr/share/bash-completion/completions/colocate
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
+    /// Write the manual page, or all of them into a directory.
+    Man {
+        /// Write a page for this program and one for each of its commands there: colocate.1, colocate-serve.1, and so on.
+        #[arg(long, value_name = "DIR")]
+        dir: Option<PathBuf>,
     },
 }
 
@@ -233,6 +247,8 @@ mod tests {
             &["colocate", "verify", "a.b/c:v1", "--original", DIGEST, "--target", "d.e/c", "--json"],
             &["colocate", "verify", "a.b/c", "--upstream", "f.g/c", "--ca-file", "ca.pem", "--docker-config", "c.json"],
             &["colocate", "check", "--config", "c.yaml"],
+            &["colocate", "completions", "fish"],
+            &["colocate", "man", "--dir", "d"],
         ] {
             assert!(Arguments::try_parse_from(good).is_ok(), "{good:?}");
         }
@@ -255,6 +271,8 @@ mod tests {
             &["colocate", "cache", "ls"],
             &["colocate", "cache", "rm", "--cache", "c"],
             &["colocate", "check"],
+            &["colocate", "completions"],
+            &["colocate", "completions", "cmd"],
             &["colocate", "verify", "a.b/c"],
             &["colocate", "verify", "--original", DIGEST],
             &["colocate", "verify", "a.b/c", "--original", "sha256:00"],

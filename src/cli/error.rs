@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::io;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::demo::error::DemoError;
@@ -44,6 +45,8 @@ pub(super) enum CliError {
     Problems(u64),
     #[error("stopped by {0}")]
     Stopped(&'static str),
+    #[error("manual pages cannot be written to {}", directory.display())]
+    Pages { directory: PathBuf, source: io::Error },
     #[error("the answer cannot be written")]
     Output(#[source] io::Error),
 }

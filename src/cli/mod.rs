@@ -11,6 +11,7 @@
 mod arguments;
 mod check;
 mod demo;
+mod documents;
 mod error;
 mod explain;
 mod notify;
@@ -80,6 +81,8 @@ async fn dispatch(command: Command, inherited: Inherited) -> Result<(), CliError
         Command::Export(arguments) => tasks::export(arguments).await,
         Command::Unpin(arguments) => tasks::unpin(arguments).await,
         Command::Cache { command } => tasks::cache(command).await,
+        Command::Completions { shell } => documents::completions(shell),
+        Command::Man { dir } => documents::man(dir.as_deref()),
         Command::Check { config } => check::check(&Config::load(&config)?),
     }
 }
