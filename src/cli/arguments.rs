@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+use super::check::arguments::CheckArguments;
 use super::tasks::arguments::{CacheCommand, ExportArguments, UnpinArguments, WarmArguments};
 use super::verify::arguments::VerifyArguments;
 use super::version;
@@ -50,12 +51,10 @@ pub(super) enum Command {
         #[command(subcommand)]
         command: CacheCommand,
     },
-    /// Check a configuration file.
-    Check {
-        /// The file.
-        #[arg(long, value_name = "FILE")]
-        config: PathBuf,
-    },
+    /// Check a configuration file, and tell what it comes to; or, for references, what becomes of them by it and why.
+    ///
+    /// Nobody is asked. It exits with 2 if the file is wrong or a reference is none, and with 1 if one leads nowhere.
+    Check(CheckArguments),
     /// Write what makes a shell complete this program's arguments.
     ///
     /// For bash: colocate completions bash > /usr/share/bash-completion/completions/colocate
@@ -247,6 +246,19 @@ mod tests {
             &["colocate", "verify", "a.b/c:v1", "--original", DIGEST, "--target", "d.e/c", "--json"],
             &["colocate", "verify", "a.b/c", "--upstream", "f.g/c", "--ca-file", "ca.pem", "--docker-config", "c.json"],
             &["colocate", "check", "--config", "c.yaml"],
+            &[
+                "colocate",
+                "check",
+                "--config",
+                "c.yaml",
+                "a.b/c:v1",
+                "d",
+                "--ns",
+                "e.f",
+                "--identity",
+                "user:g",
+                "--json",
+            ],
             &["colocate", "completions", "fish"],
             &["colocate", "man", "--dir", "d"],
         ] {
@@ -271,6 +283,8 @@ mod tests {
             &["colocate", "cache", "ls"],
             &["colocate", "cache", "rm", "--cache", "c"],
             &["colocate", "check"],
+            &["colocate", "check", "--config", "c.yaml", "--json"],
+            &["colocate", "check", "--config", "c.yaml", "a", "--identity", "anna"],
             &["colocate", "completions"],
             &["colocate", "completions", "cmd"],
             &["colocate", "verify", "a.b/c"],

@@ -43,6 +43,8 @@ pub(super) enum CliError {
     Control(#[from] ControlError),
     #[error("{}", match .0 { 1 => "there was a problem".to_owned(), count => format!("there were {count} problems") })]
     Problems(u64),
+    #[error("{}", match .0 { 1 => "a reference leads nowhere".to_owned(), count => format!("{count} references lead nowhere") })]
+    Nowhere(usize),
     #[error("stopped by {0}")]
     Stopped(&'static str),
     #[error("manual pages cannot be written to {}", directory.display())]

@@ -83,7 +83,7 @@ async fn dispatch(command: Command, inherited: Inherited) -> Result<(), CliError
         Command::Cache { command } => tasks::cache(command).await,
         Command::Completions { shell } => documents::completions(shell),
         Command::Man { dir } => documents::man(dir.as_deref()),
-        Command::Check { config } => check::check(&Config::load(&config)?),
+        Command::Check(arguments) => check::check(&arguments),
     }
 }
 

@@ -5,11 +5,45 @@ use std::sync::Arc;
 use crate::config::{Config, ListenAddress};
 use crate::oci::{Reference, RegistryName, RepositoryName};
 use crate::proxy::{ReadReference, View, Wanted};
-use crate::server::{Directory, Place};
+use crate::server::{Directory, Lead, NoSuchName};
 
 /// The names by which clients reach a proxy, and the registries behind it.
 #[derive(Clone)]
 pub(super) struct Names(Directory);
+
+/// A reference that leads somewhere.
+#[derive(Debug)]
+pub(super) struct Found<'a> {
+    pub(super) lead: Lead<'a>,
+    pub(super) reference: Reference,
+}
+
+/// Why a reference is about nothing behind a proxy.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ReferenceError {
+    /// It is none.
+    #[error("{0}")]
+    Malformed(String),
+    /// Its host is neither a name of the proxy nor of a registry behind.
+    #[error("{}; leave the host out, or list it in `endpoints` or `upstreams`", self.because())]
+    Host(String),
+    /// Its name leads to no registry.
+    #[error(transparent)]
+    Nowhere(#[from] NoSuchName),
+}
+
+impl ReferenceError {
+    /// Without what to do about it.
+    pub(super) fn because(&self) -> String {
+        match self {
+            Self::Malformed(problem) => problem.clone(),
+            Self::Host(host) => {
+                format!("clients reach the proxy by none of that name ({host}), and it is no registry behind it")
+            }
+            Self::Nowhere(nowhere) => nowhere.to_string(),
+        }
+    }
+}
 
 impl Names {
     /// The names that `config` gives to a proxy that listens on `addresses`.
@@ -22,30 +56,35 @@ impl Names {
     /// name that (the default one's, as all do); any other is a mistake that would otherwise be answered about the
     /// wrong registry.
     pub(super) fn read(&self, text: &str) -> Result<Wanted, String> {
+        let Found { lead, reference } = self.lead(text, None).map_err(|err| err.to_string())?;
+        Ok(Wanted { view: lead.place.view, reference })
+    }
+
+    /// As [`read`](Self::read), with what leads there. With `ns`, for clients that take the proxy for a mirror of that
+    /// registry, which may as well stand where the host does.
+    pub(super) fn lead(&self, text: &str, ns: Option<&str>) -> Result<Found<'_>, ReferenceError> {
         let directory = &self.0;
-        let (host, name, reference) = split(text, |first| directory.has_registry(first))?;
-        let place = match host {
-            None => directory.find(None, None, &name),
-            Some(host) if directory.knows(host) => directory.find(Some(host), None, &name),
-            Some(host) => {
+        let split = split(text, |first| directory.has_registry(first) || ns.is_some_and(|ns| is_same(ns, first)));
+        let (host, name, reference) = split.map_err(ReferenceError::Malformed)?;
+        let lead = match (host, ns) {
+            (None, ns) => directory.lead(None, ns, &name)?,
+            (Some(host), ns) if directory.knows(host) => directory.lead(Some(host), ns, &name)?,
+            (Some(host), Some(ns)) if is_same(ns, host) => directory.lead(None, Some(ns), &name)?,
+            (Some(host), Some(_)) => return Err(ReferenceError::Host(host.to_owned())),
+            (Some(host), None) => {
                 // The port that every https URL has.
                 let registry = host.strip_suffix(":443").unwrap_or(host);
                 if !directory.has_registry(registry) {
-                    return Err(format!(
-                        "clients reach the proxy by none of that name ({host}), and it is no registry behind it; \
-                         leave the host out, or list it in `endpoints` or `upstreams`"
-                    ));
+                    return Err(ReferenceError::Host(host.to_owned()));
                 }
-                let by_name = directory.find(None, Some(registry), &name);
-                let as_all_do = directory.find(None, None, &name).ok();
+                let by_name = directory.lead(None, Some(registry), &name)?;
+                let as_all_do = directory.lead(None, None, &name).ok();
                 // A prefix may lead elsewhere by that name.
-                let same =
-                    |place: &Place| by_name.as_ref().is_ok_and(|own| own.view.repository == place.view.repository);
-                as_all_do.filter(|place| directory.is_default(registry) && same(place)).map_or(by_name, Ok)
+                let same = |lead: &Lead<'_>| lead.place.view.repository == by_name.place.view.repository;
+                as_all_do.filter(|lead| directory.is_default(registry) && same(lead)).unwrap_or(by_name)
             }
         };
-        let Place { view, .. } = place.map_err(|err| err.to_string())?;
-        Ok(Wanted { view, reference })
+        Ok(Found { lead, reference })
     }
 
     /// [`read`](Self::read) for those who know no names.
@@ -64,6 +103,12 @@ pub(super) fn nameless() -> ReadReference {
         let (name, reference) = split_name(rest)?;
         Ok(Wanted { view: View::exact(registry.repository(&name)), reference })
     })
+}
+
+/// Whether both name one registry.
+fn is_same(one: &str, other: &str) -> bool {
+    let read = |name: &str| name.parse::<RegistryName>().ok();
+    read(one).is_some_and(|one| read(other) == Some(one))
 }
 
 /// `known` says which first parts are hosts though they do not look so.

@@ -16,8 +16,8 @@ use crate::admin::{Admin, Readiness};
 use crate::body::{Clock, SystemClock};
 use crate::cache::{Bounds, Cache, CacheLimits, FinishAbandoned, LocalStore, OpenError};
 use crate::config::{
-    self, AccessMode, CacheBounds, CacheConfig, Config, ListenAddress, RelocationConfig, ServerConfig, TagsConfig,
-    TlsConfig, Undecided, UpstreamConfig, UpstreamPlace,
+    self, AccessConfig, AccessMode, CacheBounds, CacheConfig, Config, ListenAddress, RelocationConfig, ServerConfig,
+    TagsConfig, TlsConfig, Undecided, UpstreamConfig, UpstreamPlace,
 };
 use crate::oci::RegistryName;
 use crate::proxy::{OriginPolicy, Proxy, ProxyParts, RelocationLimits, TagPolicy, Tasks};
@@ -296,11 +296,12 @@ async fn access(config: &Config) -> Result<Access, StartError> {
             Mode::Own(Gate::Htpasswd(tokio::task::spawn_blocking(move || Htpasswd::load(file)).await??))
         }
     };
-    let without = match &mode {
-        Mode::Own(gate) => gate.without_rules(),
-        Mode::Upstream => WithoutRules::Everything,
-    };
-    Ok(Access { rules: Arc::new(AccessRules::new(config.access.rules.clone(), without)), mode })
+    Ok(Access { rules: Arc::new(access_rules(&config.access)), mode })
+}
+
+/// What clients may do, once it is known who they are.
+pub(super) fn access_rules(config: &AccessConfig) -> AccessRules {
+    AccessRules::new(config.rules.clone(), WithoutRules::of(&config.mode))
 }
 
 /// Refuses what [`start`] would for the configuration and the files it names: it looks at no layout, cache or address.
@@ -337,7 +338,7 @@ pub(super) async fn cache(config: &CacheConfig, metrics: Metrics) -> Result<Cach
     Ok(Cache::new(Arc::new(store), clock, limits, metrics))
 }
 
-fn tag_policy(config: &TagsConfig) -> TagPolicy {
+pub(super) fn tag_policy(config: &TagsConfig) -> TagPolicy {
     TagPolicy {
         ttl: config.ttl,
         stale_for: config.stale_for,
@@ -347,7 +348,7 @@ fn tag_policy(config: &TagsConfig) -> TagPolicy {
     }
 }
 
-fn origin_policy(config: &Config) -> OriginPolicy {
+pub(super) fn origin_policy(config: &Config) -> OriginPolicy {
     let with_certificate = config.all_upstreams().filter(|upstream| upstream.identity.is_some());
     OriginPolicy {
         rules: config.relocation.from_origin.clone(),

@@ -49,7 +49,7 @@ pub use identity::{
 };
 pub use listen::{ListenAddress, ListenAddressError, MAX_SOCKET_PATH_BYTES, TrustedProxy, TrustedProxyError};
 pub use origins::{OriginRule, RepositoryPattern};
-pub use rules::{Rule, Rules, When};
+pub use rules::{Rule, Rules, Ruling, When};
 pub use server::{ServerConfig, TlsConfig};
 pub use upstream::{Credentials, DOCKER_HUB_REALM, DOCKER_HUB_URL, UpstreamConfig, UpstreamPlace, Writes};
 pub use values::Secret;

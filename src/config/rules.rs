@@ -34,16 +34,31 @@ pub struct Rules {
     pub(super) default: When,
 }
 
+/// What holds for one repository at one endpoint, and by what.
+#[derive(Clone, Copy, Debug)]
+pub struct Ruling<'a> {
+    /// When its bundles are relocated.
+    pub when: When,
+    /// The rule that says so, by its place in the list; `None` if none is about it, and the default holds.
+    pub rule: Option<(usize, &'a Rule)>,
+}
+
 impl Rules {
     /// When bundles of `repository` are relocated for clients that come by `endpoint`.
     pub fn when(&self, endpoint: &str, repository: &Repository) -> When {
+        self.ruling(endpoint, repository).when
+    }
+
+    /// As [`when`](Self::when), with the rule that says so.
+    pub fn ruling(&self, endpoint: &str, repository: &Repository) -> Ruling<'_> {
         let Repository { registry, name } = repository;
-        let matches = |rule: &&Rule| {
+        let matches = |(_, rule): &(usize, &Rule)| {
             rule.endpoint.matches(endpoint)
                 && rule.registry.matches(registry.as_str())
                 && rule.repository.matches(name.as_str())
         };
-        self.rules.iter().find(matches).map_or(self.default, |rule| rule.when)
+        let rule = self.rules.iter().enumerate().find(matches);
+        Ruling { when: rule.map_or(self.default, |(_, rule)| rule.when), rule }
     }
 
     /// Whether no bundle is ever relocated.

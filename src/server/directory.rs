@@ -14,7 +14,7 @@
 //! | `proxy/v2/mirror/ghcr.io/acme/app`, with that prefix | `ghcr.io/acme/app` | `proxy/mirror/ghcr.io/acme/app` |
 //! | `proxy/v2/acme/app` | the default upstream's `acme/app` | `proxy/acme/app` |
 
-use crate::config::{Config, Endpoint, Rules, UpstreamConfig, When, Writes};
+use crate::config::{Config, Endpoint, Rules, Ruling, UpstreamConfig, When, Writes};
 use crate::imgpkg::Target;
 use crate::oci::{RegistryName, RepositoryName};
 use crate::proxy::View;
@@ -50,6 +50,32 @@ pub struct Place {
     pub credentials: Passage,
     /// Whether pushes and deletes go on to there.
     pub takes_writes: bool,
+}
+
+/// A place, and how a name leads there.
+#[derive(Clone, Debug)]
+pub struct Lead<'a> {
+    /// Where it leads.
+    pub place: Place,
+    /// By what.
+    pub way: Way<'a>,
+    /// The endpoint that rules see; `None` if the proxy has no name.
+    pub endpoint: Option<&'a Endpoint>,
+    /// What the rules say about bundles there.
+    pub ruling: Ruling<'a>,
+}
+
+/// What about a name leads to an upstream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way<'a> {
+    /// The registry's own name, said beside it (`ns`).
+    Namespace,
+    /// The host, which is that upstream's alone.
+    Host(&'a Endpoint),
+    /// How it begins.
+    Prefix(&'a RepositoryName),
+    /// Nothing: it is the default one's.
+    Default,
 }
 
 /// What becomes of a client's credentials where they are for the upstream to judge.
@@ -112,11 +138,19 @@ impl Directory {
     /// # Errors
     /// When it leads nowhere.
     pub fn find(&self, host: Option<&str>, ns: Option<&str>, name: &RepositoryName) -> Result<Place, NoSuchName> {
+        self.lead(host, ns, name).map(|lead| lead.place)
+    }
+
+    /// As [`find`](Self::find), with what led there.
+    ///
+    /// # Errors
+    /// When it leads nowhere.
+    pub fn lead(&self, host: Option<&str>, ns: Option<&str>, name: &RepositoryName) -> Result<Lead<'_>, NoSuchName> {
         let own = host.and_then(|host| self.host_of(host));
         let endpoint = own.map(|(_, endpoint)| endpoint).or_else(|| self.endpoint_for(host));
-        let (entry, named) = match (ns, own) {
-            (Some(ns), _) => (self.named(ns)?, name.clone()),
-            (None, Some((entry, _))) => (entry, name.clone()),
+        let (entry, named, way) = match (ns, own) {
+            (Some(ns), _) => (self.named(ns)?, name.clone(), Way::Namespace),
+            (None, Some((entry, host))) => (entry, name.clone(), Way::Host(host)),
             (None, None) => self.by_path(name)?,
         };
         let repository = entry.registry.repository(&named);
@@ -128,8 +162,8 @@ impl Directory {
                 repository: self.visible(entry, &repository.name),
             }),
         };
-        let when = self.rules.when(endpoint.map_or("", Endpoint::as_str), &repository);
-        let mut view = match (when, target) {
+        let ruling = self.rules.ruling(endpoint.map_or("", Endpoint::as_str), &repository);
+        let mut view = match (ruling.when, target) {
             (When::Never, _) | (_, None) => View::exact(repository),
             (When::All, Some(target)) => View::relocated(repository, target),
             (When::Each, Some(target)) => View::each(repository, target),
@@ -137,7 +171,7 @@ impl Directory {
         // What is written then is the registry's own name, by which it can be asked directly, too.
         view.from_origin = ns.is_none() || entry.always_proxied;
         let credentials = self.passage(entry, own.map(|(entry, _)| entry));
-        Ok(Place { view, credentials, takes_writes: entry.takes_writes })
+        Ok(Lead { place: Place { view, credentials, takes_writes: entry.takes_writes }, way, endpoint, ruling })
     }
 
     /// Whether any upstream takes pushes and deletes.
@@ -206,7 +240,7 @@ impl Directory {
     ) -> bool {
         ns.is_some()
             || host.and_then(|host| self.host_of(host)).is_some()
-            || self.by_path(name).is_ok_and(|(entry, _)| entry.registry == *registry)
+            || self.by_path(name).is_ok_and(|(entry, ..)| entry.registry == *registry)
     }
 
     /// The upstream that calls itself this.
@@ -246,18 +280,18 @@ impl Directory {
     }
 
     /// The upstream whose prefix `name` begins with, the longest if there are several, and the name behind it.
-    fn by_path(&self, name: &RepositoryName) -> Result<(&Entry, RepositoryName), NoSuchName> {
-        let behind = |entry: &Entry| {
-            let prefix = entry.prefix.as_ref()?.as_str();
-            let rest = name.as_str().strip_prefix(prefix)?.strip_prefix('/')?;
-            Some((prefix.len(), rest.parse::<RepositoryName>().ok()?))
+    fn by_path(&self, name: &RepositoryName) -> Result<(&Entry, RepositoryName, Way<'_>), NoSuchName> {
+        let behind = |entry: &'_ Entry| {
+            let prefix = entry.prefix.as_ref()?;
+            let rest = name.as_str().strip_prefix(prefix.as_str())?.strip_prefix('/')?;
+            rest.parse::<RepositoryName>().ok()
         };
-        let found = self.entries.iter().filter_map(|entry| Some((entry, behind(entry)?)));
-        match found.max_by_key(|(_, (length, _))| *length) {
-            Some((entry, (_, rest))) => Ok((entry, rest)),
+        let found = self.entries.iter().filter_map(|entry| Some((entry, entry.prefix.as_ref()?, behind(entry)?)));
+        match found.max_by_key(|(_, prefix, _)| prefix.as_str().len()) {
+            Some((entry, prefix, rest)) => Ok((entry, rest, Way::Prefix(prefix))),
             None => {
                 let default = self.default.and_then(|default| self.entries.get(default));
-                default.map(|entry| (entry, name.clone())).ok_or(NoSuchName::Prefix)
+                default.map(|entry| (entry, name.clone(), Way::Default)).ok_or(NoSuchName::Prefix)
             }
         }
     }

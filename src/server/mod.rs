@@ -46,12 +46,12 @@ mod service;
 mod stall;
 mod timed_io;
 
-pub use access::{AccessRules, Gate, Htpasswd, HtpasswdError, WithoutRules};
+pub use access::{AccessRules, AccessRuling, Gate, Htpasswd, HtpasswdError, Identity, IdentityError, WithoutRules};
 pub use admission::{Access, Mode};
 pub use bind::ListenError;
 pub use client::{Client, ClientAddress};
 pub use connection::ServerLimits;
-pub use directory::{Directory, NoSuchName, Passage, Place};
+pub use directory::{Directory, Lead, NoSuchName, Passage, Place, Way};
 pub use inherited::{Inherited, InheritedError};
 pub use listener::{Drained, Server, ServerParts};
 pub use peer::{Peer, PeerAddress};

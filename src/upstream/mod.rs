@@ -69,7 +69,7 @@ pub use face::ClientCredential;
 pub use files::{FilesUpstream, Piece};
 pub use quota::{Figure, Quota};
 pub use referrers::Referrer;
-pub use registry::{RegistryConfig, RegistryConfigError, RegistryUpstream};
+pub use registry::{RegistryConfig, RegistryConfigError, RegistryUpstream, manifest_url};
 pub use transport::{Timeouts, VIEW};
 
 /// Something that holds repositories of manifests and blobs.

@@ -157,8 +157,7 @@ impl RegistryUpstream {
         if !plain {
             return Err(RegistryConfigError::Url);
         }
-        let mut base = url.clone();
-        base.set_path(&format!("{}/v2/", base.path().trim_end_matches('/')));
+        let base = base(url);
         let source = Source::new(credentials.clone()).ok_or(RegistryConfigError::Token)?;
         let realms = Realms { upstream: base.clone(), allowed: realm_hosts.clone() };
         let courtesy = Courtesy::new(name.clone(), &base, metrics.clone());
@@ -436,6 +435,18 @@ fn content_range(text: &str) -> Option<(u64, Option<u64>)> {
     };
     let whole = start <= end && total.is_none_or(|total| end < total);
     whole.then_some((start, total))
+}
+
+/// Where a registry's API is, with the path ending in `/v2/`.
+fn base(url: &Url) -> Url {
+    let mut base = url.clone();
+    base.set_path(&format!("{}/v2/", base.path().trim_end_matches('/')));
+    base
+}
+
+/// Where the registry at `url` is asked for a manifest.
+pub fn manifest_url(url: &Url, repository: &RepositoryName, reference: &Reference) -> Url {
+    Ask::manifest(Method::GET, repository, reference).url(&base(url))
 }
 
 #[cfg(test)]

@@ -56,7 +56,8 @@ async fn what_bash_completes() {
     let scratch = tempfile::tempdir().unwrap();
     let file = scratch.path().join("colocate");
     fs::write(&file, colocate(&["completions", "bash"]).await.stdout).unwrap();
-    let script = "source \"$0\"; COMP_WORDS=(colocate ch); COMP_CWORD=1; _colocate colocate ch; echo \"${COMPREPLY[@]}\"";
+    let script =
+        "source \"$0\"; COMP_WORDS=(colocate ch); COMP_CWORD=1; _colocate colocate ch; echo \"${COMPREPLY[@]}\"";
     let output = Command::new("bash").args(["--norc", "-c", script]).arg(&file).output().unwrap();
     assert_eq!(String::from_utf8(output.stdout).unwrap().trim(), "check");
 }

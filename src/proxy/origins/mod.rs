@@ -48,6 +48,13 @@ pub struct OriginPolicy {
     pub with_certificate: HashSet<RegistryName>,
 }
 
+impl OriginPolicy {
+    /// The pairs for bundles in this repository, with their places in the list.
+    pub fn about(&self, bundles: &Repository) -> impl Iterator<Item = (usize, &OriginRule)> {
+        self.rules.iter().enumerate().filter(|(_, rule)| rule.bundles.matches(bundles))
+    }
+}
+
 /// What the origins of all views have in common.
 pub(super) struct OriginParts {
     pub(super) policy: OriginPolicy,
@@ -265,8 +272,8 @@ impl Origins {
     }
 
     fn rule(&self, origin: &Repository) -> Option<&OriginRule> {
-        let about = |rule: &&OriginRule| rule.bundles.matches(&self.repository) && rule.origins.matches(origin);
-        self.parts.policy.rules.iter().find(about)
+        let mut about = self.parts.policy.about(&self.repository);
+        about.find_map(|(_, rule)| rule.origins.matches(origin).then_some(rule))
     }
 
     /// As whom an origin is asked; `None` is the proxy itself.

@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use super::record::{TagKey, TagRecord};
 use crate::config::{AbsentTag, Glob};
+use crate::oci::{Repository, Tag};
 use crate::proxy::error::ProxyError;
 use crate::upstream::UpstreamError;
 
@@ -37,11 +38,17 @@ impl Default for TagPolicy {
 
 impl TagPolicy {
     pub(super) fn is_immutable(&self, key: &TagKey) -> bool {
+        self.immutable_by(&key.repository, &key.tag).is_some()
+    }
+
+    /// The pattern by which a tag's answer is believed for good, by its place in the list.
+    pub fn immutable_by(&self, repository: &Repository, tag: &Tag) -> Option<usize> {
         // Most configurations have no pattern, and then there is nothing to put together.
-        !self.immutable.is_empty() && {
-            let names = key.names();
-            self.immutable.iter().any(|pattern| names.iter().any(|name| pattern.matches(name)))
+        if self.immutable.is_empty() {
+            return None;
         }
+        let names = names(repository, tag);
+        self.immutable.iter().position(|pattern| names.iter().any(|name| pattern.matches(name)))
     }
 
     /// Whether a record is believed without asking. One that was written in the future is not: the clock was set
@@ -71,6 +78,11 @@ impl TagPolicy {
             | ProxyError::Cache(_) => false,
         }
     }
+}
+
+/// As patterns name a tag: `repository:tag`, and the same behind the registry's name.
+fn names(repository: &Repository, tag: &Tag) -> [String; 2] {
+    [format!("{}:{tag}", repository.name), format!("{repository}:{tag}")]
 }
 
 #[cfg(test)]

@@ -20,12 +20,6 @@ impl TagKey {
     pub(super) fn record(&self) -> RecordKey {
         key(&self.repository, &self.tag)
     }
-
-    /// As patterns name it: `repository:tag`, and the same behind the registry's name.
-    pub(super) fn names(&self) -> [String; 2] {
-        let Self { repository, tag } = self;
-        [format!("{}:{tag}", repository.name), format!("{repository}:{tag}")]
-    }
 }
 
 /// What a tag stood for when the upstream last said so.

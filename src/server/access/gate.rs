@@ -6,7 +6,7 @@ use super::credential::Credential;
 use super::htpasswd::{Htpasswd, Verified};
 use super::identity::Identity;
 use super::refusal::Refusal;
-use super::rules::{AccessRules, WithoutRules};
+use super::rules::AccessRules;
 use crate::config::Action;
 use crate::tls::CertificateNames;
 
@@ -22,14 +22,6 @@ pub enum Gate {
 }
 
 impl Gate {
-    /// What holds when this mode has no rules.
-    pub fn without_rules(&self) -> WithoutRules {
-        match self {
-            Self::Open => WithoutRules::EveryonePulls,
-            Self::Htpasswd(_) | Self::Certificate => WithoutRules::IdentifiedPull,
-        }
-    }
-
     /// Who a request is by. `certificate` is the client's, which TLS has verified.
     ///
     /// # Errors

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use crate::config::{ANONYMOUS, CERTIFICATE, COMMON_NAME, DNS, EMAIL, URI, USER};
@@ -16,7 +17,7 @@ const MAX_SHOWN: usize = 128;
 /// prefixes keep a user called `anonymous`, and a certificate with a user's name, apart from what they sound like. Of
 /// a certificate's names the first is shown; one without any is a `certificate`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::server) enum Identity {
+pub enum Identity {
     /// Whoever did not say.
     Anonymous,
     /// A user whose password was right.
@@ -38,6 +39,38 @@ impl Identity {
                 if subjects.is_empty() { vec![Cow::Borrowed(CERTIFICATE)] } else { subjects }
             }
         }
+    }
+}
+
+/// A text that says who nobody is.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "`{0}` is nobody's name; write anonymous, user:<name>, or cn:<name>, dns:<name>, uri:<name> or email:<name> of a \
+     client certificate, or certificate for one without any"
+)]
+pub struct IdentityError(String);
+
+impl FromStr for Identity {
+    type Err = IdentityError;
+
+    /// Reads what `Display` writes. A certificate has the one name.
+    fn from_str(text: &str) -> Result<Self, IdentityError> {
+        let name = |prefix: &str| text.strip_prefix(prefix).filter(|name| !name.is_empty()).map(str::to_owned);
+        let all = |name: Option<String>| name.into_iter().collect::<Vec<_>>();
+        if text == ANONYMOUS {
+            return Ok(Self::Anonymous);
+        }
+        if let Some(name) = name(USER) {
+            return Ok(Self::User(name));
+        }
+        let names = CertificateNames {
+            common_name: name(COMMON_NAME),
+            dns: all(name(DNS).map(|name| name.to_ascii_lowercase())),
+            uris: all(name(URI)),
+            emails: all(name(EMAIL)),
+        };
+        let known = text == CERTIFICATE || names.all().next().is_some();
+        if known { Ok(Self::Certificate(Arc::new(names))) } else { Err(IdentityError(text.to_owned())) }
     }
 }
 
@@ -95,6 +128,26 @@ mod tests {
             (certificate(&[]), "certificate"),
         ] {
             assert_eq!(identity.to_string(), shown);
+        }
+    }
+
+    #[test]
+    fn read_as_they_are_shown() {
+        for text in [
+            "anonymous",
+            "user:alice",
+            "user:anonymous",
+            "cn:Node 7",
+            "dns:a.b",
+            "uri:spiffe://a/b",
+            "email:a@b",
+            "certificate",
+        ] {
+            assert_eq!(text.parse::<Identity>().map(|identity| identity.to_string()), Ok(text.to_owned()));
+        }
+        assert_eq!("dns:A.b".parse::<Identity>(), "dns:a.b".parse());
+        for bad in ["", "alice", "user:", "User:alice", "**", "cn:"] {
+            assert_eq!(bad.parse::<Identity>(), Err(IdentityError(bad.to_owned())));
         }
     }
 

@@ -28,9 +28,9 @@ mod workers;
 
 pub use gate::Gate;
 pub use htpasswd::Htpasswd;
+pub use identity::{Identity, IdentityError};
 pub use password_file::HtpasswdError;
-pub use rules::{AccessRules, WithoutRules};
+pub use rules::{AccessRules, AccessRuling, WithoutRules};
 
 pub(super) use credential::Credential;
-pub(super) use identity::Identity;
 pub(super) use refusal::Refusal;

@@ -1,7 +1,7 @@
 //! What an identity may do with which repository.
 
 use super::identity::Identity;
-use crate::config::{AccessRule, Action};
+use crate::config::{AccessMode, AccessRule, Action};
 
 /// What holds where no rules are configured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,6 +12,28 @@ pub enum WithoutRules {
     IdentifiedPull,
     /// Nobody is kept from anything: somebody else judges it.
     Everything,
+}
+
+impl WithoutRules {
+    /// What this mode has without rules.
+    pub fn of(mode: &AccessMode) -> Self {
+        match mode {
+            AccessMode::Open => Self::EveryonePulls,
+            AccessMode::Htpasswd(_) | AccessMode::Certificate => Self::IdentifiedPull,
+            AccessMode::Upstream => Self::Everything,
+        }
+    }
+}
+
+/// What somebody may do with one repository, and by what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AccessRuling<'a> {
+    /// This rule decides, by its place in the list.
+    Rule(usize, &'a AccessRule),
+    /// No rule is about them, so that nothing is allowed.
+    NoRule,
+    /// There are no rules at all.
+    Without(WithoutRules),
 }
 
 /// Rules in order: the first that matches decides. What none matches is not allowed.
@@ -33,27 +55,31 @@ impl AccessRules {
     }
 
     /// Whether `identity` may do that with this repository of this registry.
-    pub(in crate::server) fn allows(
-        &self,
-        identity: &Identity,
-        registry: &str,
-        repository: &str,
-        action: Action,
-    ) -> bool {
+    pub fn allows(&self, identity: &Identity, registry: &str, repository: &str, action: Action) -> bool {
+        match self.ruling(identity, registry, repository) {
+            AccessRuling::Rule(_, rule) => rule.allow.contains(&action),
+            AccessRuling::NoRule => false,
+            AccessRuling::Without(WithoutRules::EveryonePulls) => action == Action::Pull,
+            AccessRuling::Without(WithoutRules::IdentifiedPull) => {
+                action == Action::Pull && *identity != Identity::Anonymous
+            }
+            AccessRuling::Without(WithoutRules::Everything) => true,
+        }
+    }
+
+    /// What decides over `identity` in this repository of this registry.
+    pub fn ruling(&self, identity: &Identity, registry: &str, repository: &str) -> AccessRuling<'_> {
         if self.rules.is_empty() {
-            return match self.without {
-                WithoutRules::EveryonePulls => action == Action::Pull,
-                WithoutRules::IdentifiedPull => action == Action::Pull && *identity != Identity::Anonymous,
-                WithoutRules::Everything => true,
-            };
+            return AccessRuling::Without(self.without);
         }
         let subjects = identity.subjects();
-        let mut about = self.rules.iter().filter(|rule| {
+        let about = |(_, rule): &(usize, &AccessRule)| {
             subjects.iter().any(|subject| rule.identity.matches(subject))
                 && rule.registry.matches(registry)
                 && rule.repository.matches(repository)
-        });
-        about.next().is_some_and(|rule| rule.allow.contains(&action))
+        };
+        let rule = self.rules.iter().enumerate().find(about);
+        rule.map_or(AccessRuling::NoRule, |(index, rule)| AccessRuling::Rule(index, rule))
     }
 }
 

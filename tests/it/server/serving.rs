@@ -10,7 +10,7 @@ use colocate::cache::{Cache, CacheLimits, MemoryStore};
 use colocate::config::{Config, Files, FilesPlace, ListenAddress};
 use colocate::proxy::{OriginPolicy, Proxy, ProxyParts, RelocationLimits, TagPolicy};
 use colocate::server::{
-    Access, AccessRules, Directory, Drained, Gate, ListenError, Mode, Server, ServerLimits, ServerParts,
+    Access, AccessRules, Directory, Drained, Gate, ListenError, Mode, Server, ServerLimits, ServerParts, WithoutRules,
 };
 use colocate::telemetry::Metrics;
 use colocate::upstream::FilesUpstream;
@@ -60,7 +60,7 @@ pub(super) fn parts() -> ServerParts {
         directory: Directory::new(&config),
         access: Access {
             mode: Mode::Own(Gate::Open),
-            rules: AccessRules::new(Vec::new(), Gate::Open.without_rules()).into(),
+            rules: AccessRules::new(Vec::new(), WithoutRules::EveryonePulls).into(),
         },
         limits: ServerLimits {
             header_read_timeout: PATIENCE,

@@ -9,6 +9,7 @@ use http::header::{AUTHORIZATION, HeaderValue};
 use tempfile::NamedTempFile;
 
 use super::super::credential::MalformedCredential;
+use super::super::rules::WithoutRules;
 use super::*;
 use crate::config::{AccessRule, Action, Glob};
 
@@ -94,7 +95,7 @@ async fn rules_judge_who_came_in() {
         allow: allow.to_vec(),
     };
     let rules = vec![rule("**", "public/*", &[Action::Pull]), rule("user:alice", "acme/*", &[Action::Pull])];
-    let rules = AccessRules::new(rules, passwords.without_rules());
+    let rules = AccessRules::new(rules, WithoutRules::IdentifiedPull);
     let node = identity_of(&certificate(&["node-1"]));
     let denied = |identity: &str, action| Err(Refusal::Denied { identity: identity.to_owned(), action });
     use Action::{Delete, Pull, Push};
@@ -120,13 +121,14 @@ async fn rules_judge_who_came_in() {
 async fn without_rules_whoever_is_known_may_pull() {
     let (passwords, _file) = with_passwords();
     let node = identity_of(&certificate(&["node-1"]));
-    for (gate, identity, expected) in [
-        (&Gate::Open, &Identity::Anonymous, Ok(())),
-        (&passwords, &Identity::Anonymous, Err(Refusal::CredentialsNeeded)),
-        (&passwords, &user("alice"), Ok(())),
-        (&Gate::Certificate, &node, Ok(())),
+    use WithoutRules::{EveryonePulls, IdentifiedPull};
+    for (gate, without, identity, expected) in [
+        (&Gate::Open, EveryonePulls, &Identity::Anonymous, Ok(())),
+        (&passwords, IdentifiedPull, &Identity::Anonymous, Err(Refusal::CredentialsNeeded)),
+        (&passwords, IdentifiedPull, &user("alice"), Ok(())),
+        (&Gate::Certificate, IdentifiedPull, &node, Ok(())),
     ] {
-        let rules = AccessRules::new(Vec::new(), gate.without_rules());
+        let rules = AccessRules::new(Vec::new(), without);
         assert_eq!(gate.authorize(&rules, identity, "ghcr.io", "a", Action::Pull), expected, "{gate:?} {identity}");
         for action in [Action::Push, Action::Delete] {
             assert!(gate.authorize(&rules, identity, "ghcr.io", "a", action).is_err(), "{gate:?} {identity}");

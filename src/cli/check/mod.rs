@@ -1,20 +1,74 @@
-//! `colocate check`: what a configuration comes to, for whoever wrote it to compare with what was meant.
+//! `colocate check`: what a configuration comes to, for whoever wrote it to compare with what was meant; as a whole, or
+//! for references (`account`).
+
+mod account;
+pub(super) mod arguments;
+#[cfg(test)]
+mod tests;
+mod text;
+mod upstream;
 
 use std::fmt::Write as _;
+use std::io::{self, Write as _};
+
+use account::{Account, Asker, Verdict, account};
+use arguments::CheckArguments;
 
 use super::error::CliError;
+use super::reference::Names;
 use super::wire;
 use crate::config::{
-    ANONYMOUS, AccessConfig, AccessMode, AccessRule, Action, Called, Config, Credentials, Endpoint, Files, FilesPlace,
-    ListenAddress, OriginRule, UpstreamConfig, UpstreamPlace, Writes,
+    ANONYMOUS, AccessConfig, AccessMode, AccessRule, Action, Config, Endpoint, ListenAddress, OriginRule,
+    UpstreamConfig, Writes,
 };
+use crate::server::Identity;
 
 /// Tells that a configuration can be served with, and what it comes to.
-#[expect(clippy::print_stdout, reason = "what the command has to say")]
-pub(super) fn check(config: &Config) -> Result<(), CliError> {
-    wire::check(config)?;
-    println!("{}", describe(config));
-    Ok(())
+pub(super) fn check(arguments: &CheckArguments) -> Result<(), CliError> {
+    let config = Config::load(&arguments.config)?;
+    wire::check(&config)?;
+    if arguments.references.is_empty() {
+        return say(&describe(&config));
+    }
+    let accounts = accounts(&config, arguments)?;
+    if arguments.json {
+        say(&serde_json::to_string_pretty(&accounts).map_err(|err| CliError::Output(err.into()))?)?;
+    } else {
+        say(&accounts.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n\n"))?;
+    }
+    match accounts.iter().filter(|account| matches!(account.verdict, Verdict::Nowhere { .. })).count() {
+        0 => Ok(()),
+        count => Err(CliError::Nowhere(count)),
+    }
+}
+
+fn say(text: &str) -> Result<(), CliError> {
+    writeln!(io::stdout(), "{text}").map_err(CliError::Output)
+}
+
+fn accounts(config: &Config, arguments: &CheckArguments) -> Result<Vec<Account>, CliError> {
+    let identity = &arguments.identity;
+    if !is_seen(&config.access.mode, identity) {
+        let mode = match config.access.mode {
+            AccessMode::Open => "open, where clients are not told apart",
+            AccessMode::Htpasswd(_) => "htpasswd, where clients are users or anonymous",
+            AccessMode::Certificate => "certificate, where clients have names of certificates",
+            AccessMode::Upstream => "upstream, where only the registries behind know who clients are",
+        };
+        return Err(CliError::Usage(format!("--identity {identity} is nobody with `access.mode` {mode}")));
+    }
+    let names = Names::new(config, &config.listen);
+    let asker = Asker { ns: arguments.ns.as_deref(), identity };
+    arguments.references.iter().map(|text| account(config, &names, &asker, text)).collect()
+}
+
+/// Whether clients can be this by that mode. That a certificate is needed is an answer, not a mistake.
+fn is_seen(mode: &AccessMode, identity: &Identity) -> bool {
+    match (mode, identity) {
+        (_, Identity::Anonymous) => true,
+        (AccessMode::Htpasswd(_), Identity::User(_)) | (AccessMode::Certificate, Identity::Certificate(_)) => true,
+        (_, Identity::User(_) | Identity::Certificate(_)) => false,
+    }
 }
 
 fn describe(config: &Config) -> String {
@@ -30,8 +84,8 @@ fn describe(config: &Config) -> String {
     }
     for upstream in config.all_upstreams() {
         let pushes = if upstream.writes == Writes::Forward { "; pushes and deletes go on to it" } else { "" };
-        let asked = asked(config, upstream);
-        let _ = writeln!(text, "\n{}, {}, asked {asked}{pushes}", upstream.registry, place(upstream));
+        let asked = upstream::asked(config, upstream);
+        let _ = writeln!(text, "\n{}, {}, asked {asked}{pushes}", upstream.registry, upstream::place(upstream));
         let ways = ways(config, upstream);
         let width = ways.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
         for (name, named) in ways {
@@ -69,53 +123,12 @@ fn limited(access: &AccessConfig, who: String) -> String {
 
 /// Which images count as colocated though they are not in their bundle's repository.
 fn origins(rules: &[OriginRule]) -> Vec<String> {
-    let told = |rule: &OriginRule| {
-        let whose = if rule.credentials { "with the credentials there are" } else { "if everyone may read them" };
-        format!("bundles in {} may have images at {}, {whose}", rule.bundles, rule.origins)
-    };
+    let told =
+        |rule: &OriginRule| format!("bundles in {} may have images at {}", rule.bundles, upstream::origins(rule));
     match rules {
         [] => vec!["images count only in their bundle's repository".to_owned()],
         rules => rules.iter().map(told).collect(),
     }
-}
-
-fn place(upstream: &UpstreamConfig) -> String {
-    match &upstream.place {
-        UpstreamPlace::Registry(url) => format!("at {url}"),
-        UpstreamPlace::Files(Files { places, called }) => {
-            let told = |place: &FilesPlace| match place {
-                FilesPlace::Layout(path) => format!("the layout in {}", path.display()),
-                FilesPlace::Archive(path) => path.display().to_string(),
-            };
-            let called = called.as_ref().map(|Called { repository, tag }| match tag {
-                Some(tag) => format!(", as {repository}:{tag}"),
-                None => format!(", as {repository}"),
-            });
-            let places = places.iter().map(told).collect::<Vec<_>>().join(", ");
-            format!("from {places}{}", called.unwrap_or_default())
-        }
-    }
-}
-
-/// Who the upstream takes the proxy for.
-fn asked(config: &Config, upstream: &UpstreamConfig) -> String {
-    let mut who = match &upstream.credentials {
-        _ if matches!(upstream.place, UpstreamPlace::Files(_)) => return "as the files are".to_owned(),
-        _ if config.access.mode == AccessMode::Upstream => match upstream.client_credentials {
-            true => "as each client says who it is".to_owned(),
-            false => "anonymously".to_owned(),
-        },
-        None => "anonymously".to_owned(),
-        Some(Credentials::Password { username, .. } | Credentials::PasswordFile { username, .. }) => {
-            format!("as {username}")
-        }
-        Some(Credentials::Token(_) | Credentials::TokenFile(_)) => "with a token".to_owned(),
-        Some(Credentials::DockerConfig(file)) => format!("with what {} says", file.display()),
-    };
-    if upstream.identity.is_some() {
-        who.push_str(", with a certificate");
-    }
-    who
 }
 
 /// By which names clients reach an upstream, and what their locks will name then.
