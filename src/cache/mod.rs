@@ -77,7 +77,7 @@ pub use pins::{Hold, Pin};
 pub use progress::TAIL_BYTES;
 pub use reader::{Lookup, Reader};
 pub use records::Member;
-pub use registration::FinishAbandoned;
+pub use registration::{Filling, FinishAbandoned};
 pub use room::Bounds;
 pub use source::{FillError, ReadError, Source, SourceBody, SourceError};
 pub use store::{Content, Listed, MAX_READ_BYTES, PartialContent, ReadAt, Space, Store};
@@ -330,9 +330,14 @@ impl Cache {
         }
     }
 
+    /// The downloads that are under way.
+    pub fn fills(&self) -> Vec<Filling> {
+        self.inner.fills().iter().map(|(digest, running)| running.filling(*digest)).collect()
+    }
+
     fn join_or_start(&self, digest: &Digest, expected: Option<u64>, source: &Arc<dyn Source>) -> Joined {
         let mut fills = self.inner.fills();
-        if let Some(Running { source: other, progress, audience }) = fills.get(digest) {
+        if let Some(Running { source: other, progress, audience, .. }) = fills.get(digest) {
             let other_origin = other.origin() != source.origin();
             // Taken under the lock: a fill is given up only if no seat is taken.
             let seat = audience.seat();
@@ -343,7 +348,8 @@ impl Cache {
         let audience = Audience::new();
         let seat = audience.seat();
         let registration = Registration::new(Arc::clone(&self.inner), *digest, audience.clone());
-        fills.insert(*digest, Running { source: Arc::clone(source), progress: progress.clone(), audience });
+        let (since, running) = (self.inner.clock.now(), Arc::clone(source));
+        fills.insert(*digest, Running { source: running, since, progress: progress.clone(), audience });
         let (inner, source) = (Arc::clone(&self.inner), Arc::clone(source));
         let filler = Filler { inner, source, digest: *digest, expected, progress: sender };
         // A runtime that is going down drops the task here and now, and with it the registration, which locks.

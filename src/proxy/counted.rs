@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use http_body_util::BodyExt;
 
+use super::health::Health;
 use crate::body::BoxFuture;
 use crate::oci::{Digest, Manifest, Reference, RepositoryName};
 use crate::telemetry::Metrics;
@@ -13,6 +14,7 @@ use crate::upstream::{
 
 pub(super) struct Counted {
     pub(super) upstream: Arc<dyn Upstream>,
+    pub(super) health: Arc<Health>,
     pub(super) metrics: Metrics,
 }
 
@@ -28,6 +30,7 @@ impl Counted {
             Err(_) => "failed",
         };
         self.metrics.upstream_request(operation, outcome);
+        self.health.note(result.as_ref().map(|_| ()));
         result
     }
 }
@@ -117,7 +120,8 @@ impl Upstream for Counted {
 
     fn for_client(&self, credential: &ClientCredential) -> Option<Arc<dyn Upstream>> {
         let upstream = self.upstream.for_client(credential)?;
-        Some(Arc::new(Self { upstream, metrics: self.metrics.clone() }))
+        let (health, metrics) = (Arc::clone(&self.health), self.metrics.clone());
+        Some(Arc::new(Self { upstream, health, metrics }))
     }
 
     fn is_in_place(&self) -> bool {

@@ -166,7 +166,7 @@ impl Proxy {
             self.in_order(&contents, &session, part.range).await?;
         }
         self.finish(&contents, &session.upload, digest, part).await?;
-        self.0.sessions.forget(&session).await;
+        self.0.shared.sessions.forget(&session).await;
         Ok(*digest)
     }
 
@@ -210,12 +210,12 @@ impl Proxy {
         let contents = self.contents(view).await?;
         let session = self.session(view, owner, session).await?;
         self.change(&contents, Change::Cancel { upload: &session.upload }).await?;
-        self.0.sessions.forget(&session).await;
+        self.0.shared.sessions.forget(&session).await;
         Ok(())
     }
 
     async fn session(&self, view: &View, owner: Option<&str>, name: &str) -> Result<Session, ProxyError> {
-        let session = self.0.sessions.open(name, &view.repository, owner).await;
+        let session = self.0.shared.sessions.open(name, &view.repository, owner).await;
         session.ok_or_else(|| PushError::UnknownUpload.into())
     }
 
@@ -264,7 +264,7 @@ impl Proxy {
         };
         let Changed { upload, min_chunk, id, .. } = changed;
         let session = Session { upload: upload.ok_or_else(no_place)?, held, ..session.clone() };
-        Ok(Uploading { session: self.0.sessions.name(&session).await?, held, min_chunk, id })
+        Ok(Uploading { session: self.0.shared.sessions.name(&session).await?, held, min_chunk, id })
     }
 
     /// Has the upstream change the repository.

@@ -20,6 +20,7 @@ mod passes;
 mod record;
 mod search;
 mod verdict;
+mod witness;
 mod work;
 
 use std::future::Future;
@@ -36,8 +37,10 @@ use passes::Passes;
 pub(super) use record::{AtOrigin, Relocation, RelocationKey};
 pub(super) use search::{Depth, MAX_TAGS};
 pub(super) use verdict::{Effort, Extent, Found, Sought, Verdict, look_for, verdict};
+pub(super) use witness::Seen;
+use witness::Witness;
+pub(super) use work::{BundleLock, Worked, assemble, glance, inspect, read_lock, rewrite_layer};
 use work::{Stopped, work};
-pub(super) use work::{Worked, assemble, glance, inspect, read_lock, rewrite_layer};
 
 use super::error::ProxyError;
 use super::flights::{Crowd, Flight, Flights};
@@ -101,15 +104,25 @@ pub(super) struct Relocator {
     passes: Passes,
     flights: Flights<RelocationKey, Settled>,
     searches: search::Searches,
+    observer: Observer,
 }
 
-type Settled = Result<Answer, Undecided>;
+pub(super) type Settled = Result<Answer, Undecided>;
+
+/// Who is told what was settled of a bundle, and what was seen of it.
+pub(super) type Observer = Box<dyn Fn(&RelocationKey, &Settled, &Seen) + Send + Sync>;
 
 /// How often a bundle is worked on when something is deleted beside it each time.
 const MAX_ATTEMPTS: usize = 3;
 
 impl Relocator {
-    pub(super) fn new(cache: Cache, clock: Arc<dyn Clock>, limits: RelocationLimits, metrics: Metrics) -> Self {
+    pub(super) fn new(
+        cache: Cache,
+        clock: Arc<dyn Clock>,
+        limits: RelocationLimits,
+        metrics: Metrics,
+        observer: Observer,
+    ) -> Self {
         Self {
             memory: Memory::new(cache, Arc::clone(&clock)),
             passes: Passes::new(limits.max_passes, limits.max_passes_per_client),
@@ -118,6 +131,7 @@ impl Relocator {
             metrics,
             flights: Flights::default(),
             searches: search::Searches::default(),
+            observer,
         }
     }
 
@@ -288,7 +302,7 @@ impl Relocator {
         };
         let turn = self.passes.turn(contents.payer.as_ref(), &Crowd::default()).await;
         let _turn = turn.map_err(|error| Undecided::Internal(error.to_string()))?;
-        read_lock(contents, &bundle).await
+        Ok(read_lock(contents, &bundle).await?.map(|lock| lock.images))
     }
 
     async fn settle(&self, contents: &Arc<Sources>, key: RelocationKey, manifest: Manifest, crowd: &Crowd) -> Settled {
@@ -301,7 +315,8 @@ impl Relocator {
         }
         for _ in 0..MAX_ATTEMPTS {
             let before = contents.deletions.of(&key.repository).await;
-            let settled = match self.decide(contents, &key, &manifest, crowd).await {
+            let witness = Witness::default();
+            let settled = match self.decide(contents, &key, &manifest, crowd, &witness).await {
                 Ok(answer) => Ok(answer),
                 Err(Stopped::Answer(why)) => Ok(Answer::Original(why)),
                 Err(Stopped::Undecided(cause)) => Err(cause),
@@ -309,6 +324,7 @@ impl Relocator {
             // What counts on something that was deleted meanwhile is not remembered: it may be the bundle itself.
             if let Some(_still) = contents.deletions.still(&key.repository, before).await {
                 self.report(&key, &settled);
+                (self.observer)(&key, &settled, &witness.seen());
                 return self.remember(contents, &key, settled, begun).await;
             }
             if let Err(ProxyError::NotFound { .. }) = contents.manifest(&manifest.digest).await {
@@ -351,6 +367,7 @@ impl Relocator {
         key: &RelocationKey,
         manifest: &Manifest,
         crowd: &Crowd,
+        witness: &Witness,
     ) -> Result<Answer, Stopped> {
         let limits = &self.limits;
         let bundle = inspect(contents, manifest, limits.max_layer_bytes).await??;
@@ -358,7 +375,7 @@ impl Relocator {
             return Err(Stopped::Answer(Why::TooManyTargets(limits.max_targets)));
         }
         let turn = self.passes.turn(contents.payer.as_ref(), crowd);
-        let worked = work(contents, key, &bundle, turn, limits.effort()).await?;
+        let worked = work(contents, key, &bundle, turn, limits.effort(), witness).await?;
         if let Some(kinds) = worked.verdict.listed.as_ref().and_then(|listed| Kinds::listed(listed, &worked.lock))
             && let Err(error) = kinds.record(&contents.cache, &key.repository, &key.original).await
         {
@@ -388,7 +405,7 @@ impl Relocator {
             }
             Ok(Answer::Original(why)) => {
                 // Most images are no bundles, and that is no event.
-                if matches!(why, Why::Unchanged(reason) if reason.is_not_a_bundle()) {
+                if why.is_not_a_bundle() {
                     tracing::debug!(%repository, %original, %why, "served as it stands");
                 } else {
                     tracing::info!(%repository, %original, %target, %why, "served as it stands");
