@@ -117,6 +117,16 @@ impl CacheStatus {
         self.forward.is_none() && matches!(self.outcome, Outcome::Hit | Outcome::Stale | Outcome::Relocated)
     }
 
+    /// Whether the cache had the answer's content, though perhaps the upstream was asked if it still holds.
+    pub fn is_from_cache(&self) -> bool {
+        let asked_only = matches!(self.forward, None | Some(Forward::Stale)) && !self.stored;
+        let word = matches!(
+            self.outcome,
+            Outcome::Hit | Outcome::Revalidated | Outcome::Stale | Outcome::Relocated | Outcome::Collapsed
+        );
+        asked_only && word
+    }
+
     /// The same for an answer whose content had to be got as well, though what it is was known: that it was fetched
     /// is what counts, unless it was known from long ago.
     pub(super) fn fetched(self, content: Outcome) -> Self {
@@ -182,6 +192,21 @@ mod tests {
         }
         for outcome in [Outcome::Refused, Outcome::Local, Outcome::InternalError] {
             assert!(!CacheStatus::from(outcome).is_hit() && CacheStatus::from(outcome).forward.is_none(), "{outcome}");
+        }
+    }
+
+    #[test]
+    fn content_that_was_fetched_is_not_from_the_cache() {
+        let moved = CacheStatus { forward: Some(Forward::Stale), ..CacheStatus::from(Outcome::Miss) };
+        for fetched in [Outcome::Miss.into(), Outcome::Collapsed.into(), Outcome::Bypass.into(), moved] {
+            assert!(!fetched.is_from_cache() && !fetched.relocated().is_from_cache(), "{fetched:?}");
+        }
+        let waited = CacheStatus { outcome: Outcome::Collapsed, collapsed: true, ..Outcome::Revalidated.into() };
+        for kept in [Outcome::Hit.into(), Outcome::Revalidated.into(), Outcome::Stale.into(), waited] {
+            assert!(kept.is_from_cache() && kept.relocated().is_from_cache(), "{kept:?}");
+        }
+        for other in [Outcome::Local, Outcome::Refused, Outcome::NotFound, Outcome::InPlace, Outcome::Unanswered] {
+            assert!(!CacheStatus::from(other).is_from_cache(), "{other}");
         }
     }
 

@@ -21,7 +21,7 @@ use super::error::causes;
 use super::peer::Peer;
 use crate::body::{Body, BoxError};
 use crate::oci::Repository;
-use crate::proxy::Outcome;
+use crate::proxy::{CacheStatus, Outcome};
 use crate::telemetry::{Gauged, Metrics, RequestEnd};
 use crate::tls::CertificateNames;
 
@@ -64,6 +64,7 @@ pub(super) struct Entry {
     begun: Instant,
     route: &'static str,
     outcome: Outcome,
+    hit: bool,
     status: Option<u16>,
     bytes: u64,
     ended: Ended,
@@ -96,6 +97,7 @@ impl Entry {
             begun: Instant::now(),
             route: "unknown",
             outcome: Outcome::Unanswered,
+            hit: false,
             status: None,
             bytes: 0,
             ended: Ended::Cancelled,
@@ -125,8 +127,8 @@ impl Entry {
     }
 
     /// Ties the rest of the entry's life to the response's body.
-    pub(super) fn respond(mut self, response: Response<Body>, outcome: Outcome) -> Response<Logged> {
-        self.outcome = outcome;
+    pub(super) fn respond(mut self, response: Response<Body>, cache: &CacheStatus) -> Response<Logged> {
+        (self.outcome, self.hit) = (cache.outcome, cache.is_from_cache());
         self.status = Some(response.status().as_u16());
         response.map(|body| Logged { expected: body.size_hint().exact(), body, entry: self })
     }
@@ -148,7 +150,15 @@ impl Drop for Entry {
     fn drop(&mut self) {
         let duration = self.begun.elapsed();
         let (route, outcome, status, bytes) = (self.route, self.outcome.as_str(), self.status, self.bytes);
-        self.metrics.request(&RequestEnd { route, method: self.method(), status, outcome, bytes, duration });
+        self.metrics.request(&RequestEnd {
+            route,
+            method: self.method(),
+            status,
+            outcome,
+            hit: self.hit,
+            bytes,
+            duration,
+        });
         // By the name that rules, and `identity`, have for it.
         let certificate = self.certificate.take().map(|names| Identity::Certificate(names).to_string());
         tracing::info!(

@@ -101,7 +101,7 @@ impl Service {
             Version::HTTP_09 | Version::HTTP_10 | Version::HTTP_11 if short(&body) => body,
             _ => stall::watch(body, self.idle_body_timeout, activity),
         });
-        entry.respond(response, status.outcome)
+        entry.respond(response, &status)
     }
 
     async fn route(

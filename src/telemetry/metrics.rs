@@ -13,8 +13,10 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::cache::CacheMetrics;
+use super::configuration::ConfigurationMetrics;
 use super::gauged::Gauged;
 use super::quota::QuotaMetrics;
+use super::totals::{Running, Totals};
 
 /// From an answer out of memory to a client's patience with a large layer.
 const SECONDS: [f64; 13] = [0.001, 0.005, 0.01, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0, 120.0, 600.0];
@@ -36,6 +38,8 @@ struct Inner {
     upstream_bytes: Counter,
     cache: CacheMetrics,
     quota: QuotaMetrics,
+    configuration: ConfigurationMetrics,
+    totals: Running,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -79,6 +83,8 @@ pub struct RequestEnd {
     pub status: Option<u16>,
     /// What the cache had to do with it.
     pub outcome: &'static str,
+    /// Whether the answer was the cache's, with no content fetched for it.
+    pub hit: bool,
     /// Bytes of the body that were handed to the connection.
     pub bytes: u64,
     /// From the request's head to the body's end.
@@ -103,6 +109,8 @@ impl Metrics {
             upstream_bytes: Counter::default(),
             cache: CacheMetrics::default(),
             quota: QuotaMetrics::default(),
+            configuration: ConfigurationMetrics::new(),
+            totals: Running::default(),
             registry,
         };
         inner.register();
@@ -116,6 +124,7 @@ impl Metrics {
         self.0.requests.get_or_create(&labels).inc();
         self.0.request_seconds.get_or_create(&RouteLabels { route }).observe(end.duration.as_secs_f64());
         self.0.response_bytes.get_or_create(&RouteLabels { route }).inc_by(end.bytes);
+        self.0.totals.request(end.hit, end.status, end.bytes);
     }
 
     /// Counts a request as running until the guard is dropped.
@@ -147,6 +156,12 @@ impl Metrics {
     /// Counts bytes of bodies received from the registry behind.
     pub fn upstream_bytes(&self, bytes: u64) {
         self.0.upstream_bytes.inc_by(bytes);
+        self.0.totals.received(bytes);
+    }
+
+    /// Sums over everything.
+    pub fn totals(&self) -> Totals {
+        self.0.totals.read()
     }
 
     /// What the cache counts.
@@ -156,6 +171,10 @@ impl Metrics {
 
     pub(super) fn quota(&self) -> &QuotaMetrics {
         &self.0.quota
+    }
+
+    pub(super) fn configuration(&self) -> &ConfigurationMetrics {
+        &self.0.configuration
     }
 
     /// All metrics as OpenMetrics text.
@@ -212,6 +231,7 @@ impl Inner {
         );
         self.cache.register(registry);
         self.quota.register(registry);
+        self.configuration.register(registry);
     }
 }
 
@@ -247,6 +267,7 @@ mod tests {
             method: "GET",
             status: Some(206),
             outcome: "hit",
+            hit: true,
             bytes: 5,
             duration: Duration::from_millis(2),
         });
@@ -265,6 +286,8 @@ mod tests {
         ] {
             assert!(text.contains(line), "{line}\nnot in\n{text}");
         }
+        let totals = Totals { requests: 1, hits: 1, errors: 0, served_bytes: 5, received_bytes: 7 };
+        assert_eq!(metrics.totals(), totals);
         drop(guard);
         assert!(metrics.encode().contains("colocate_requests_in_flight 0"));
     }

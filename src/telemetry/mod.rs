@@ -8,12 +8,15 @@
 //! any function here, which is the rule that keeps them out of logs.
 
 mod cache;
+mod configuration;
 mod gauged;
 mod log;
 mod metrics;
 mod quota;
+mod totals;
 
 pub use cache::CacheMetrics;
 pub use gauged::Gauged;
 pub use log::{LogError, init};
 pub use metrics::{Metrics, RequestEnd};
+pub use totals::Totals;
