@@ -56,7 +56,7 @@ pub(super) enum Command {
     },
 }
 
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 #[command(group = ArgGroup::new("from").args(["config", "upstream", "archives"]).required(true).multiple(true))]
 pub(super) struct ServeArguments {
     #[command(flatten)]
@@ -111,7 +111,7 @@ pub(super) struct ExplainArguments {
 }
 
 /// Where the configuration comes from.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 struct Source {
     /// The configuration; config/default.yaml documents it.
     #[arg(long, value_name = "FILE")]
@@ -138,6 +138,11 @@ impl Source {
 }
 
 impl ServeArguments {
+    /// The configuration's file, if it is from one.
+    pub(super) fn file(&self) -> Option<PathBuf> {
+        self.source.config.clone()
+    }
+
     pub(super) fn config(&self) -> Result<Config, ConfigError> {
         let Self { archives, called, listen, cache, admin, .. } = self;
         self.source.config(CommandLine {

@@ -79,7 +79,7 @@ fn origins(rules: &[OriginRule]) -> Vec<String> {
     }
 }
 
-fn place(upstream: &UpstreamConfig) -> String {
+pub(super) fn place(upstream: &UpstreamConfig) -> String {
     match &upstream.place {
         UpstreamPlace::Registry(url) => format!("at {url}"),
         UpstreamPlace::Files(Files { places, called }) => {

@@ -13,18 +13,22 @@ mod demo;
 mod error;
 mod explain;
 mod reference;
+mod reload;
+mod running;
 mod serve;
 mod tasks;
 mod verify;
 mod wire;
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::Parser as _;
 
 use arguments::{Arguments, Command};
 use error::CliError;
-pub use wire::{Running, StartError, start};
+pub use running::{Running, start};
+pub use wire::StartError;
 
 use crate::config::{Config, LogFormat};
 use crate::telemetry;
@@ -47,7 +51,8 @@ async fn dispatch(command: Command) -> Result<(), CliError> {
         Command::Serve(arguments) => {
             let config = arguments.config()?;
             start_log(&config)?;
-            serve::serve(config).await
+            let (file, again) = (arguments.file(), arguments.clone());
+            serve::serve(config, file.as_deref(), Arc::new(move || again.config())).await
         }
         Command::Demo(arguments) => {
             // The demo has its own story to tell; only trouble belongs between its lines.

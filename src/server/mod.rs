@@ -51,5 +51,5 @@ pub use bind::ListenError;
 pub use client::{Client, ClientAddress};
 pub use connection::ServerLimits;
 pub use directory::{Directory, NoSuchName, Passage, Place};
-pub use listener::{Drained, Server, ServerParts};
+pub use listener::{Drained, Server, ServerParts, Switch};
 pub use peer::{Peer, PeerAddress};
