@@ -5,6 +5,7 @@
 mod access;
 mod check;
 mod origins;
+mod reference;
 mod upstreams;
 
 use std::fs;

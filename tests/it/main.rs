@@ -12,6 +12,7 @@ mod fuzz;
 mod gzip;
 mod hostile;
 mod locks;
+mod operations;
 mod origins;
 mod push;
 mod relocation;

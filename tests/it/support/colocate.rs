@@ -57,6 +57,12 @@ impl Settings {
         self
     }
 
+    /// The same without a whole section.
+    pub(crate) fn without(mut self, section: &str) -> Self {
+        self.0.as_object_mut().expect("sections").remove(section);
+        self
+    }
+
     fn get(&self, key: &str) -> Option<&Value> {
         self.0.pointer(&format!("/{}", key.replace('.', "/")))
     }
@@ -149,6 +155,37 @@ impl Colocate {
         self.process.kill();
     }
 
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, signal: &str) {
+        self.process.signal(signal);
+    }
+
+    /// Puts another configuration in the place of its file, which it does not have to like; what listens and the cache stay
+    /// the same unless `change` says otherwise.
+    pub(crate) fn reconfigure(&mut self, change: impl FnOnce(Settings) -> Settings) {
+        self.settings = change(self.settings.clone());
+        self.write_configuration(&self.settings.text());
+    }
+
+    /// Puts any text in the place of its configuration.
+    pub(crate) fn write_configuration(&self, text: &str) {
+        let file = self.directory.path().join("colocate.yaml");
+        let next = self.directory.path().join("colocate.yaml.next");
+        fs::write(&next, text).expect("a configuration file");
+        fs::rename(next, file).expect("the configuration file's place");
+    }
+
+    /// How it was configured last.
+    pub(crate) fn settings(&self) -> Settings {
+        self.settings.clone()
+    }
+
+    /// Where its operators look, as `http://host:port`; for this, `admin.listen` has to be set.
+    pub(crate) fn admin(&self) -> String {
+        let admin = self.settings.get("admin.listen").and_then(Value::as_str).expect("an address");
+        format!("http://{admin}")
+    }
+
     /// Waits for an end that it comes to by itself.
     pub(crate) async fn ended(mut self) -> Finished {
         let status = self.process.wait().await;
@@ -198,8 +235,7 @@ impl Colocate {
 
     /// Its metrics, as text; for this, `admin.listen` has to be set.
     pub(crate) async fn metrics(&self) -> String {
-        let admin = self.settings.get("admin.listen").and_then(Value::as_str).expect("an address");
-        let answer = http::get(&format!("http://{admin}/metrics")).await.expect(200);
+        let answer = http::get(&format!("{}/metrics", self.admin())).await.expect(200);
         String::from_utf8_lossy(&answer.body).into_owned()
     }
 

@@ -79,11 +79,16 @@ impl Process {
 
     /// Asks it to end (SIGTERM) and waits until it has.
     pub(crate) async fn stop(&mut self) -> ExitStatus {
-        // The shell has one built in; kill(1) is not on every machine.
-        let kill = format!("kill -TERM {}", self.child.id());
-        let sent = Command::new("/bin/sh").args(["-c", &kill]).status().expect("a shell");
-        assert!(sent.success(), "{} is not there to be stopped", self.name);
+        self.signal("TERM");
         self.wait().await
+    }
+
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, signal: &str) {
+        // The shell has one built in; kill(1) is not on every machine.
+        let kill = format!("kill -{signal} {}", self.child.id());
+        let sent = Command::new("/bin/sh").args(["-c", &kill]).status().expect("a shell");
+        assert!(sent.success(), "{} is not there for SIG{signal}", self.name);
     }
 
     /// Ends it where it stands (SIGKILL).
