@@ -20,7 +20,7 @@ mod status;
 use std::convert::Infallible;
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{self, SocketAddr};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -123,7 +123,23 @@ impl Admin {
     /// # Errors
     /// When the address cannot be had.
     pub async fn bind(address: SocketAddr, metrics: Metrics, readiness: Readiness, board: Board) -> io::Result<Self> {
-        let listener = TcpListener::bind(address).await?;
+        Self::on(TcpListener::bind(address).await?, metrics, readiness, board)
+    }
+
+    /// Takes a socket that is bound already and does not block.
+    ///
+    /// # Errors
+    /// When the system does not take it.
+    pub fn inherit(
+        listener: net::TcpListener,
+        metrics: Metrics,
+        readiness: Readiness,
+        board: Board,
+    ) -> io::Result<Self> {
+        Self::on(TcpListener::from_std(listener)?, metrics, readiness, board)
+    }
+
+    fn on(listener: TcpListener, metrics: Metrics, readiness: Readiness, board: Board) -> io::Result<Self> {
         let address = listener.local_addr()?;
         Ok(Self { listener, address, state: Arc::new(State::new(metrics, readiness, board)) })
     }

@@ -4,16 +4,18 @@ use std::env;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{ArgGroup, Args, Parser, Subcommand};
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 
 use super::tasks::arguments::{CacheCommand, ExportArguments, UnpinArguments, WarmArguments};
 use super::verify::arguments::VerifyArguments;
-use crate::config::{CommandLine, Config, ConfigError};
+use super::version;
+use crate::config::{CommandLine, Config, ConfigError, LogFormat};
 
 /// A reverse proxy in front of an OCI registry that serves imgpkg bundles with their images named where the client
 /// can pull them.
 #[derive(Debug, Parser)]
-#[command(version, propagate_version = true)]
+#[command(version = version::short(), long_version = version::long(), propagate_version = true)]
 pub(super) struct Arguments {
     #[command(subcommand)]
     pub(super) command: Command,
@@ -54,6 +56,19 @@ pub(super) enum Command {
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
     },
+    /// Write what makes a shell complete this program's arguments.
+    ///
+    /// For bash: colocate completions bash > /usr/share/bash-completion/completions/colocate
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
+    /// Write the manual page, or all of them into a directory.
+    Man {
+        /// Write a page for this program and one for each of its commands there: colocate.1, colocate-serve.1, and so on.
+        #[arg(long, value_name = "DIR")]
+        dir: Option<PathBuf>,
+    },
 }
 
 #[derive(Clone, Debug, Args)]
@@ -85,6 +100,19 @@ pub(super) struct ServeArguments {
     /// Where health and metrics are served, or none [default: 127.0.0.1:8081].
     #[arg(long, value_name = "ADDR", conflicts_with = "config")]
     admin: Option<String>,
+    /// How log lines look, whatever the configuration says [default there: text].
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    log_format: Option<Format>,
+    /// What is logged, such as info or colocate=debug,info, whatever the configuration and RUST_LOG say.
+    #[arg(long, value_name = "FILTER")]
+    log_filter: Option<String>,
+}
+
+/// For people or for machines.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Format {
+    Text,
+    Json,
 }
 
 #[derive(Debug, Args)]
@@ -145,14 +173,25 @@ impl ServeArguments {
 
     pub(super) fn config(&self) -> Result<Config, ConfigError> {
         let Self { archives, called, listen, cache, admin, .. } = self;
-        self.source.config(CommandLine {
+        let mut config = self.source.config(CommandLine {
             archives: archives.clone(),
             called: called.clone(),
             listen: listen.clone(),
             cache: cache.clone().or_else(own_cache),
             admin: admin.clone(),
             ..CommandLine::default()
-        })
+        })?;
+        config.log.format = self.log_format.map_or(config.log.format, |format| match format {
+            Format::Text => LogFormat::Text,
+            Format::Json => LogFormat::Json,
+        });
+        config.log.filter = self.log_filter.clone().unwrap_or(config.log.filter);
+        Ok(config)
+    }
+
+    /// Whether the log's filter is the command line's.
+    pub(super) fn has_log_filter(&self) -> bool {
+        self.log_filter.is_some()
     }
 }
 
@@ -187,6 +226,7 @@ mod tests {
             &["colocate", "serve", "--upstream", "layout:d", "--listen", "127.0.0.1:1", "--cache", "c"],
             &["colocate", "serve", "a.tar", "b.tar", "--as", "c/d:v1", "--endpoint", "e.f"],
             &["colocate", "serve", "--upstream", "archive:a.tar", "--as", "c/d"],
+            &["colocate", "serve", "--config", "c.yaml", "--log-format", "json", "--log-filter", "debug"],
             &["colocate", "explain", "--upstream", "https://a.b", "--endpoint", "c.d", "--json", "e/f:g"],
             &["colocate", "warm", "--config", "c.yaml", "a/b:v1", "c/d"],
             &["colocate", "warm", "--cache", "c", "a/b", "--platform", "linux/amd64", "--platform", "linux/arm/v7"],
@@ -212,6 +252,8 @@ mod tests {
             &["colocate", "verify", "a.b/c:v1", "--original", DIGEST, "--target", "d.e/c", "--json"],
             &["colocate", "verify", "a.b/c", "--upstream", "f.g/c", "--ca-file", "ca.pem", "--docker-config", "c.json"],
             &["colocate", "check", "--config", "c.yaml"],
+            &["colocate", "completions", "fish"],
+            &["colocate", "man", "--dir", "d"],
         ] {
             assert!(Arguments::try_parse_from(good).is_ok(), "{good:?}");
         }
@@ -220,6 +262,7 @@ mod tests {
             &["colocate", "serve", "--config", "c.yaml", "--listen", "a"],
             &["colocate", "serve", "--config", "c.yaml", "--upstream", "a"],
             &["colocate", "serve", "--as", "c/d"],
+            &["colocate", "serve", "a.tar", "--log-format", "xml"],
             &["colocate", "serve", "--config", "c.yaml", "a.tar"],
             &["colocate", "explain", "a/b"],
             &["colocate", "warm", "a/b"],
@@ -233,6 +276,8 @@ mod tests {
             &["colocate", "cache", "ls"],
             &["colocate", "cache", "rm", "--cache", "c"],
             &["colocate", "check"],
+            &["colocate", "completions"],
+            &["colocate", "completions", "cmd"],
             &["colocate", "verify", "a.b/c"],
             &["colocate", "verify", "--original", DIGEST],
             &["colocate", "verify", "a.b/c", "--original", "sha256:00"],

@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::io;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::demo::error::DemoError;
@@ -44,6 +45,8 @@ pub(super) enum CliError {
     Problems(u64),
     #[error("stopped by {0}")]
     Stopped(&'static str),
+    #[error("manual pages cannot be written to {}", directory.display())]
+    Pages { directory: PathBuf, source: io::Error },
     #[error("the answer cannot be written")]
     Output(#[source] io::Error),
 }
@@ -61,9 +64,9 @@ impl CliError {
         match self {
             Self::Config(_) | Self::Log(_) | Self::Usage(_) => ExitCode::from(2),
             // Settings that are well-formed but cannot be used, as a key that is not the certificate's.
-            Self::Start(StartError::Registry { .. } | StartError::Tls(_) | StartError::Htpasswd(_)) => {
-                ExitCode::from(2)
-            }
+            Self::Start(
+                StartError::Registry { .. } | StartError::Tls(_) | StartError::Htpasswd(_) | StartError::Inherited(_),
+            ) => ExitCode::from(2),
             Self::Place(PlaceError::NoCache { .. } | PlaceError::NoUpstream { .. }) => ExitCode::from(2),
             Self::Export(ExportError::NotAFile { .. }) => ExitCode::from(2),
             Self::Verify(error) if error.is_usage() => ExitCode::from(2),

@@ -17,6 +17,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::sleep;
 
 use super::error::CliError;
+use super::notify;
 use super::running::Running;
 use crate::body::with_causes;
 use crate::config::{Config, ConfigError};
@@ -64,18 +65,26 @@ impl Reloader {
                 Some(()) = self.hangup.recv() => Asked::BySignal,
                 () = sleep(LOOK_EVERY), if self.file.is_some() => Asked::ByTime,
             };
-            if asked == Asked::BySignal {
-                self.look_at_certificates(running).await;
-            }
-            if self.file.is_none() {
-                tracing::info!("SIGHUP: the configuration is in no file that can be read again");
+            if asked == Asked::ByTime {
+                self.look(running, asked).await;
                 continue;
             }
-            let load = Arc::clone(&self.load);
-            match tokio::task::spawn_blocking(move || load()).await {
-                Ok(loaded) => self.take(running, loaded.map(Arc::new).map_err(|err| err.to_string()), asked).await,
-                Err(err) => tracing::error!(error = %err, "the configuration could not be read again"),
+            notify::reloading();
+            self.look_at_certificates(running).await;
+            if self.file.is_some() {
+                self.look(running, asked).await;
+            } else {
+                tracing::info!("SIGHUP: the configuration is in no file that can be read again");
             }
+            notify::ready(self.told.as_deref().unwrap_or("serving"));
+        }
+    }
+
+    async fn look(&mut self, running: &mut Running, asked: Asked) {
+        let load = Arc::clone(&self.load);
+        match tokio::task::spawn_blocking(move || load()).await {
+            Ok(loaded) => self.take(running, loaded.map(Arc::new).map_err(|err| err.to_string()), asked).await,
+            Err(err) => tracing::error!(error = %err, "the configuration could not be read again"),
         }
     }
 

@@ -18,7 +18,7 @@ use crate::admin::{Admin, Board, Readiness, Refused, Site};
 use crate::cache::Cache;
 use crate::config::{Config, Endpoint, ListenAddress};
 use crate::proxy::{Proxy, Tasks};
-use crate::server::{Access, Directory, Drained, Server, ServerLimits, ServerParts, Switch};
+use crate::server::{Access, Directory, Drained, Inherited, Server, ServerLimits, ServerParts, Switch};
 use crate::telemetry::Metrics;
 use crate::tls::ServerTls;
 
@@ -71,11 +71,19 @@ pub(super) enum SwitchError {
 /// # Errors
 /// When a part of it cannot be had. The registry behind is not asked yet, and may be down.
 pub async fn start(config: Config) -> Result<Running, StartError> {
-    start_from(Arc::new(config), None).await
+    start_from(Arc::new(config), None, Inherited::default()).await
 }
 
-/// The same with a configuration from a file.
-pub(super) async fn start_from(config: Arc<Config>, file: Option<&Path>) -> Result<Running, StartError> {
+/// The same with a configuration from a file, and with the sockets that the process was started with in place of those
+/// that it would bind.
+pub(super) async fn start_from(
+    config: Arc<Config>,
+    file: Option<&Path>,
+    mut inherited: Inherited,
+) -> Result<Running, StartError> {
+    let wanted: Vec<ListenAddress> =
+        config.listen.iter().cloned().chain(config.admin.listen.map(ListenAddress::Tcp)).collect();
+    inherited.only(&wanted)?;
     let metrics = Metrics::new();
     let cache = wire::cache(&config.cache, metrics.clone()).await?;
     let upstreams = wire::upstreams(&config, &metrics).await?;
@@ -85,13 +93,17 @@ pub(super) async fn start_from(config: Arc<Config>, file: Option<&Path>) -> Resu
     let (access, tls) = (wire::access(&config).await?, wire::server_tls(&config.server)?);
     let current = Current { config, file, upstreams, proxy, access, tls };
     let config = Arc::clone(&current.config);
-    let server = Server::bind(&config.listen, current.parts(&metrics)).await?;
+    let server = Server::bind_or_inherit(&config.listen, &mut inherited, current.parts(&metrics)).await?;
     let (readiness, addresses) = (Readiness::default(), server.addresses().to_vec());
     let board = Board::new(current.site(&addresses), cache.clone());
     let admin = match config.admin.listen {
         None => None,
         Some(address) => {
-            let admin = Admin::bind(address, metrics.clone(), readiness.clone(), board.clone()).await;
+            let (metrics, readiness, board) = (metrics.clone(), readiness.clone(), board.clone());
+            let admin = match inherited.tcp(&ListenAddress::Tcp(address)) {
+                Some(listener) => Admin::inherit(listener, metrics, readiness, board),
+                None => Admin::bind(address, metrics, readiness, board).await,
+            };
             Some(admin.map_err(|source| StartError::Bind { key: "admin.listen", address, source })?)
         }
     };

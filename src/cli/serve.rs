@@ -6,22 +6,31 @@ use std::sync::Arc;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::error::CliError;
+use super::notify;
 use super::reload::{Load, Reloader};
 use super::running::{Running, start_from};
 use crate::config::Config;
-use crate::server::Drained;
+use crate::server::{Drained, Inherited};
+use crate::telemetry::BUILD;
 
 /// Serves until SIGTERM or SIGINT, then drains; a second signal cuts that short. Meanwhile it goes along with its
 /// configuration, which `load` reads again from `file`.
-pub(super) async fn serve(config: Config, file: Option<&Path>, load: Load) -> Result<(), CliError> {
+pub(super) async fn serve(
+    config: Config,
+    file: Option<&Path>,
+    load: Load,
+    inherited: Inherited,
+) -> Result<(), CliError> {
     // Before anything is bound, so that no signal finds the default action in place.
     let mut signals = Signals::new()?;
     let mut reloader = Reloader::new(file, load)?;
-    let mut running = start_from(Arc::new(config), file).await?;
+    let mut running = start_from(Arc::new(config), file, inherited).await?;
     let admin = running.admin().map(|address| address.to_string());
     let addresses: Vec<String> = running.addresses().iter().map(ToString::to_string).collect();
     let address = addresses.join(" ");
-    tracing::info!(address, admin, version = env!("CARGO_PKG_VERSION"), "serving");
+    tracing::info!(address, admin, version = BUILD.version, commit = BUILD.commit, "serving");
+    notify::ready(&format!("serving on {address}"));
+    notify::keep_watchdog();
     let name = tokio::select! {
         name = signals.next() => name,
         never = reloader.keep(&mut running) => match never {},
@@ -38,6 +47,7 @@ pub(super) async fn stop(running: Running, signals: &mut Signals) {
 
 async fn drain(running: Running, signal: &str, signals: &mut Signals) {
     tracing::info!(signal, "stopping");
+    notify::stopping();
     tokio::select! {
         drained = running.stop() => match drained {
             Drained::Complete => tracing::info!("stopped"),

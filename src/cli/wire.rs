@@ -16,7 +16,9 @@ use crate::config::{
 };
 use crate::oci::RegistryName;
 use crate::proxy::{OriginPolicy, Proxy, ProxyParts, RelocationLimits, TagPolicy};
-use crate::server::{Access, AccessRules, Gate, Htpasswd, HtpasswdError, ListenError, Mode, WithoutRules};
+use crate::server::{
+    Access, AccessRules, Gate, Htpasswd, HtpasswdError, InheritedError, ListenError, Mode, WithoutRules,
+};
 use crate::telemetry::Metrics;
 use crate::tls::{ClientFiles, ClientIdentity, ServerTls, ServerTlsError, TlsFiles};
 use crate::upstream::{
@@ -59,6 +61,9 @@ pub enum StartError {
     /// Clients cannot connect where they should.
     #[error("`listen` cannot be used")]
     Listen(#[from] ListenError),
+    /// What the process was started with is not what the configuration says.
+    #[error("the sockets that this process was started with cannot be used")]
+    Inherited(#[from] InheritedError),
     /// The operator's address cannot be listened on.
     #[error("cannot listen on {address} (`{key}`); another program may have it, or it is not this machine's")]
     Bind {

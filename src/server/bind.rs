@@ -14,6 +14,7 @@ use std::task::{Context, Poll};
 
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixSocket, UnixStream};
 
+use super::inherited::Inherited;
 use super::peer::PeerAddress;
 use crate::config::{ListenAddress, MAX_SOCKET_PATH_BYTES};
 
@@ -69,7 +70,11 @@ pub(super) struct Listeners {
 
 enum Listener {
     Tcp(TcpListener),
-    Unix { listener: UnixListener, _file: SocketFile },
+    Unix {
+        listener: UnixListener,
+        /// `None` for one that was inherited: whoever made it takes it away.
+        _file: Option<SocketFile>,
+    },
 }
 
 /// A connection, as it comes.
@@ -79,19 +84,32 @@ pub(super) enum Stream {
 }
 
 impl Listeners {
-    /// Makes them, and gives the addresses with the ports that the system chose.
-    pub(super) async fn bind(addresses: &[ListenAddress]) -> Result<(Self, Vec<ListenAddress>), ListenError> {
+    /// Makes them, or takes those of `inherited` that listen there already, and gives the addresses with the ports that the
+    /// system chose.
+    pub(super) async fn bind(
+        addresses: &[ListenAddress],
+        inherited: &mut Inherited,
+    ) -> Result<(Self, Vec<ListenAddress>), ListenError> {
         let (mut all, mut bound) = (Vec::new(), Vec::new());
         for address in addresses {
             let (listener, address) = match address {
-                ListenAddress::Tcp(address) => {
-                    let failed = |source| ListenError::Tcp { address: *address, source };
-                    let listener = TcpListener::bind(address).await.map_err(failed)?;
+                ListenAddress::Tcp(own) => {
+                    let failed = |source| ListenError::Tcp { address: *own, source };
+                    let listener = match inherited.tcp(address) {
+                        Some(listener) => TcpListener::from_std(listener).map_err(failed)?,
+                        None => TcpListener::bind(own).await.map_err(failed)?,
+                    };
                     let address = listener.local_addr().map_err(failed)?;
                     (Listener::Tcp(listener), ListenAddress::Tcp(address))
                 }
                 ListenAddress::Unix(path) => {
-                    let (listener, file) = bind_unix(path).await?;
+                    let (listener, file) = match inherited.unix(address) {
+                        Some(listener) => {
+                            let failed = |source| ListenError::Unix { path: path.clone(), source };
+                            (UnixListener::from_std(listener).map_err(failed)?, None)
+                        }
+                        None => bind_unix(path).await.map(|(listener, file)| (listener, Some(file)))?,
+                    };
                     (Listener::Unix { listener, _file: file }, address.clone())
                 }
             };

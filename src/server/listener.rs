@@ -15,6 +15,7 @@ use super::admission::Access;
 use super::bind::{ListenError, Listeners, Stream};
 use super::connection::{Connections, Now, ServerLimits};
 use super::directory::Directory;
+use super::inherited::Inherited;
 use super::peer::PeerAddress;
 use super::service::Service;
 use crate::config::{Endpoint, ListenAddress, TrustedProxy};
@@ -98,7 +99,19 @@ impl Server {
     /// # Errors
     /// When one of the addresses cannot be had; then none is listened on.
     pub async fn bind(addresses: &[ListenAddress], parts: ServerParts) -> Result<Self, ListenError> {
-        let (listeners, addresses) = Listeners::bind(addresses).await?;
+        Self::bind_or_inherit(addresses, &mut Inherited::default(), parts).await
+    }
+
+    /// As [`bind`](Self::bind), with the sockets of `inherited` where they listen on one of `addresses` already.
+    ///
+    /// # Errors
+    /// As [`bind`](Self::bind).
+    pub async fn bind_or_inherit(
+        addresses: &[ListenAddress],
+        inherited: &mut Inherited,
+        parts: ServerParts,
+    ) -> Result<Self, ListenError> {
+        let (listeners, addresses) = Listeners::bind(addresses, inherited).await?;
         let called = ListenAddress::endpoint(&addresses);
         let connections = watch::Sender::new(Arc::new(connections(parts, called.clone())));
         Ok(Self { listeners, addresses, switch: Switch { connections, called } })

@@ -1,6 +1,6 @@
 //! The clients' side: listeners, routes, HTTP.
 //!
-//! The way of a request: a connection to one of the sockets (`bind`) is accepted while there is room (`listener`),
+//! The way of a request: a connection to one of the sockets (`bind`, `inherited`) is accepted while there is room (`listener`),
 //! perhaps speaks TLS, and is served as HTTP/1.1 or HTTP/2 by hyper (`connection`) · who is at its other end is a
 //! [`Peer`]; who a request is from, a [`Client`], may be what a trusted proxy there says (`forwarded`) · the path
 //! becomes a `Route` of checked names, or an error · `access` makes a visitor of the client: an identity of its
@@ -31,6 +31,7 @@ mod entry;
 mod error;
 mod forwarded;
 mod host;
+mod inherited;
 mod listener;
 mod manifest;
 mod names;
@@ -51,5 +52,6 @@ pub use bind::ListenError;
 pub use client::{Client, ClientAddress};
 pub use connection::ServerLimits;
 pub use directory::{Directory, NoSuchName, Passage, Place};
+pub use inherited::{Inherited, InheritedError};
 pub use listener::{Drained, Server, ServerParts, Switch};
 pub use peer::{Peer, PeerAddress};

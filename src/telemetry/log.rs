@@ -34,6 +34,18 @@ pub fn init(json: bool, filter: &str) -> Result<(), LogError> {
         Ok(own) if !own.is_empty() => (own, "RUST_LOG"),
         _ => (filter.to_owned(), "log.filter"),
     };
+    start(json, filter, origin)
+}
+
+/// As [`init`], whatever `RUST_LOG` says: for a filter from the command line, which is said for this one process.
+///
+/// # Errors
+/// As [`init`].
+pub fn init_exactly(json: bool, filter: &str) -> Result<(), LogError> {
+    start(json, filter.to_owned(), "--log-filter")
+}
+
+fn start(json: bool, filter: String, origin: &'static str) -> Result<(), LogError> {
     let parsed = EnvFilter::try_new(&filter).map_err(|source| LogError::Filter { filter, origin, source })?;
     let builder = tracing_subscriber::fmt().with_env_filter(parsed).with_writer(io::stderr);
     if json {

@@ -12,6 +12,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
+use super::build::BUILD;
 use super::cache::CacheMetrics;
 use super::configuration::ConfigurationMetrics;
 use super::gauged::Gauged;
@@ -94,7 +95,7 @@ pub struct RequestEnd {
 impl Metrics {
     /// Metrics that all read zero.
     pub fn new() -> Self {
-        let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
+        let build = Info::new([("version", BUILD.version), ("commit", BUILD.commit), ("rustc", BUILD.rustc)]);
         let mut registry = Registry::with_prefix("colocate");
         registry.register("build", "What is running", build);
         let mut inner = Inner {

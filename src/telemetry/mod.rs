@@ -7,6 +7,7 @@
 //! Log lines go to stderr; stdout belongs to the commands. Neither credentials nor query strings are passed to
 //! any function here, which is the rule that keeps them out of logs.
 
+mod build;
 mod cache;
 mod configuration;
 mod gauged;
@@ -15,8 +16,9 @@ mod metrics;
 mod quota;
 mod totals;
 
+pub use build::{BUILD, Build};
 pub use cache::CacheMetrics;
 pub use gauged::Gauged;
-pub use log::{LogError, init};
+pub use log::{LogError, init, init_exactly};
 pub use metrics::{Metrics, RequestEnd};
 pub use totals::Totals;

@@ -6,6 +6,7 @@ mod cache;
 mod cnab;
 mod config;
 mod discovery;
+mod documents;
 mod e2e;
 mod export;
 mod fuzz;

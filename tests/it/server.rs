@@ -1,5 +1,5 @@
 //! The listener as clients meet it: routes, conditions, ranges and views, on real sockets in front of an image layout.
-//! What it bears and how it ends is in `limits` and `idle`, the program around it in `binary`; how clients connect is in
+//! What it bears and how it ends is in `limits` and `idle`, the program around it in `binary` and `managed`; how clients connect is in
 //! `sockets`, `tls`, `renewal` and `forwarded`.
 
 #![expect(clippy::unwrap_used, reason = "a test that fails panics")]
@@ -10,6 +10,7 @@ mod cache_status;
 mod forwarded;
 mod idle;
 mod limits;
+mod managed;
 mod renewal;
 pub(crate) mod serving;
 mod sockets;

@@ -23,6 +23,9 @@ const GRACE: Duration = Duration::from_millis(500);
 const BURIAL: Duration = Duration::from_secs(1);
 /// How helpers say that they have nothing for a server.
 const NOT_FOUND: &str = "credentials not found in native keychain";
+/// How a service manager speaks to the process it started, which no child of that is (sd_notify(3), sd_listen_fds(3)).
+const MANAGER_VARIABLES: [&str; 6] =
+    ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"];
 /// The user name that says that the secret is a token for the token server.
 pub(super) const IDENTITY_USER: &str = "<token>";
 
@@ -62,16 +65,19 @@ pub(super) async fn ask(config: &HelperConfig, name: &str, server: &str) -> Resu
     }
     let program = format!("docker-credential-{name}");
     let program = config.directory.as_ref().map_or_else(|| PathBuf::from(&program), |found| found.join(&program));
-    let child = Command::new(program)
+    let mut command = Command::new(program);
+    command
         .arg("get")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         // Not into the log: it may say more than it should.
         .stderr(Stdio::null())
         .process_group(0)
-        .kill_on_drop(true)
-        .spawn()
-        .map_err(|error| HelperProblem::Start(error.kind()))?;
+        .kill_on_drop(true);
+    for variable in MANAGER_VARIABLES {
+        command.env_remove(variable);
+    }
+    let child = command.spawn().map_err(|error| HelperProblem::Start(error.kind()))?;
     let mut family = Family::new(child);
     let spoken = timeout(config.timeout, family.converse(server)).await;
     match spoken {

@@ -55,7 +55,8 @@ fn the_defaults_in_the_reference_are_those_of_the_file() {
         let (mut stack, mut found): (Vec<(usize, &str)>, Option<&str>) = (Vec::new(), None);
         for line in DEFAULT.lines().filter(|line| !line.trim_start().starts_with('#')) {
             let Some((name, value)) = line.split_once(':') else { continue };
-            let (indent, name) = (name.len() - name.trim_start_matches([' ', '-']).len(), name.trim_start_matches([' ', '-']));
+            let (indent, name) =
+                (name.len() - name.trim_start_matches([' ', '-']).len(), name.trim_start_matches([' ', '-']));
             stack.retain(|(outer, _)| *outer < indent);
             stack.push((indent, name));
             let path: Vec<&str> = stack.iter().map(|(_, name)| *name).collect();
@@ -79,7 +80,8 @@ fn what_takes_a_restart_is_marked() {
         .map(|(key, _)| key)
         .collect();
     let cache = known("cache", "cache").into_iter().map(|key| format!("cache.{key}"));
-    let fixed = ["listen", "admin.listen", "server.max_connections", "log.format", "cache.finish_abandoned.if_started_over"];
+    let fixed =
+        ["listen", "admin.listen", "server.max_connections", "log.format", "cache.finish_abandoned.if_started_over"];
     let expected: BTreeSet<String> = cache.chain(fixed.map(str::to_owned)).collect();
     assert_eq!(marked.into_iter().map(str::to_owned).collect::<BTreeSet<_>>(), expected);
 }

@@ -2,6 +2,7 @@
 //!
 //! Each test needs programs from Debian and says which; without them it is skipped, except in CI.
 
+mod activation;
 mod certificates;
 mod chains;
 mod clients;

@@ -55,6 +55,54 @@ fn the_binary_serves_says_what_it_did_and_drains_on_sigterm() {
 }
 
 #[test]
+fn the_command_line_goes_before_file_and_environment_for_the_log() {
+    let scratch = tempfile::tempdir().unwrap();
+    let config = scratch.path().join("colocate.yaml");
+    // It cannot start, and warns before it finds out.
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let text = format!(
+        "listen: '{}'\nadmin: {{listen: none}}\nupstream: {{url: 'https://a.b', insecure: true}}\ncache: {{dir: '{}'}}\n\
+         log: {{format: text, filter: error}}\n",
+        taken.local_addr().unwrap(),
+        scratch.path().join("cache").display()
+    );
+    fs::write(&config, text).unwrap();
+    let log = |arguments: &[&str], environment: Option<&str>| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_colocate"));
+        command.args(["serve", "--config"]).arg(&config).args(arguments).env_remove("RUST_LOG");
+        command.envs(environment.map(|filter| ("RUST_LOG", filter)));
+        let output = command.output().unwrap();
+        (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
+    };
+    let warned = |(code, log): (i32, String)| (code, log.contains("is NOT verified"), log.contains('{'));
+    assert_eq!(warned(log(&[], None)), (1, false, false));
+    assert_eq!(warned(log(&["--log-format", "json"], None)), (1, false, false));
+    assert_eq!(warned(log(&["--log-filter", "warn"], None)), (1, true, false));
+    assert_eq!(warned(log(&["--log-filter", "warn", "--log-format", "json"], None)), (1, true, true));
+    assert_eq!(warned(log(&[], Some("warn"))), (1, true, false));
+    assert_eq!(warned(log(&["--log-filter", "error"], Some("warn"))), (1, false, false));
+    let (code, said) = log(&["--log-filter", "=="], None);
+    assert!(code == 2 && said.contains("`==` in --log-filter is not a log filter"), "{said}");
+}
+
+#[test]
+fn which_build_it_is() {
+    let said = |argument: &str| {
+        let output = Command::new(env!("CARGO_BIN_EXE_colocate")).arg(argument).output().unwrap();
+        assert!(output.status.success());
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let (short, long) = (said("-V"), said("--version"));
+    let begins = concat!("colocate ", env!("CARGO_PKG_VERSION"), " (");
+    assert!(short.starts_with(begins) && short.ends_with(")\n") && short.lines().count() == 1, "{short}");
+    assert!(long.starts_with(&short), "{long}");
+    let facts: Vec<_> = long.lines().skip(1).filter_map(|line| line.split_once(": ")).collect();
+    let expected = ["commit", "commit date", "rustc", "target", "profile", "features", "TLS"];
+    assert_eq!(facts.iter().map(|(name, _)| *name).collect::<Vec<_>>(), expected, "{long}");
+    assert!(facts.iter().all(|(_, fact)| !fact.is_empty()), "{long}");
+}
+
+#[test]
 fn the_demo_relocates_and_mistakes_have_their_exit_codes() {
     let colocate = |arguments: &[&str]| {
         let output =
