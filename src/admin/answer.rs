@@ -5,11 +5,9 @@ use http::{Method, Request, Response, StatusCode};
 
 use super::State;
 use crate::body::{self, Body};
+use crate::telemetry::Exposition;
 
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
-/// What `prometheus-client` writes.
-const OPEN_METRICS: HeaderValue =
-    HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
 
 /// hyper leaves out the body of an answer to HEAD and keeps its length.
 pub(super) fn answer<B>(request: &Request<B>, state: &State) -> Response<Body> {
@@ -24,8 +22,9 @@ pub(super) fn answer<B>(request: &Request<B>, state: &State) -> Response<Body> {
         "/readyz" if state.readiness.is_ready() => text(StatusCode::OK, "ready\n"),
         "/readyz" => text(StatusCode::SERVICE_UNAVAILABLE, "not ready: starting or draining\n"),
         "/metrics" => {
-            let mut response = Response::new(body::full(state.metrics.encode()));
-            response.headers_mut().insert(CONTENT_TYPE, OPEN_METRICS);
+            let Exposition { content_type, text } = state.metrics.expose(request.headers());
+            let mut response = Response::new(body::full(text));
+            response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
             response
         }
         "/" => text(StatusCode::OK, "colocate: /healthz /readyz /metrics\n"),

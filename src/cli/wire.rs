@@ -110,6 +110,9 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let (proxy, cache) = proxy(&config, metrics.clone()).await?;
     let control = control(&config.cache.dir);
     let tls = server_tls(&config.server)?;
+    if let Some(tls) = tls.clone() {
+        metrics.certificate_expires(move || tls.expires());
+    }
     let parts = ServerParts {
         proxy: proxy.clone(),
         metrics: metrics.clone(),
@@ -236,7 +239,7 @@ fn registry(
             progress: config.progress_timeout,
         },
         concurrency: config.concurrency,
-        metrics,
+        metrics: metrics.upstream(config.registry.as_str()),
         ..RegistryConfig::new(url.clone())
     });
     made.map_err(|source| StartError::Registry { registry: config.registry.clone(), source })

@@ -148,8 +148,9 @@ impl Proxy {
     /// A proxy of these parts. Nothing is asked of the upstream before the first request.
     pub fn new(parts: ProxyParts) -> Self {
         let ProxyParts { upstreams, cache, clock, verdict_ttl, relocation, origins, tags, metrics } = parts;
-        let counted = |(name, upstream)| {
-            let upstream: Arc<dyn Upstream> = Arc::new(Counted { upstream, metrics: metrics.clone() });
+        let counted = |(name, upstream): (RegistryName, _)| {
+            let metrics = metrics.upstream(name.as_str());
+            let upstream: Arc<dyn Upstream> = Arc::new(Counted { upstream, metrics });
             (name, upstream)
         };
         let upstreams = Arc::new(upstreams.into_iter().map(counted).collect::<HashMap<_, _>>());
@@ -158,7 +159,7 @@ impl Proxy {
         let (behind, known, gone) = (Arc::clone(&upstreams), Arc::clone(&readers), Arc::clone(&deletions));
         let origins = OriginParts::new(origins, behind, known, cache.clone(), gone);
         let origins = Arc::new(origins);
-        let tags = Arc::new(Tags::new(cache.clone(), Arc::clone(&clock), tags));
+        let tags = Arc::new(Tags::new(cache.clone(), Arc::clone(&clock), tags, metrics.clone()));
         let relocator = Arc::new(Relocator::new(cache.clone(), clock, relocation, metrics.clone()));
         let (cnab, seal) = (Cnab::new(cache.clone()), Arc::new(Seal::new(cache.clone())));
         let (sessions, subject_turns) = (Sessions::new(Arc::clone(&seal)), SubjectTurns::new());
