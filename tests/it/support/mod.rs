@@ -91,6 +91,7 @@ fn package(tool: &str) -> &str {
         "ctr" => "containerd",
         "htpasswd" => "apache2-utils",
         "nginx" => "nginx-light",
+        "promtool" => "prometheus",
         "setpriv" => "util-linux",
         "umount" => "mount",
         other => other,
