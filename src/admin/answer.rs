@@ -17,12 +17,10 @@ use super::status::Status;
 use super::{Standing, State, page};
 use crate::body::{self, Body, with_causes};
 use crate::proxy::{ProxyError, Side};
+use crate::telemetry::Exposition;
 
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
-/// What `prometheus-client` writes.
-const OPEN_METRICS: HeaderValue =
-    HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
 /// Keeps other sites' pages from loading what is here as their own scripts or images.
 const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 /// How long an explanation may take, which looks at all images of a bundle.
@@ -46,8 +44,9 @@ pub(super) async fn answer<B>(request: &Request<B>, state: &State) -> Response<B
             Standing::Draining => text(StatusCode::SERVICE_UNAVAILABLE, "not ready: draining\n"),
         },
         "/metrics" => {
-            let mut response = Response::new(body::full(state.metrics.encode()));
-            response.headers_mut().insert(CONTENT_TYPE, OPEN_METRICS);
+            let Exposition { content_type, text } = state.metrics.expose(request.headers());
+            let mut response = Response::new(body::full(text));
+            response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
             response
         }
         path => {

@@ -55,7 +55,9 @@ impl Filler {
     /// for the content finds it in the store, or starts over, and never joins a fill that is done.
     pub(super) async fn run(self, registration: Registration) {
         let _counted = self.inner.metrics.cache().filling();
-        let phase = match self.bring(&registration).await {
+        let brought = self.bring(&registration).await;
+        let (found, abandoned) = (matches!(brought, Ok(Brought::Stored)), matches!(brought, Ok(Brought::Abandoned)));
+        let phase = match brought {
             Ok(Brought::Stored) => Phase::Committed,
             Ok(Brought::Verified(taken)) => {
                 self.progress.send_modify(|progress| progress.phase = Phase::Verified);
@@ -68,13 +70,14 @@ impl Filler {
                 Phase::Failed(err)
             }
         };
-        self.inner.metrics.cache().filled(match &phase {
-            Phase::Bypassed(_) | Phase::Unstored(_) => "bypassed",
-            Phase::Failed(FillError::Source(_)) => "source",
-            Phase::Failed(FillError::Stopped) => "stopped",
-            Phase::Failed(_) => "wrong",
-            _ => "stored",
-        });
+        let metrics = self.inner.metrics.cache();
+        match &phase {
+            Phase::Failed(err) if !abandoned => metrics.failed(err.label()),
+            Phase::Failed(_) => metrics.filled("abandoned"),
+            Phase::Bypassed(_) | Phase::Unstored(_) => metrics.filled("bypassed"),
+            _ if found => metrics.filled("found"),
+            _ => metrics.filled("stored"),
+        }
         drop(registration);
         self.progress.send_modify(|progress| progress.phase = phase);
         self.inner.tell_usage();

@@ -150,6 +150,7 @@ impl Cache {
     /// [`take_stock`](Self::take_stock).
     pub fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>, limits: CacheLimits, metrics: Metrics) -> Self {
         let permits = limits.concurrent_fills.clamp(1, Semaphore::MAX_PERMITS);
+        metrics.cache().may_hold(limits.bounds.map(|bounds| bounds.max));
         let inner = Inner {
             store,
             clock,
@@ -339,6 +340,7 @@ impl Cache {
         let mut fills = self.inner.fills();
         if let Some(Running { source: other, progress, audience, .. }) = fills.get(digest) {
             let other_origin = other.origin() != source.origin();
+            self.inner.metrics.cache().joined(other_origin);
             // Taken under the lock: a fill is given up only if no seat is taken.
             let seat = audience.seat();
             let lookup = if other_origin { Lookup::CollapsedElsewhere } else { Lookup::Collapsed };
@@ -354,6 +356,7 @@ impl Cache {
         let filler = Filler { inner, source, digest: *digest, expected, progress: sender };
         // A runtime that is going down drops the task here and now, and with it the registration, which locks.
         drop(fills);
+        self.inner.metrics.cache().started();
         tokio::spawn(filler.run(registration));
         Joined { lookup: Lookup::Miss, progress, seat }
     }

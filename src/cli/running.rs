@@ -92,6 +92,7 @@ pub(super) async fn start_from(
     let file = file.map(|file| file.display().to_string());
     let (access, tls) = (wire::access(&config).await?, wire::server_tls(&config.server)?);
     let current = Current { config, file, upstreams, proxy, access, tls };
+    current.tell_expiry(&metrics);
     let config = Arc::clone(&current.config);
     let server = Server::bind_or_inherit(&config.listen, &mut inherited, current.parts(&metrics)).await?;
     let (readiness, addresses) = (Readiness::default(), server.addresses().to_vec());
@@ -179,6 +180,12 @@ impl Current {
         }
     }
 
+    /// When the certificate ends is asked each time, as its files change.
+    fn tell_expiry(&self, metrics: &Metrics) {
+        let tls = self.tls.clone();
+        metrics.certificate_expires(move || tls.as_ref().and_then(ServerTls::expires));
+    }
+
     /// What differs and is not made anew while the process runs.
     fn fixed(&self, next: &Config) -> Vec<&'static str> {
         let now = &self.config;
@@ -249,6 +256,7 @@ impl Running {
         self.switch.switch(next.parts(&self.metrics));
         self.tasks.switch(next.proxy.clone(), Names::new(&next.config, &self.addresses).reader());
         self.board.put(next.site(&self.addresses));
+        next.tell_expiry(&self.metrics);
         self.metrics.config_reloaded(true);
         self.current = next;
         Ok(())

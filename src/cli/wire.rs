@@ -162,7 +162,7 @@ fn registry(
             progress: config.progress_timeout,
         },
         concurrency: config.concurrency,
-        metrics,
+        metrics: metrics.upstream(config.registry.as_str()),
         ..RegistryConfig::new(url.clone())
     });
     made.map_err(|source| StartError::Registry { registry: config.registry.clone(), source })

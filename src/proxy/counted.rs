@@ -2,12 +2,10 @@
 
 use std::sync::Arc;
 
-use http_body_util::BodyExt;
-
 use super::health::Health;
 use crate::body::BoxFuture;
 use crate::oci::{Digest, Manifest, Reference, RepositoryName};
-use crate::telemetry::Metrics;
+use crate::telemetry::UpstreamMetrics;
 use crate::upstream::{
     Blob, Change, Changed, ClientCredential, ListPage, ManifestHead, NameList, Piece, Referrer, Upstream, UpstreamError,
 };
@@ -15,7 +13,7 @@ use crate::upstream::{
 pub(super) struct Counted {
     pub(super) upstream: Arc<dyn Upstream>,
     pub(super) health: Arc<Health>,
-    pub(super) metrics: Metrics,
+    pub(super) metrics: UpstreamMetrics,
 }
 
 impl Counted {
@@ -29,7 +27,7 @@ impl Counted {
             Err(UpstreamError::Refused { .. }) => "refused",
             Err(_) => "failed",
         };
-        self.metrics.upstream_request(operation, outcome);
+        self.metrics.asked(operation, outcome);
         self.health.note(result.as_ref().map(|_| ()));
         result
     }
@@ -41,11 +39,7 @@ impl Upstream for Counted {
         repository: &'a RepositoryName,
         reference: &'a Reference,
     ) -> BoxFuture<'a, Result<Manifest, UpstreamError>> {
-        Box::pin(async move {
-            let manifest = self.count("manifest", self.upstream.manifest(repository, reference).await)?;
-            self.metrics.upstream_bytes(manifest.bytes.len() as u64);
-            Ok(manifest)
-        })
+        Box::pin(async move { self.count("manifest", self.upstream.manifest(repository, reference).await) })
     }
 
     fn manifest_head<'a>(
@@ -62,16 +56,7 @@ impl Upstream for Counted {
         digest: &'a Digest,
         offset: u64,
     ) -> BoxFuture<'a, Result<Blob, UpstreamError>> {
-        Box::pin(async move {
-            let Blob { offset, size, body } =
-                self.count("blob", self.upstream.blob(repository, digest, offset).await)?;
-            let metrics = self.metrics.clone();
-            let body = body.map_frame(move |frame| {
-                metrics.upstream_bytes(frame.data_ref().map_or(0, |data| data.len() as u64));
-                frame
-            });
-            Ok(Blob { offset, size, body: body.boxed() })
-        })
+        Box::pin(async move { self.count("blob", self.upstream.blob(repository, digest, offset).await) })
     }
 
     fn blob_head<'a>(

@@ -190,14 +190,15 @@ impl Proxy {
         let counted = |(name, upstream): (RegistryName, _)| {
             let own = before.get(&name).map_or_else(|| Arc::new(Health::new(Arc::clone(&clock))), Arc::clone);
             health.insert(name.clone(), Arc::clone(&own));
-            let upstream: Arc<dyn Upstream> = Arc::new(Counted { upstream, health: own, metrics: metrics.clone() });
+            let metrics = metrics.upstream(name.as_str());
+            let upstream: Arc<dyn Upstream> = Arc::new(Counted { upstream, health: own, metrics });
             (name, upstream)
         };
         let upstreams = Arc::new(upstreams.into_iter().map(counted).collect::<HashMap<_, _>>());
         let readers = Arc::new(Readers::new(Arc::clone(&clock), verdict_ttl));
         let (behind, known, gone) = (Arc::clone(&upstreams), Arc::clone(&readers), Arc::clone(&shared.deletions));
         let origins = Arc::new(OriginParts::new(origins, behind, known, cache.clone(), gone));
-        let tags = Arc::new(Tags::new(cache.clone(), Arc::clone(&clock), tags));
+        let tags = Arc::new(Tags::new(cache.clone(), Arc::clone(&clock), tags, metrics.clone()));
         let (recent, watch) = (Arc::clone(&shared.recent), Arc::clone(&clock));
         let observer: Observer = Box::new(move |key, settled, seen| recent.settled(key, settled, seen, watch.now()));
         let relocator = Arc::new(Relocator::new(cache.clone(), clock, relocation, metrics, observer));

@@ -8,7 +8,7 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{Method, Request, Response, Version};
@@ -65,6 +65,8 @@ pub(super) struct Entry {
     route: &'static str,
     outcome: Outcome,
     hit: bool,
+    stale: Option<&'static str>,
+    first_byte: Option<Duration>,
     status: Option<u16>,
     bytes: u64,
     ended: Ended,
@@ -98,6 +100,8 @@ impl Entry {
             route: "unknown",
             outcome: Outcome::Unanswered,
             hit: false,
+            stale: None,
+            first_byte: None,
             status: None,
             bytes: 0,
             ended: Ended::Cancelled,
@@ -129,6 +133,7 @@ impl Entry {
     /// Ties the rest of the entry's life to the response's body.
     pub(super) fn respond(mut self, response: Response<Body>, cache: &CacheStatus) -> Response<Logged> {
         (self.outcome, self.hit) = (cache.outcome, cache.is_from_cache());
+        self.stale = cache.detail.filter(|_| cache.outcome == Outcome::Stale);
         self.status = Some(response.status().as_u16());
         response.map(|body| Logged { expected: body.size_hint().exact(), body, entry: self })
     }
@@ -156,7 +161,9 @@ impl Drop for Entry {
             status,
             outcome,
             hit: self.hit,
+            stale: self.stale,
             bytes,
+            first_byte: self.first_byte.or((self.ended == Ended::Complete).then_some(duration)),
             duration,
         });
         // By the name that rules, and `identity`, have for it.
@@ -195,7 +202,11 @@ impl http_body::Body for Logged {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let polled = ready!(Pin::new(&mut self.body).poll_frame(cx));
         match &polled {
-            Some(Ok(frame)) => self.entry.bytes += frame.data_ref().map_or(0, |data| data.len() as u64),
+            Some(Ok(frame)) => {
+                let entry = &mut self.entry;
+                entry.first_byte.get_or_insert_with(|| entry.begun.elapsed());
+                entry.bytes += frame.data_ref().map_or(0, |data| data.len() as u64);
+            }
             Some(Err(err)) => {
                 self.entry.ended = Ended::Failed;
                 let causes = causes(&**err);

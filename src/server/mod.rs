@@ -40,6 +40,7 @@ mod peer;
 mod push;
 mod push_request;
 mod range;
+mod received;
 mod referrers;
 mod route;
 mod service;

@@ -23,7 +23,7 @@ use super::peer::Peer;
 use super::push::Push;
 use super::push_request::{self, BadPush};
 use super::route::Route;
-use super::{blob, manifest, names, referrers, stall};
+use super::{blob, manifest, names, received, referrers, stall};
 use crate::body::{self, Body, BoxError};
 use crate::config::{Action, TrustedProxy};
 use crate::oci::RepositoryName;
@@ -142,7 +142,7 @@ impl Service {
             let admitted = admit(repository)?;
             let (query, place) = (request.uri().query(), (host, ns));
             let mount = self.mount(&visitor, &admitted.view, place, query)?;
-            let body = body.take().unwrap_or_else(body::empty);
+            let body = received::count(body.take().unwrap_or_else(body::empty), self.metrics.received(route.label()));
             let (proxy, manifests) = (&self.proxy, &self.manifests);
             let push = Push { proxy, manifests, admitted: &admitted, ns, method, headers, query };
             let response = push.answer(&route, mount, body).await?;

@@ -10,15 +10,23 @@
 mod build;
 mod cache;
 mod configuration;
+mod exposition;
 mod gauged;
+mod known;
 mod log;
 mod metrics;
-mod quota;
+mod process;
+mod relocation;
+mod requests;
 mod totals;
+mod upstream;
 
 pub use build::{BUILD, Build};
 pub use cache::CacheMetrics;
+pub use exposition::Exposition;
 pub use gauged::Gauged;
 pub use log::{LogError, init, init_exactly};
-pub use metrics::{Metrics, RequestEnd};
+pub use metrics::Metrics;
+pub use requests::{ReceivedBytes, RequestEnd};
 pub use totals::Totals;
+pub use upstream::UpstreamMetrics;

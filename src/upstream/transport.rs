@@ -23,6 +23,7 @@ use super::realm::{Realms, Standing};
 use super::retry_after::retry_after;
 use super::watched::WatchedBody;
 use crate::body::Body;
+use crate::telemetry::UpstreamMetrics;
 
 /// Registries redirect once or twice, to their storage.
 const MAX_REDIRECTS: usize = 5;
@@ -170,6 +171,10 @@ impl Transport {
         self.timeouts
     }
 
+    pub(super) fn metrics(&self) -> &UpstreamMetrics {
+        self.courtesy.metrics()
+    }
+
     /// Whether a request to the registry would be sent now, so that nothing is prepared for one that would not.
     ///
     /// # Errors
@@ -258,10 +263,14 @@ impl Transport {
                 tracing::debug!(host, %method, path, status, ?elapsed, "upstream answered");
                 let (head, body) = response.into_parts();
                 sent.answered(head.status, &head.headers, retry_after(&head.headers, SystemTime::now()));
-                let body = WatchedBody::new(body, self.timeouts.progress);
+                let body = WatchedBody::new(body, self.timeouts.progress, self.metrics().clone());
                 Ok(Answer { head, body, foreign: false, sent, realms: Arc::clone(&self.realms) })
             }
             Err(error) => {
+                // Where it was what was sent that broke off, the host had nothing to answer.
+                if !matches!(error, UpstreamError::Aborted) {
+                    sent.unanswered();
+                }
                 tracing::debug!(host, %method, path, %error, ?elapsed, "upstream did not answer");
                 Err(error)
             }
@@ -274,7 +283,7 @@ impl Transport {
         uri: &Uri,
         payload: &mut Payload,
     ) -> Result<Response<Incoming>, Failure> {
-        let (pace, body) = Pace::of(payload.take().ok_or(Failure::Body)?);
+        let (pace, body) = Pace::of(payload.take().ok_or(Failure::Body)?, self.metrics());
         let mut request = Request::new(body);
         *request.method_mut() = outgoing.method.clone();
         *request.uri_mut() = uri.clone();

@@ -25,5 +25,6 @@ mod support;
 mod survival;
 mod tags;
 mod tasks;
+mod telemetry;
 mod upstream;
 mod verify;

@@ -125,7 +125,7 @@ impl Relocator {
     ) -> Self {
         Self {
             memory: Memory::new(cache, Arc::clone(&clock)),
-            passes: Passes::new(limits.max_passes, limits.max_passes_per_client),
+            passes: Passes::new(limits.max_passes, limits.max_passes_per_client, metrics.clone()),
             clock,
             limits,
             metrics,
@@ -207,7 +207,11 @@ impl Relocator {
         };
         tokio::select! {
             settled = settled => settled,
-            () = self.clock.sleep(self.limits.deadline) => Err(Undecided::Deadline),
+            () = self.clock.sleep(self.limits.deadline) => {
+                // Of the work, which goes on, it is counted later what came of it.
+                self.metrics.relocation("undecided", Undecided::Deadline.label());
+                Err(Undecided::Deadline)
+            }
         }
     }
 
@@ -323,7 +327,7 @@ impl Relocator {
             };
             // What counts on something that was deleted meanwhile is not remembered: it may be the bundle itself.
             if let Some(_still) = contents.deletions.still(&key.repository, before).await {
-                self.report(&key, &settled);
+                self.report(&key, &settled, self.clock.now().duration_since(begun).unwrap_or_default());
                 (self.observer)(&key, &settled, &witness.seen());
                 return self.remember(contents, &key, settled, begun).await;
             }
@@ -394,14 +398,14 @@ impl Relocator {
         Ok(answer)
     }
 
-    fn report(&self, key: &RelocationKey, settled: &Settled) {
+    fn report(&self, key: &RelocationKey, settled: &Settled, took: Duration) {
         let RelocationKey { repository, original, target, .. } = key;
         match settled {
             Ok(Answer::Relocated(Colocated { relocation, origins })) => {
                 let (relocated, images, origins) =
                     (&relocation.manifest.digest, relocation.images.len(), origins.len());
                 tracing::info!(%repository, %original, %target, %relocated, images, origins, "relocated");
-                self.metrics.relocation("relocated", "colocated");
+                self.metrics.relocation_ended("relocated", "colocated", took);
             }
             Ok(Answer::Original(why)) => {
                 // Most images are no bundles, and that is no event.
@@ -410,11 +414,11 @@ impl Relocator {
                 } else {
                     tracing::info!(%repository, %original, %target, %why, "served as it stands");
                 }
-                self.metrics.relocation("original", why.label());
+                self.metrics.relocation_ended("original", why.label(), took);
             }
             Err(cause) => {
                 tracing::warn!(%repository, %original, %target, %cause, "undecided");
-                self.metrics.relocation("undecided", "undecided");
+                self.metrics.relocation_ended("undecided", cause.label(), took);
             }
         }
     }

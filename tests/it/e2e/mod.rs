@@ -18,6 +18,7 @@ mod offline;
 mod origins;
 mod parts;
 mod private;
+mod promtool;
 mod proxied;
 mod pull_through;
 mod pushes;

@@ -91,6 +91,7 @@ fn package(tool: &str) -> &str {
         "ctr" => "containerd",
         "htpasswd" => "apache2-utils",
         "nginx" => "nginx-light",
+        "promtool" => "prometheus",
         "systemd-socket-activate" => "systemd",
         "setpriv" => "util-linux",
         "umount" => "mount",
