@@ -67,10 +67,14 @@ function make() {
     {},
     element("summary", {}, "As a table"),
     element(
-      "table",
-      { class: "samples" },
-      element("thead", {}, element("tr", {}, ["Minute", "Requests", "Hit rate", "Failed", "Served", "Fetched"].map(head))),
-      rows,
+      "div",
+      { class: "scrolled", role: "region", "aria-label": "The last hour as a table", tabindex: 0 },
+      element(
+        "table",
+        { class: "samples" },
+        element("thead", {}, element("tr", {}, ["Minute", "Requests", "Hit rate", "Failed", "Served", "Fetched"].map(head))),
+        rows,
+      ),
     ),
   );
   byId("charts").replaceChildren(...charts.map((chart) => chart.node), details);

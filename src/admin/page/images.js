@@ -1,7 +1,7 @@
 // The images that a lock names: where each was found, or why not.
 
 import { element, set } from "./dom.js";
-import { counted } from "./format.js";
+import { counted, number } from "./format.js";
 
 /** As many are shown at once; of more, first those that are not there. */
 const MANY = 40;
@@ -19,10 +19,17 @@ const THERE = new Set(["locations image", "repository", "origin", "index"]);
 
 /** A sentence on how many were found. */
 export function imagesSummary(images) {
-  const there = images.filter(isThere).length;
   if (images.length === 0) return "Its lock names no images.";
+  const there = images.filter(isThere).length;
   if (there === images.length) return there === 1 ? "Its only image was found." : `All ${counted(there, "image")} were found.`;
-  return `${there} of ${counted(images.length, "image")} ${there === 1 ? "was" : "were"} found.`;
+  const missing = images.filter((image) => image.found === "missing").length;
+  const skipped = images.filter(isSkipped).length;
+  const others = [
+    [missing, "not there"],
+    [skipped, "not looked for"],
+    [images.length - there - missing - skipped, "not known"],
+  ].filter(([count]) => count > 0).map(([count, word]) => `${number(count)} ${word}`);
+  return `Of ${counted(images.length, "image")}: ${number(there)} found, ${others.join(", ")}.`;
 }
 
 /** A table of them, with a choice of those that are not there if both kinds are many. */
@@ -51,6 +58,11 @@ export function imagesView(images, label, relocated) {
 function folded(table, count) {
   if (count <= MANY) return table;
   return element("details", {}, element("summary", {}, `Show all ${counted(count, "image")}`), table);
+}
+
+/** Once one image is known not to be there, nothing depends on the others. */
+function isSkipped(image) {
+  return image.found === "undecided" && !image.error;
 }
 
 function isThere(image) {
@@ -86,7 +98,7 @@ function nestedView(nested) {
 
 /** Why an image is where it is, or is not. */
 export function foundView(image, there) {
-  const words = FOUND[image.found] ?? image.found;
+  const words = isSkipped(image) ? "not looked for" : FOUND[image.found] ?? image.found;
   const told = image.found === "origin" && image.origin ? `${words}, ${image.origin}` : words;
   const reasons = [image.error, ...(image.elsewhere ?? [])].filter(Boolean);
   return [

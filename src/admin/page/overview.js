@@ -167,7 +167,7 @@ function cache(cache) {
   say(told, `${bytes(cache.bytes)}${of} in ${counted(cache.entries, "entry", "entries")}${free}`);
   const eviction = limit !== null && cache.high !== null && cache.low !== null
     ? `Above ${bytes(cache.high)} what was not used for longest goes, down to ${bytes(cache.low)} (the two marks).`
-    : limit === null ? "No limit is set (cache.max_bytes): what was not used for longest goes when the disk is full." : "";
+    : limit === null ? "No limit is set (cache.max_bytes): what was not used for longest goes when the disk is full. The paler part is what else is on it." : "";
   say(marked, eviction);
 }
 
