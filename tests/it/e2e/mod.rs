@@ -15,6 +15,7 @@ mod export;
 mod missing;
 mod offline;
 mod origins;
+mod page;
 mod parts;
 mod private;
 mod proxied;
