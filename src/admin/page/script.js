@@ -20,9 +20,9 @@ class Refused extends Error {}
 async function ask(path, patience, signal) {
   const signals = [AbortSignal.timeout(patience), ...(signal ? [signal] : [])];
   const response = await fetch(path, { signal: AbortSignal.any(signals), headers: { accept: "application/json" }, cache: "no-store" });
-  const document = await response.json().catch(() => null);
-  if (response.ok && document) return document;
-  throw new Refused(document?.error ?? `The answer was ${response.status} ${response.statusText}.`);
+  const answer = await response.json().catch(() => null);
+  if (response.ok && answer) return answer;
+  throw new Refused(answer?.error ?? `The answer was ${response.status} ${response.statusText}.`);
 }
 
 // What is asked for again and again, while somebody looks.
@@ -32,20 +32,20 @@ let lastAnswer = null;
 let version = null;
 
 async function status() {
-  const document = await ask("api/status", PATIENCE);
-  now = document.now;
-  updateOverview(document);
-  updateCharts(document.history, now);
+  const answer = await ask("api/status", PATIENCE);
+  now = answer.now;
+  updateOverview(answer);
+  updateCharts(answer.history, now);
   tick(now);
   lastAnswer = Date.now() / 1000;
-  const running = `${document.version} (${document.commit})`;
+  const running = `${answer.version} (${answer.commit})`;
   version ??= running;
   if (version !== running) anotherVersion(running);
 }
 
 async function bundles() {
-  const document = await ask("api/bundles", PATIENCE);
-  updateBundles(document.bundles);
+  const answer = await ask("api/bundles", PATIENCE);
+  updateBundles(answer.bundles);
   await refreshDetails();
 }
 
@@ -150,14 +150,16 @@ async function load(signal, first) {
   // Whether the reader is still at the heading, which is made anew.
   const atStart = () => document.activeElement?.id === "details-title";
   try {
-    const document = kind === "bundle"
+    const answer = kind === "bundle"
       ? await ask(`api/bundles/${encodeURIComponent(text)}`, PATIENCE, signal)
       : await ask(`api/explain?reference=${encodeURIComponent(text)}`, LONG_PATIENCE, signal);
     if (signal.aborted) return;
     const focused = atStart();
-    if (kind === "bundle") showBundle(document, now || document.bundle.last);
-    else showExplanation(document.explanation);
-    shown = kind === "bundle" ? essence(document.bundle) : null;
+    if (kind === "bundle") {
+      showBundle(answer, now || answer.bundle.last);
+      shown = essence(answer.bundle);
+      document.title = `${answer.bundle.repository} · Colocate`;
+    } else showExplanation(answer.explanation);
     if (focused) byId("details-title").focus({ preventScroll: true });
   } catch (error) {
     if (signal.aborted) return;
