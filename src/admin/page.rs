@@ -7,7 +7,25 @@ use http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue};
 use crate::body::{self, Body};
 
 /// By path: the media type, and the text.
-const FILES: &[(&str, &str, &str)] = &[];
+const FILES: &[(&str, &str, &str)] = &[
+    ("/", HTML, include_str!("page/index.html")),
+    ("/style.css", CSS, include_str!("page/style.css")),
+    ("/icon.svg", SVG, include_str!("page/icon.svg")),
+    ("/bundles.js", SCRIPT, include_str!("page/bundles.js")),
+    ("/charts.js", SCRIPT, include_str!("page/charts.js")),
+    ("/details.js", SCRIPT, include_str!("page/details.js")),
+    ("/difference.js", SCRIPT, include_str!("page/difference.js")),
+    ("/dom.js", SCRIPT, include_str!("page/dom.js")),
+    ("/format.js", SCRIPT, include_str!("page/format.js")),
+    ("/images.js", SCRIPT, include_str!("page/images.js")),
+    ("/lock.js", SCRIPT, include_str!("page/lock.js")),
+    ("/overview.js", SCRIPT, include_str!("page/overview.js")),
+    ("/script.js", SCRIPT, include_str!("page/script.js")),
+];
+const HTML: &str = "text/html; charset=utf-8";
+const CSS: &str = "text/css; charset=utf-8";
+const SVG: &str = "image/svg+xml";
+const SCRIPT: &str = "text/javascript; charset=utf-8";
 
 /// Everything from here and nothing else, and nobody frames it: a bundle's text that were ever taken for markup could
 /// still do nothing.

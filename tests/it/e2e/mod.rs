@@ -16,6 +16,7 @@ mod export;
 mod missing;
 mod offline;
 mod origins;
+mod page;
 mod parts;
 mod private;
 mod promtool;

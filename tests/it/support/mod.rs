@@ -5,6 +5,7 @@
 
 pub(crate) mod access;
 pub(crate) mod archive;
+pub(crate) mod browser;
 pub(crate) mod buildah;
 pub(crate) mod bundle;
 pub(crate) mod certificates;
@@ -89,6 +90,7 @@ pub(crate) fn find(tool: &str) -> Option<PathBuf> {
 fn package(tool: &str) -> &str {
     match tool {
         "ctr" => "containerd",
+        "chromedriver" => "chromium-driver",
         "htpasswd" => "apache2-utils",
         "nginx" => "nginx-light",
         "promtool" => "prometheus",
