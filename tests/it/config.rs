@@ -5,6 +5,7 @@
 mod access;
 mod check;
 mod origins;
+mod shipped;
 mod upstreams;
 
 use std::fs;
