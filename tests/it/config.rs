@@ -6,6 +6,7 @@ mod access;
 mod check;
 mod origins;
 mod reference;
+mod shipped;
 mod upstreams;
 
 use std::fs;

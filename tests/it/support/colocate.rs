@@ -35,6 +35,11 @@ impl Settings {
             .set("relocation.negative_ttl", "1s")
     }
 
+    /// As a file has them.
+    pub(crate) fn read(yaml: &str) -> Self {
+        Self(serde_yaml::from_str(yaml).expect("YAML"))
+    }
+
     /// As [`Settings::new`], and everyone may push and delete. Nothing that the proxy believes for a while ends in a
     /// test's time: what is seen after a push is seen because of it.
     pub(crate) fn forwarding(upstream: &str) -> Self {
@@ -61,6 +66,11 @@ impl Settings {
     pub(crate) fn without(mut self, section: &str) -> Self {
         self.0.as_object_mut().expect("sections").remove(section);
         self
+    }
+
+    /// What is in the list `key`, to be changed.
+    pub(crate) fn list(&mut self, key: &str) -> &mut [Value] {
+        self.0[key].as_array_mut().expect("a list")
     }
 
     fn get(&self, key: &str) -> Option<&Value> {

@@ -102,14 +102,24 @@ impl Process {
         self.child.id()
     }
 
+    /// Whether it has ended.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.try_wait().expect("a child can be waited for").is_some()
+    }
+
     /// Waits for its end, not for ever.
     pub(crate) async fn wait(&mut self) -> ExitStatus {
+        self.wait_for(PATIENCE).await
+    }
+
+    /// As [`Process::wait`], with patience of one's own.
+    pub(crate) async fn wait_for(&mut self, patience: Duration) -> ExitStatus {
         let start = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait().expect("a child can be waited for") {
                 return status;
             }
-            assert!(start.elapsed() < PATIENCE, "{} does not end", self.name);
+            assert!(start.elapsed() < patience, "{} does not end", self.name);
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
