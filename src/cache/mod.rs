@@ -54,7 +54,7 @@ use tokio::sync::{OnceCell, Semaphore, watch};
 
 use crate::body::Clock;
 use crate::oci::{Digest, Hasher};
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, carry};
 
 use audience::{Audience, Seat};
 use check::{Checks, Condemned};
@@ -222,7 +222,7 @@ impl Cache {
     pub async fn put(&self, digest: &Digest, bytes: Bytes) -> io::Result<()> {
         match self.begin_put(digest, bytes).await? {
             // A task of its own: who asked may leave, and the index must learn of what was written.
-            Some(write) => tokio::spawn(write).await.map_err(io::Error::other),
+            Some(write) => tokio::spawn(carry(write)).await.map_err(io::Error::other),
             None => Ok(()),
         }
     }
@@ -236,10 +236,10 @@ impl Cache {
         let fits = bytes.len() as u64 <= MAX_HOT_BYTES.min(self.inner.limits.memory_bytes / 16);
         match self.begin_put(digest, bytes).await? {
             Some(write) if fits => {
-                tokio::spawn(write);
+                tokio::spawn(carry(write));
                 Ok(())
             }
-            Some(write) => tokio::spawn(write).await.map_err(io::Error::other),
+            Some(write) => tokio::spawn(carry(write)).await.map_err(io::Error::other),
             None => Ok(()),
         }
     }
@@ -348,7 +348,7 @@ impl Cache {
         let filler = Filler { inner, source, digest: *digest, expected, progress: sender };
         // A runtime that is going down drops the task here and now, and with it the registration, which locks.
         drop(fills);
-        tokio::spawn(filler.run(registration));
+        tokio::spawn(carry(filler.run(registration)));
         Joined { lookup: Lookup::Miss, progress, seat }
     }
 

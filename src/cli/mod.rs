@@ -72,5 +72,6 @@ async fn dispatch(command: Command) -> Result<(), CliError> {
 }
 
 fn start_log(config: &Config) -> Result<(), CliError> {
-    Ok(telemetry::init(config.log.format == LogFormat::Json, &config.log.filter)?)
+    telemetry::init(config.log.format == LogFormat::Json, &config.log.filter)?;
+    Ok(())
 }

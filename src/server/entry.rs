@@ -22,7 +22,7 @@ use super::peer::Peer;
 use crate::body::{Body, BoxError};
 use crate::oci::Repository;
 use crate::proxy::Outcome;
-use crate::telemetry::{Gauged, Metrics, RequestEnd};
+use crate::telemetry::{Gauged, Metrics, RequestEnd, Span, enter};
 use crate::tls::CertificateNames;
 
 /// Paths with more characters are cut in the log: a client may send 64 KiB.
@@ -67,6 +67,7 @@ pub(super) struct Entry {
     status: Option<u16>,
     bytes: u64,
     ended: Ended,
+    span: Span,
     _in_flight: Gauged,
     _busy: Busy,
 }
@@ -79,6 +80,7 @@ impl Entry {
         client: &Client<'_>,
         request: &Request<B>,
         busy: Busy,
+        span: Span,
     ) -> Self {
         let path = request.uri().path();
         let cut = path.char_indices().nth(MAX_LOGGED_PATH);
@@ -99,6 +101,7 @@ impl Entry {
             status: None,
             bytes: 0,
             ended: Ended::Cancelled,
+            span,
             _in_flight: metrics.in_flight(),
             _busy: busy,
         }
@@ -124,6 +127,13 @@ impl Entry {
         self.route = route;
     }
 
+    /// The same for people who read traces: a path with its names left out.
+    pub(super) fn template(&mut self, template: &'static str) {
+        let method = self.method();
+        self.span.rename(|| format!("{method} {template}"));
+        self.span.note("http.route", template);
+    }
+
     /// Ties the rest of the entry's life to the response's body.
     pub(super) fn respond(mut self, response: Response<Body>, outcome: Outcome) -> Response<Logged> {
         self.outcome = outcome;
@@ -142,6 +152,25 @@ impl Entry {
             _ => "other",
         }
     }
+
+    /// What a trace tells of it, which is less than its line: nothing of who it was.
+    fn record(&mut self) {
+        let span = &mut self.span;
+        span.note("url.scheme", if self.secure { "https" } else { "http" });
+        span.note("url.path", &self.path);
+        span.note("client.address", self.client);
+        span.note("colocate.outcome", self.outcome.as_str());
+        span.note("colocate.ended", self.ended.as_str());
+        span.count("http.response.body.size", self.bytes);
+        if let Some(status) = self.status {
+            span.count("http.response.status_code", status.into());
+        }
+        match self.status {
+            Some(status @ 500..) => span.fail(status),
+            _ if self.ended != Ended::Complete => span.fail(self.ended.as_str()),
+            _ => {}
+        }
+    }
 }
 
 impl Drop for Entry {
@@ -151,6 +180,8 @@ impl Drop for Entry {
         self.metrics.request(&RequestEnd { route, method: self.method(), status, outcome, bytes, duration });
         // By the name that rules, and `identity`, have for it.
         let certificate = self.certificate.take().map(|names| Identity::Certificate(names).to_string());
+        self.record();
+        let context = self.span.context();
         tracing::info!(
             target: "colocate::access",
             client = %self.client,
@@ -166,6 +197,8 @@ impl Drop for Entry {
             outcome,
             duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
             ended = self.ended.as_str(),
+            request_id = context.map(|context| tracing::field::display(context.id())),
+            trace_id = context.map(|context| tracing::field::display(context.trace_id())),
             "request",
         );
     }
@@ -183,17 +216,20 @@ impl http_body::Body for Logged {
     type Error = BoxError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let polled = ready!(Pin::new(&mut self.body).poll_frame(cx));
-        match &polled {
-            Some(Ok(frame)) => self.entry.bytes += frame.data_ref().map_or(0, |data| data.len() as u64),
-            Some(Err(err)) => {
-                self.entry.ended = Ended::Failed;
-                let causes = causes(&**err);
-                tracing::warn!(path = %self.entry.path, error = %err, %causes, "response broke off");
+        let context = self.entry.span.context().cloned();
+        enter(context, || {
+            let polled = ready!(Pin::new(&mut self.body).poll_frame(cx));
+            match &polled {
+                Some(Ok(frame)) => self.entry.bytes += frame.data_ref().map_or(0, |data| data.len() as u64),
+                Some(Err(err)) => {
+                    self.entry.ended = Ended::Failed;
+                    let causes = causes(&**err);
+                    tracing::warn!(path = %self.entry.path, error = %err, %causes, "response broke off");
+                }
+                None => self.entry.ended = Ended::Complete,
             }
-            None => self.entry.ended = Ended::Complete,
-        }
-        Poll::Ready(polled)
+            Poll::Ready(polled)
+        })
     }
 
     fn is_end_stream(&self) -> bool {

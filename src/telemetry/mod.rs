@@ -1,4 +1,4 @@
-//! What the program tells whoever runs it: log lines and metrics.
+//! What the program tells whoever runs it: log lines, metrics and traces.
 //!
 //! Labels are closed sets: words of the program, and the configured registry's name. Nothing a client or an upstream
 //! sends ever becomes a label, or a scanner asking for random repositories would grow the metrics without bound.
@@ -6,14 +6,33 @@
 //!
 //! Log lines go to stderr; stdout belongs to the commands. Neither credentials nor query strings are passed to
 //! any function here, which is the rule that keeps them out of logs.
+//!
+//! `trace` knows for which request something is done, so that a line says so and whoever is asked on its behalf is told;
+//! `request_id` and `trace_parent` read what clients say of it. A `span` is a piece of such work, which only `otlp` makes
+//! anything of: a feature, in whose place `no_otlp` stands in other builds.
 
 mod cache;
 mod gauged;
 mod log;
+mod log_format;
 mod metrics;
+#[cfg(feature = "otlp")]
+mod otlp;
+#[cfg(not(feature = "otlp"))]
+#[path = "no_otlp.rs"]
+mod otlp;
 mod quota;
+mod request_id;
+mod span;
+mod trace;
+mod trace_parent;
+mod traces;
 
 pub use cache::CacheMetrics;
 pub use gauged::Gauged;
-pub use log::{LogError, init};
+pub use log::{FilterInForce, LogError, LogHandle, init};
 pub use metrics::{Metrics, RequestEnd};
+pub use request_id::{RequestId, X_REQUEST_ID};
+pub use span::{Span, SpanKind};
+pub use trace::{RequestContext, carried, carry, current, enter, within};
+pub use traces::{Traces, TracesError};
