@@ -22,6 +22,7 @@ mod direct;
 mod disk;
 mod download;
 mod fill;
+mod fill_story;
 mod hot;
 mod in_place;
 mod index;
@@ -45,7 +46,7 @@ mod upkeep;
 
 use std::collections::HashMap;
 use std::io;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -332,7 +333,8 @@ impl Cache {
 
     fn join_or_start(&self, digest: &Digest, expected: Option<u64>, source: &Arc<dyn Source>) -> Joined {
         let mut fills = self.inner.fills();
-        if let Some(Running { source: other, progress, audience }) = fills.get(digest) {
+        if let Some(Running { source: other, progress, audience, joined }) = fills.get(digest) {
+            joined.fetch_add(1, Ordering::Relaxed);
             let other_origin = other.origin() != source.origin();
             // Taken under the lock: a fill is given up only if no seat is taken.
             let seat = audience.seat();
@@ -343,9 +345,12 @@ impl Cache {
         let audience = Audience::new();
         let seat = audience.seat();
         let registration = Registration::new(Arc::clone(&self.inner), *digest, audience.clone());
-        fills.insert(*digest, Running { source: Arc::clone(source), progress: progress.clone(), audience });
+        let joined = Arc::default();
+        let (progress_of, joined_of) = (progress.clone(), Arc::clone(&joined));
+        let running = Running { source: Arc::clone(source), progress: progress_of, audience, joined: joined_of };
+        fills.insert(*digest, running);
         let (inner, source) = (Arc::clone(&self.inner), Arc::clone(source));
-        let filler = Filler { inner, source, digest: *digest, expected, progress: sender };
+        let filler = Filler { inner, source, digest: *digest, expected, progress: sender, joined };
         // A runtime that is going down drops the task here and now, and with it the registration, which locks.
         drop(fills);
         tokio::spawn(carry(filler.run(registration)));

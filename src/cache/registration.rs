@@ -1,6 +1,7 @@
 //! A fill's place among those that can be joined.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use tokio::sync::watch;
 
@@ -39,6 +40,8 @@ pub(super) struct Running {
     pub(super) source: Arc<dyn Source>,
     pub(super) progress: watch::Receiver<Progress>,
     pub(super) audience: Audience,
+    /// How many have joined it.
+    pub(super) joined: Arc<AtomicU64>,
 }
 
 /// Takes a fill off the board when it ends, in whatever way.

@@ -27,7 +27,7 @@ use error::CliError;
 pub use wire::{Running, StartError, start};
 
 use crate::config::{Config, LogFormat};
-use crate::telemetry;
+use crate::telemetry::{self, Traces};
 
 /// Does what the process's arguments say.
 pub fn run() -> ExitCode {
@@ -47,7 +47,10 @@ async fn dispatch(command: Command) -> Result<(), CliError> {
         Command::Serve(arguments) => {
             let config = arguments.config()?;
             start_log(&config)?;
-            serve::serve(config).await
+            let traces = Traces::start()?;
+            let served = serve::serve(config).await;
+            traces.finish().await;
+            served
         }
         Command::Demo(arguments) => {
             // The demo has its own story to tell; only trouble belongs between its lines.

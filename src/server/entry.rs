@@ -13,6 +13,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use http::{Method, Request, Response, Version};
 use http_body::{Body as _, Frame, SizeHint};
+use tracing::field::display;
 
 use super::access::Identity;
 use super::activity::Busy;
@@ -188,7 +189,7 @@ impl Drop for Entry {
             secure = self.secure,
             certificate = certificate.as_deref(),
             identity = self.identity.as_deref(),
-            repository = self.repository.as_ref().map(tracing::field::display),
+            repository = self.repository.as_ref().map(display),
             method = %self.method,
             path = %self.path,
             version = ?self.version,
@@ -197,8 +198,8 @@ impl Drop for Entry {
             outcome,
             duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
             ended = self.ended.as_str(),
-            request_id = context.map(|context| tracing::field::display(context.id())),
-            trace_id = context.map(|context| tracing::field::display(context.trace_id())),
+            request_id = context.map(|context| display(context.id())),
+            trace_id = context.map(|context| display(context.trace_id())),
             "request",
         );
     }
@@ -217,19 +218,18 @@ impl http_body::Body for Logged {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let context = self.entry.span.context().cloned();
-        enter(context, || {
-            let polled = ready!(Pin::new(&mut self.body).poll_frame(cx));
-            match &polled {
-                Some(Ok(frame)) => self.entry.bytes += frame.data_ref().map_or(0, |data| data.len() as u64),
-                Some(Err(err)) => {
-                    self.entry.ended = Ended::Failed;
-                    let causes = causes(&**err);
-                    tracing::warn!(path = %self.entry.path, error = %err, %causes, "response broke off");
-                }
-                None => self.entry.ended = Ended::Complete,
+        let polled = ready!(enter(context, || Pin::new(&mut self.body).poll_frame(cx)));
+        match &polled {
+            Some(Ok(frame)) => self.entry.bytes += frame.data_ref().map_or(0, |data| data.len() as u64),
+            Some(Err(err)) => {
+                self.entry.ended = Ended::Failed;
+                let causes = causes(&**err);
+                let request_id = self.entry.span.context().map(|context| display(context.id()));
+                tracing::warn!(path = %self.entry.path, error = %err, %causes, request_id, "response broke off");
             }
-            Poll::Ready(polled)
-        })
+            None => self.entry.ended = Ended::Complete,
+        }
+        Poll::Ready(polled)
     }
 
     fn is_end_stream(&self) -> bool {

@@ -241,19 +241,16 @@ impl Transport {
         let started = Instant::now();
         let mut span = client_span(&outgoing);
         let uri: Uri = url.as_str().parse().map_err(|_| UpstreamError::malformed("names a URL that is not valid"))?;
-        let attempts = async {
-            match self.attempt(&outgoing, &uri, payload).await {
-                // A pooled connection that the other side closes while the request is on its way is no trouble of
-                // the upstream's. Asking twice, or putting the same twice, changes nothing; what is deleted twice is not found.
-                Err(Failure::Client(error))
-                    if !error.is_connect() && payload.is_at_hand() && *outgoing.method != Method::DELETE =>
-                {
-                    self.attempt(&outgoing, &uri, payload).await
-                }
-                other => other,
+        let response = match span.around(self.attempt(&outgoing, &uri, payload)).await {
+            // A pooled connection that the other side closes while the request is on its way is no trouble of
+            // the upstream's. Asking twice, or putting the same twice, changes nothing; what is deleted twice is not found.
+            Err(Failure::Client(error))
+                if !error.is_connect() && payload.is_at_hand() && *outgoing.method != Method::DELETE =>
+            {
+                span.around(self.attempt(&outgoing, &uri, payload)).await
             }
+            other => other,
         };
-        let response = span.around(attempts).await;
         let own = role != Role::Storage;
         let (host, path) = (url.host_str().unwrap_or_default(), if own { url.path() } else { "(redirected)" });
         let elapsed = started.elapsed();

@@ -49,7 +49,7 @@ use crate::cache::Cache;
 use crate::imgpkg::{ImagesLock, Target};
 use crate::oci::{Digest, Manifest, Repository, Tag};
 use crate::rewrite::Unchanged;
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, Span, SpanKind};
 use crate::upstream::UpstreamError;
 
 /// How old the last look at a relocated bundle's images may be before they are looked at again. That is done
@@ -202,7 +202,16 @@ impl Relocator {
         let this = Arc::clone(self);
         let (own_contents, own_key, manifest) = (Arc::clone(contents), key.clone(), manifest.clone());
         self.flights.join(key, self.clock.now(), contents.payer.as_ref(), |crowd| async move {
-            this.settle(&own_contents, own_key, manifest, &crowd).await
+            let mut span = Span::child(SpanKind::Internal, "relocation");
+            span.note("colocate.repository", &own_key.repository);
+            span.note("colocate.original", own_key.original);
+            let settled = span.around(this.settle(&own_contents, own_key, manifest, &crowd)).await;
+            match &settled {
+                Ok(Answer::Relocated(_)) => span.note("colocate.outcome", "relocated"),
+                Ok(Answer::Original(why)) => span.note("colocate.outcome", why.label()),
+                Err(_) => span.fail("undecided"),
+            }
+            settled
         })
     }
 
@@ -308,7 +317,7 @@ impl Relocator {
             };
             // What counts on something that was deleted meanwhile is not remembered: it may be the bundle itself.
             if let Some(_still) = contents.deletions.still(&key.repository, before).await {
-                self.report(&key, &settled);
+                self.report(&key, &settled, self.clock.now().duration_since(begun).unwrap_or_default());
                 return self.remember(contents, &key, settled, begun).await;
             }
             if let Err(ProxyError::NotFound { .. }) = contents.manifest(&manifest.digest).await {
@@ -377,13 +386,15 @@ impl Relocator {
         Ok(answer)
     }
 
-    fn report(&self, key: &RelocationKey, settled: &Settled) {
-        let RelocationKey { repository, original, target, .. } = key;
+    fn report(&self, key: &RelocationKey, settled: &Settled, took: Duration) {
+        // `target` is where in the program a line comes from.
+        let RelocationKey { repository, original, target: colocated_at, .. } = key;
+        let duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
         match settled {
             Ok(Answer::Relocated(Colocated { relocation, origins })) => {
                 let (relocated, images, origins) =
                     (&relocation.manifest.digest, relocation.images.len(), origins.len());
-                tracing::info!(%repository, %original, %target, %relocated, images, origins, "relocated");
+                tracing::info!(%repository, %original, %colocated_at, %relocated, images, origins, duration_ms, "relocated");
                 self.metrics.relocation("relocated", "colocated");
             }
             Ok(Answer::Original(why)) => {
@@ -391,12 +402,12 @@ impl Relocator {
                 if matches!(why, Why::Unchanged(reason) if reason.is_not_a_bundle()) {
                     tracing::debug!(%repository, %original, %why, "served as it stands");
                 } else {
-                    tracing::info!(%repository, %original, %target, %why, "served as it stands");
+                    tracing::info!(%repository, %original, %colocated_at, %why, duration_ms, "served as it stands");
                 }
                 self.metrics.relocation("original", why.label());
             }
             Err(cause) => {
-                tracing::warn!(%repository, %original, %target, %cause, "undecided");
+                tracing::warn!(%repository, %original, %colocated_at, %cause, duration_ms, "undecided");
                 self.metrics.relocation("undecided", "undecided");
             }
         }
