@@ -23,5 +23,6 @@ mod support;
 mod survival;
 mod tags;
 mod tasks;
+mod tracing;
 mod upstream;
 mod verify;
