@@ -1,6 +1,7 @@
 //! A fill's place among those that can be joined.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::SystemTime;
 
 use tokio::sync::watch;
@@ -41,6 +42,8 @@ pub(super) struct Running {
     pub(super) since: SystemTime,
     pub(super) progress: watch::Receiver<Progress>,
     pub(super) audience: Audience,
+    /// How many have joined it.
+    pub(super) joined: Arc<AtomicU64>,
 }
 
 impl Running {

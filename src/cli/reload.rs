@@ -21,6 +21,7 @@ use super::notify;
 use super::running::Running;
 use crate::body::with_causes;
 use crate::config::{Config, ConfigError};
+use crate::telemetry::LogHandle;
 
 /// How often the file is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
@@ -32,8 +33,10 @@ pub(super) type Load = Arc<dyn Fn() -> Result<Config, ConfigError> + Send + Sync
 pub(super) struct Reloader {
     hangup: Signal,
     load: Load,
-    /// Where it is read from again; nothing for what can be read once only, as a pipe, or was never in a file.
     file: Option<PathBuf>,
+    /// Whether it can be read again; a pipe cannot, nor what was never in a file.
+    again: bool,
+    log: LogHandle,
     /// What the last look found, as long as it is not what runs.
     seen: Option<Found>,
     /// What was complained of.
@@ -52,10 +55,16 @@ enum Asked {
 
 impl Reloader {
     /// Looks at `file`, if there is one that can be read more than once. From here on SIGHUP no longer ends the process.
-    pub(super) fn new(file: Option<&Path>, load: Load) -> Result<Self, CliError> {
+    pub(super) fn new(file: Option<&Path>, load: Load, log: LogHandle) -> Result<Self, CliError> {
         let hangup = signal(SignalKind::hangup()).map_err(CliError::Signals)?;
-        let file = file.filter(|file| file.is_file()).map(Path::to_owned);
-        Ok(Self { hangup, load, file, seen: None, told: None })
+        let again = file.is_some_and(Path::is_file);
+        let file = file.map(Path::to_owned);
+        Ok(Self { hangup, load, file, again, log, seen: None, told: None })
+    }
+
+    /// Where the configuration is from, if it is from a file.
+    pub(super) fn file(&self) -> Option<&Path> {
+        self.file.as_deref()
     }
 
     /// Does so for ever. May be dropped at any time.
@@ -63,7 +72,7 @@ impl Reloader {
         loop {
             let asked = tokio::select! {
                 Some(()) = self.hangup.recv() => Asked::BySignal,
-                () = sleep(LOOK_EVERY), if self.file.is_some() => Asked::ByTime,
+                () = sleep(LOOK_EVERY), if self.again => Asked::ByTime,
             };
             if asked == Asked::ByTime {
                 self.look(running, asked).await;
@@ -71,7 +80,7 @@ impl Reloader {
             }
             notify::reloading();
             self.look_at_certificates(running).await;
-            if self.file.is_some() {
+            if self.again {
                 self.look(running, asked).await;
             } else {
                 tracing::info!("SIGHUP: the configuration is in no file that can be read again");
@@ -112,6 +121,7 @@ impl Reloader {
             Ok(config) => match running.switch_to(config).await {
                 Ok(()) => {
                     (self.seen, self.told) = (None, None);
+                    self.set_log_filter(&running.config().log.filter);
                     tracing::info!("the configuration has changed; requests from now on are answered by it");
                     return;
                 }
@@ -122,6 +132,13 @@ impl Reloader {
             tracing::error!(%problems, "the configuration has changed and is refused; the old one goes on");
             running.refused(problems.clone());
             self.told = Some(problems);
+        }
+    }
+
+    /// It was checked with all the rest.
+    fn set_log_filter(&self, filter: &str) {
+        if let Err(err) = self.log.set_filter(filter) {
+            tracing::error!(error = %err, "the log filter stays as it was");
         }
     }
 

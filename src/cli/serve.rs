@@ -1,30 +1,23 @@
 //! `colocate serve`
 
-use std::path::Path;
 use std::sync::Arc;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::error::CliError;
 use super::notify;
-use super::reload::{Load, Reloader};
+use super::reload::Reloader;
 use super::running::{Running, start_from};
 use crate::config::Config;
 use crate::server::{Drained, Inherited};
 use crate::telemetry::BUILD;
 
 /// Serves until SIGTERM or SIGINT, then drains; a second signal cuts that short. Meanwhile it goes along with its
-/// configuration, which `load` reads again from `file`.
-pub(super) async fn serve(
-    config: Config,
-    file: Option<&Path>,
-    load: Load,
-    inherited: Inherited,
-) -> Result<(), CliError> {
+/// configuration.
+pub(super) async fn serve(config: Config, mut reloader: Reloader, inherited: Inherited) -> Result<(), CliError> {
     // Before anything is bound, so that no signal finds the default action in place.
     let mut signals = Signals::new()?;
-    let mut reloader = Reloader::new(file, load)?;
-    let mut running = start_from(Arc::new(config), file, inherited).await?;
+    let mut running = start_from(Arc::new(config), reloader.file(), inherited).await?;
     let admin = running.admin().map(|address| address.to_string());
     let addresses: Vec<String> = running.addresses().iter().map(ToString::to_string).collect();
     let address = addresses.join(" ");

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::{Method, Request, Response, Version};
 use http_body::{Body as _, Frame, SizeHint};
+use tracing::field::display;
 
 use super::access::Identity;
 use super::activity::Busy;
@@ -22,7 +23,7 @@ use super::peer::Peer;
 use crate::body::{Body, BoxError};
 use crate::oci::Repository;
 use crate::proxy::{CacheStatus, Outcome};
-use crate::telemetry::{Gauged, Metrics, RequestEnd};
+use crate::telemetry::{Gauged, Metrics, RequestEnd, Span, enter};
 use crate::tls::CertificateNames;
 
 /// Paths with more characters are cut in the log: a client may send 64 KiB.
@@ -70,6 +71,7 @@ pub(super) struct Entry {
     status: Option<u16>,
     bytes: u64,
     ended: Ended,
+    span: Span,
     _in_flight: Gauged,
     _busy: Busy,
 }
@@ -82,6 +84,7 @@ impl Entry {
         client: &Client<'_>,
         request: &Request<B>,
         busy: Busy,
+        span: Span,
     ) -> Self {
         let path = request.uri().path();
         let cut = path.char_indices().nth(MAX_LOGGED_PATH);
@@ -105,6 +108,7 @@ impl Entry {
             status: None,
             bytes: 0,
             ended: Ended::Cancelled,
+            span,
             _in_flight: metrics.in_flight(),
             _busy: busy,
         }
@@ -130,6 +134,13 @@ impl Entry {
         self.route = route;
     }
 
+    /// The same for people who read traces: a path with its names left out.
+    pub(super) fn template(&mut self, template: &'static str) {
+        let method = self.method();
+        self.span.rename(|| format!("{method} {template}"));
+        self.span.note("http.route", template);
+    }
+
     /// Ties the rest of the entry's life to the response's body.
     pub(super) fn respond(mut self, response: Response<Body>, cache: &CacheStatus) -> Response<Logged> {
         (self.outcome, self.hit) = (cache.outcome, cache.is_from_cache());
@@ -147,6 +158,25 @@ impl Entry {
             Method::PUT => "PUT",
             Method::DELETE => "DELETE",
             _ => "other",
+        }
+    }
+
+    /// What a trace tells of it, which is less than its line: nothing of who it was.
+    fn record(&mut self) {
+        let span = &mut self.span;
+        span.note("url.scheme", if self.secure { "https" } else { "http" });
+        span.note("url.path", &self.path);
+        span.note("client.address", self.client);
+        span.note("colocate.outcome", self.outcome.as_str());
+        span.note("colocate.ended", self.ended.as_str());
+        span.count("http.response.body.size", self.bytes);
+        if let Some(status) = self.status {
+            span.count("http.response.status_code", status.into());
+        }
+        match self.status {
+            Some(status @ 500..) => span.fail(status),
+            _ if self.ended != Ended::Complete => span.fail(self.ended.as_str()),
+            _ => {}
         }
     }
 }
@@ -168,13 +198,15 @@ impl Drop for Entry {
         });
         // By the name that rules, and `identity`, have for it.
         let certificate = self.certificate.take().map(|names| Identity::Certificate(names).to_string());
+        self.record();
+        let context = self.span.context();
         tracing::info!(
             target: "colocate::access",
             client = %self.client,
             secure = self.secure,
             certificate = certificate.as_deref(),
             identity = self.identity.as_deref(),
-            repository = self.repository.as_ref().map(tracing::field::display),
+            repository = self.repository.as_ref().map(display),
             method = %self.method,
             path = %self.path,
             version = ?self.version,
@@ -183,6 +215,8 @@ impl Drop for Entry {
             outcome,
             duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
             ended = self.ended.as_str(),
+            request_id = context.map(|context| display(context.id())),
+            trace_id = context.map(|context| display(context.trace_id())),
             "request",
         );
     }
@@ -200,7 +234,8 @@ impl http_body::Body for Logged {
     type Error = BoxError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let polled = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        let context = self.entry.span.context().cloned();
+        let polled = ready!(enter(context, || Pin::new(&mut self.body).poll_frame(cx)));
         match &polled {
             Some(Ok(frame)) => {
                 let entry = &mut self.entry;
@@ -210,7 +245,8 @@ impl http_body::Body for Logged {
             Some(Err(err)) => {
                 self.entry.ended = Ended::Failed;
                 let causes = causes(&**err);
-                tracing::warn!(path = %self.entry.path, error = %err, %causes, "response broke off");
+                let request_id = self.entry.span.context().map(|context| display(context.id()));
+                tracing::warn!(path = %self.entry.path, error = %err, %causes, request_id, "response broke off");
             }
             None => self.entry.ended = Ended::Complete,
         }

@@ -26,5 +26,6 @@ mod survival;
 mod tags;
 mod tasks;
 mod telemetry;
+mod tracing;
 mod upstream;
 mod verify;

@@ -19,6 +19,7 @@ use crate::oci::{Digest, RepositoryName};
 use crate::proxy::error::ProxyError;
 use crate::proxy::sources::Sources;
 use crate::proxy::{Proxy, View};
+use crate::telemetry::carry;
 use crate::upstream::{Change, Changed, Sent, Upload, UpstreamError};
 
 /// An upload that goes on.
@@ -129,7 +130,7 @@ impl Proxy {
         self.in_order(&contents, &session, part.range).await?;
         // Goes on when the client is gone: then what has come of the part ends it, and the upload can go on from there.
         let this = self.clone();
-        let taken = tokio::spawn(async move { this.take_part(&contents, &session, part).await });
+        let taken = tokio::spawn(carry(async move { this.take_part(&contents, &session, part).await }));
         taken.await.map_err(io::Error::other)?
     }
 

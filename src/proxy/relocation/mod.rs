@@ -52,7 +52,7 @@ use crate::cache::Cache;
 use crate::imgpkg::{ImagesLock, Target};
 use crate::oci::{Digest, Manifest, Repository, Tag};
 use crate::rewrite::Unchanged;
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, Span, SpanKind};
 use crate::upstream::UpstreamError;
 
 /// How old the last look at a relocated bundle's images may be before they are looked at again. That is done
@@ -220,7 +220,16 @@ impl Relocator {
         let this = Arc::clone(self);
         let (own_contents, own_key, manifest) = (Arc::clone(contents), key.clone(), manifest.clone());
         self.flights.join(key, self.clock.now(), contents.payer.as_ref(), |crowd| async move {
-            this.settle(&own_contents, own_key, manifest, &crowd).await
+            let mut span = Span::child(SpanKind::Internal, "relocation");
+            span.note("colocate.repository", &own_key.repository);
+            span.note("colocate.original", own_key.original);
+            let settled = span.around(this.settle(&own_contents, own_key, manifest, &crowd)).await;
+            match &settled {
+                Ok(Answer::Relocated(_)) => span.note("colocate.outcome", "relocated"),
+                Ok(Answer::Original(why)) => span.note("colocate.outcome", why.label()),
+                Err(_) => span.fail("undecided"),
+            }
+            settled
         })
     }
 
@@ -399,12 +408,14 @@ impl Relocator {
     }
 
     fn report(&self, key: &RelocationKey, settled: &Settled, took: Duration) {
-        let RelocationKey { repository, original, target, .. } = key;
+        // `target` is where in the program a line comes from.
+        let RelocationKey { repository, original, target: colocated_at, .. } = key;
+        let duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
         match settled {
             Ok(Answer::Relocated(Colocated { relocation, origins })) => {
                 let (relocated, images, origins) =
                     (&relocation.manifest.digest, relocation.images.len(), origins.len());
-                tracing::info!(%repository, %original, %target, %relocated, images, origins, "relocated");
+                tracing::info!(%repository, %original, %colocated_at, %relocated, images, origins, duration_ms, "relocated");
                 self.metrics.relocation_ended("relocated", "colocated", took);
             }
             Ok(Answer::Original(why)) => {
@@ -412,12 +423,12 @@ impl Relocator {
                 if why.is_not_a_bundle() {
                     tracing::debug!(%repository, %original, %why, "served as it stands");
                 } else {
-                    tracing::info!(%repository, %original, %target, %why, "served as it stands");
+                    tracing::info!(%repository, %original, %colocated_at, %why, duration_ms, "served as it stands");
                 }
                 self.metrics.relocation_ended("original", why.label(), took);
             }
             Err(cause) => {
-                tracing::warn!(%repository, %original, %target, %cause, "undecided");
+                tracing::warn!(%repository, %original, %colocated_at, %cause, duration_ms, "undecided");
                 self.metrics.relocation_ended("undecided", cause.label(), took);
             }
         }

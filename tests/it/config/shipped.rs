@@ -135,7 +135,7 @@ fn what_runs_in_kubernetes_finds_what_its_configuration_names() {
             ports.iter().find(|port| port["name"] == name).unwrap()["containerPort"].as_u64().unwrap()
         };
         assert_eq!(u64::from(config.listen[0].tcp().unwrap().port()), port("http"));
-        assert_eq!(u64::from(config.admin.unwrap().port()), port("admin"));
+        assert_eq!(u64::from(config.admin.listen.unwrap().port()), port("admin"));
         let grace = pod["terminationGracePeriodSeconds"].as_u64().unwrap();
         assert!(grace > config.server.drain_timeout.as_secs(), "{kind} is killed before it has drained");
 

@@ -1,5 +1,6 @@
 //! The program under test, as its users start it.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -19,6 +20,16 @@ use super::{eventually, layout::Golden};
 
 /// The program.
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_colocate");
+
+/// The same with the feature `otlp`, where somebody has built it and says where it is (`.ci/run` does).
+pub(crate) fn otlp_binary() -> Option<PathBuf> {
+    std::env::var_os("COLOCATE_OTLP_BINARY").filter(|path| !path.is_empty()).map(PathBuf::from)
+}
+
+/// Whether a word of a command line is the program under test.
+pub(crate) fn is_tested(word: &OsStr) -> bool {
+    word == BINARY || otlp_binary().is_some_and(|binary| binary.as_os_str() == word)
+}
 
 /// A configuration file in the making, with dotted keys.
 #[derive(Clone, Debug)]

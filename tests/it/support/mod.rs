@@ -78,6 +78,15 @@ pub(crate) fn require_release_build() -> Option<PathBuf> {
     is_built.then(|| target.to_owned())
 }
 
+/// The program with the feature `otlp`; skips and fails as [`require`] does.
+pub(crate) fn require_otlp() -> Option<PathBuf> {
+    let binary = colocate::otlp_binary();
+    if binary.is_none() {
+        skip("needs a build with the feature otlp, and its path in COLOCATE_OTLP_BINARY");
+    }
+    binary
+}
+
 #[expect(clippy::print_stderr, reason = "a skipped test has to say so, and the test harness shows its output")]
 fn skip(why: &str) -> bool {
     let required = std::env::var_os("COLOCATE_E2E").is_some_and(|value| value == "required");

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use super::colocate::BINARY;
+use super::colocate::is_tested;
 use super::secrets;
 
 /// How long a program may take to end after it was asked to, or a tool to do its work.
@@ -39,7 +39,7 @@ impl Process {
     pub(crate) fn spawn(mut command: Command) -> Self {
         let name = Path::new(command.get_program()).file_name().unwrap_or_default().to_string_lossy().into_owned();
         // Also behind a program that starts it.
-        let tested = std::iter::once(command.get_program()).chain(command.get_args()).any(|word| word == BINARY);
+        let tested = std::iter::once(command.get_program()).chain(command.get_args()).any(is_tested);
         let output =
             if tested { secrets::log_directory() } else { TempDir::new().expect("a directory for the output") };
         let file = |stream| File::create(output.path().join(stream)).expect("a file for the output");
