@@ -22,8 +22,13 @@ impl Audience {
         self.0.same_channel(&other.0)
     }
 
+    /// How many wait.
+    pub(super) fn count(&self) -> usize {
+        *self.0.borrow()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
-        *self.0.borrow() == 0
+        self.count() == 0
     }
 
     /// Waits until nobody waits, or, with `false`, until somebody does.

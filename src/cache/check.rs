@@ -11,6 +11,7 @@ use super::disk::UNREADABLE;
 use super::download::SoFar;
 use super::store::Content;
 use crate::oci::Digest;
+use crate::telemetry::carry;
 
 /// What a check came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,11 +68,11 @@ impl Inner {
         drop(checks);
         let (inner, digest, content) = (Arc::clone(self), *digest, Arc::clone(content));
         // A task of its own: whoever asked first may leave.
-        tokio::spawn(async move {
+        tokio::spawn(carry(async move {
             let checked = inner.hash_through(&digest, &content, who).await;
             inner.checks.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
             tell.send_replace(Some(checked));
-        });
+        }));
         outcome
     }
 

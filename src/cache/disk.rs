@@ -8,6 +8,7 @@ use std::path::Path;
 use bytes::Bytes;
 
 use super::store::{MAX_READ_BYTES, Space};
+use crate::telemetry::carried;
 
 /// The disk cannot read it any more (`EIO`), for which there is no `ErrorKind`.
 pub(super) const UNREADABLE: i32 = 5;
@@ -18,7 +19,7 @@ where
     T: Send + 'static,
     F: FnOnce() -> io::Result<T> + Send + 'static,
 {
-    match tokio::task::spawn_blocking(work).await {
+    match tokio::task::spawn_blocking(carried(work)).await {
         Ok(outcome) => outcome,
         Err(gone) => Err(io::Error::other(gone)),
     }

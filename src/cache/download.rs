@@ -83,17 +83,23 @@ pub(super) struct Download {
     size: Option<u64>,
     body: Option<Batches>,
     stalls: u32,
+    resumed: u32,
 }
 
 impl Download {
     /// `size` is what a descriptor says, if one does. Nothing is asked yet.
     pub(super) fn new(source: Arc<dyn Source>, clock: Arc<dyn Clock>, metrics: Metrics, size: Option<u64>) -> Self {
-        Self { source, clock, metrics, size, body: None, stalls: 0 }
+        Self { source, clock, metrics, size, body: None, stalls: 0, resumed: 0 }
     }
 
     /// The length of the whole, once somebody said so.
     pub(super) fn size(&self) -> Option<u64> {
         self.size
+    }
+
+    /// How often it was asked again after it had broken off.
+    pub(super) fn resumed(&self) -> u32 {
+        self.resumed
     }
 
     /// Asks for what comes after `so_far`, once; a source that cannot be read at all is its reader's to judge.
@@ -137,6 +143,7 @@ impl Download {
             tracing::debug!(origin = self.source.origin(), at = so_far.written, error = ?failed.error, "a download broke off");
             self.clock.sleep(wait).await;
             self.metrics.cache().resumed();
+            self.resumed += 1;
         }
     }
 

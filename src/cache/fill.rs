@@ -1,11 +1,13 @@
 //! One download into the store, followed by any number of readers.
 //!
-//! A fill is a task of its own, so no client's leaving ends it unless the configuration says so. It tells how far it
+//! A fill is a task of its own, so no client's leaving ends it unless the configuration says so; to logs and traces it is
+//! that of the request which started it. It tells how far it
 //! is through a watched [`Progress`]; readers wait for it to pass their offset and then read the growing content, each
 //! at its own pace. There is no channel of bytes that a slow reader could fill or a late one have missed.
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use bytes::Bytes;
 use tokio::sync::watch;
@@ -13,12 +15,14 @@ use tokio::sync::watch;
 use super::Inner;
 use super::check::{Checked, For};
 use super::download::{Download, SoFar, length};
+use super::fill_story::FillStory;
 use super::index::Arriving;
 use super::progress::{Handover, Phase, Progress};
 use super::registration::Registration;
 use super::source::{FillError, Source};
 use super::store::{Content, PartialContent};
 use crate::oci::Digest;
+use crate::telemetry::{Span, SpanKind};
 
 /// What a fill works with.
 pub(super) struct Filler {
@@ -28,6 +32,8 @@ pub(super) struct Filler {
     /// The length that a descriptor says.
     pub(super) expected: Option<u64>,
     pub(super) progress: watch::Sender<Progress>,
+    /// How many have joined it.
+    pub(super) joined: Arc<AtomicU64>,
 }
 
 /// How bringing content in ended, if not in an error.
@@ -55,7 +61,11 @@ impl Filler {
     /// for the content finds it in the store, or starts over, and never joins a fill that is done.
     pub(super) async fn run(self, registration: Registration) {
         let _counted = self.inner.metrics.cache().filling();
-        let phase = match self.bring(&registration).await {
+        let mut story = FillStory::begin();
+        let span = Span::child(SpanKind::Internal, "fill");
+        let brought = span.around(self.bring(&registration, &mut story)).await;
+        let (found, abandoned) = (matches!(brought, Ok(Brought::Stored)), matches!(brought, Ok(Brought::Abandoned)));
+        let phase = match brought {
             Ok(Brought::Stored) => Phase::Committed,
             Ok(Brought::Verified(taken)) => {
                 self.progress.send_modify(|progress| progress.phase = Phase::Verified);
@@ -63,18 +73,17 @@ impl Filler {
             }
             Ok(Brought::Bypassed(handover)) => Phase::Bypassed(Arc::new(handover)),
             Ok(Brought::Abandoned) => Phase::Failed(FillError::Stopped),
-            Err(err) => {
-                self.log(&err);
-                Phase::Failed(err)
-            }
+            Err(err) => Phase::Failed(err),
         };
-        self.inner.metrics.cache().filled(match &phase {
-            Phase::Bypassed(_) | Phase::Unstored(_) => "bypassed",
-            Phase::Failed(FillError::Source(_)) => "source",
-            Phase::Failed(FillError::Stopped) => "stopped",
-            Phase::Failed(_) => "wrong",
-            _ => "stored",
-        });
+        story.tell(&self, &phase, span);
+        let metrics = self.inner.metrics.cache();
+        match &phase {
+            Phase::Failed(err) if !abandoned => metrics.failed(err.label()),
+            Phase::Failed(_) => metrics.filled("abandoned"),
+            Phase::Bypassed(_) | Phase::Unstored(_) => metrics.filled("bypassed"),
+            _ if found => metrics.filled("found"),
+            _ => metrics.filled("stored"),
+        }
         drop(registration);
         self.progress.send_modify(|progress| progress.phase = phase);
         self.inner.tell_usage();
@@ -97,17 +106,8 @@ impl Filler {
         }
     }
 
-    fn log(&self, err: &FillError) {
-        let digest = self.digest;
-        match err {
-            // Whoever asked says so, knowing for whom.
-            FillError::Source(cause) => tracing::debug!(%digest, %cause, "a download failed"),
-            other => tracing::warn!(%digest, origin = self.source.origin(), err = %other, "a download is refused"),
-        }
-    }
-
     /// Brings the content in and verifies it.
-    async fn bring(&self, registration: &Registration) -> Result<Brought, FillError> {
+    async fn bring(&self, registration: &Registration, story: &mut FillStory) -> Result<Brought, FillError> {
         let inner = &self.inner;
         // Whoever started this fill looked before it was registered: another may have ended in between.
         if let Some(content) = self.stored().await {
@@ -130,6 +130,7 @@ impl Filler {
             // All of it was there when the process before this one was stopped. The source only has to say that it
             // has it: who may have it is decided by that.
             download.open(&SoFar::nothing(&self.digest)).await?;
+            story.opened(taken.so_far.written);
             return self.verify(taken).await;
         }
         if let Some(Taken { so_far, .. }) = &left
@@ -144,6 +145,7 @@ impl Filler {
         if left.is_none() {
             download.open(&SoFar::nothing(&self.digest)).await?;
         }
+        story.opened(left.as_ref().map_or(0, |taken| taken.so_far.written));
         self.progress.send_modify(|progress| progress.size = download.size());
         if let Some(err) = self.too_large(download.size()) {
             return Ok(Brought::Bypassed(self.handover(SoFar::nothing(&self.digest), err)));
@@ -158,7 +160,9 @@ impl Filler {
                 }
             },
         };
-        match self.take(&mut download, &mut taken, registration).await {
+        let taken_in = self.take(&mut download, &mut taken, registration).await;
+        story.resumed = download.resumed();
+        match taken_in {
             Ok(None) => self.verify(taken).await,
             Ok(Some(ended)) => {
                 // On a disk that is full, what cannot be finished is better gone.
@@ -201,7 +205,7 @@ impl Filler {
             partial.discard().await;
             return None;
         }
-        tracing::info!(digest = %self.digest, bytes = so_far.written, "going on with an earlier download");
+        tracing::debug!(digest = %self.digest, bytes = so_far.written, "going on with an earlier download");
         self.progress.send_modify(|progress| progress.written = so_far.written);
         let mut arriving = self.inner.index.arriving();
         arriving.grow(so_far.written);

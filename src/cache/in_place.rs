@@ -12,6 +12,7 @@ use super::Inner;
 use super::check::{Checked, For};
 use super::store::Content;
 use crate::oci::Digest;
+use crate::telemetry::carry;
 
 /// Of how much content it is remembered whether it was right; some 10 MB. Over that, all is looked at anew.
 const MAX_REMEMBERED: usize = 100_000;
@@ -69,7 +70,7 @@ impl InPlace {
     pub(super) fn begin_check(&self, digest: &Digest) {
         if !self.checked.initialized() && self.seen(digest).is_none() {
             let (this, digest) = (self.clone(), *digest);
-            tokio::spawn(async move { this.check(&digest).await });
+            tokio::spawn(carry(async move { this.check(&digest).await }));
         }
     }
 

@@ -22,6 +22,7 @@ mod direct;
 mod disk;
 mod download;
 mod fill;
+mod fill_story;
 mod hot;
 mod in_place;
 mod index;
@@ -45,7 +46,7 @@ mod upkeep;
 
 use std::collections::HashMap;
 use std::io;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -54,7 +55,7 @@ use tokio::sync::{OnceCell, Semaphore, watch};
 
 use crate::body::Clock;
 use crate::oci::{Digest, Hasher};
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, carry};
 
 use audience::{Audience, Seat};
 use check::{Checks, Condemned};
@@ -77,7 +78,7 @@ pub use pins::{Hold, Pin};
 pub use progress::TAIL_BYTES;
 pub use reader::{Lookup, Reader};
 pub use records::Member;
-pub use registration::FinishAbandoned;
+pub use registration::{Filling, FinishAbandoned};
 pub use room::Bounds;
 pub use source::{FillError, ReadError, Source, SourceBody, SourceError};
 pub use store::{Content, Listed, MAX_READ_BYTES, PartialContent, ReadAt, Space, Store};
@@ -150,6 +151,7 @@ impl Cache {
     /// [`take_stock`](Self::take_stock).
     pub fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>, limits: CacheLimits, metrics: Metrics) -> Self {
         let permits = limits.concurrent_fills.clamp(1, Semaphore::MAX_PERMITS);
+        metrics.cache().may_hold(limits.bounds.map(|bounds| bounds.max));
         let inner = Inner {
             store,
             clock,
@@ -222,7 +224,7 @@ impl Cache {
     pub async fn put(&self, digest: &Digest, bytes: Bytes) -> io::Result<()> {
         match self.begin_put(digest, bytes).await? {
             // A task of its own: who asked may leave, and the index must learn of what was written.
-            Some(write) => tokio::spawn(write).await.map_err(io::Error::other),
+            Some(write) => tokio::spawn(carry(write)).await.map_err(io::Error::other),
             None => Ok(()),
         }
     }
@@ -236,10 +238,10 @@ impl Cache {
         let fits = bytes.len() as u64 <= MAX_HOT_BYTES.min(self.inner.limits.memory_bytes / 16);
         match self.begin_put(digest, bytes).await? {
             Some(write) if fits => {
-                tokio::spawn(write);
+                tokio::spawn(carry(write));
                 Ok(())
             }
-            Some(write) => tokio::spawn(write).await.map_err(io::Error::other),
+            Some(write) => tokio::spawn(carry(write)).await.map_err(io::Error::other),
             None => Ok(()),
         }
     }
@@ -330,10 +332,17 @@ impl Cache {
         }
     }
 
+    /// The downloads that are under way.
+    pub fn fills(&self) -> Vec<Filling> {
+        self.inner.fills().iter().map(|(digest, running)| running.filling(*digest)).collect()
+    }
+
     fn join_or_start(&self, digest: &Digest, expected: Option<u64>, source: &Arc<dyn Source>) -> Joined {
         let mut fills = self.inner.fills();
-        if let Some(Running { source: other, progress, audience }) = fills.get(digest) {
+        if let Some(Running { source: other, progress, audience, joined, .. }) = fills.get(digest) {
+            joined.fetch_add(1, Ordering::Relaxed);
             let other_origin = other.origin() != source.origin();
+            self.inner.metrics.cache().joined(other_origin);
             // Taken under the lock: a fill is given up only if no seat is taken.
             let seat = audience.seat();
             let lookup = if other_origin { Lookup::CollapsedElsewhere } else { Lookup::Collapsed };
@@ -343,12 +352,16 @@ impl Cache {
         let audience = Audience::new();
         let seat = audience.seat();
         let registration = Registration::new(Arc::clone(&self.inner), *digest, audience.clone());
-        fills.insert(*digest, Running { source: Arc::clone(source), progress: progress.clone(), audience });
+        let (since, joined) = (self.inner.clock.now(), Arc::default());
+        let (progress_of, joined_of) = (progress.clone(), Arc::clone(&joined));
+        let running = Running { source: Arc::clone(source), since, progress: progress_of, audience, joined: joined_of };
+        fills.insert(*digest, running);
         let (inner, source) = (Arc::clone(&self.inner), Arc::clone(source));
-        let filler = Filler { inner, source, digest: *digest, expected, progress: sender };
+        let filler = Filler { inner, source, digest: *digest, expected, progress: sender, joined };
         // A runtime that is going down drops the task here and now, and with it the registration, which locks.
         drop(fills);
-        tokio::spawn(filler.run(registration));
+        self.inner.metrics.cache().started();
+        tokio::spawn(carry(filler.run(registration)));
         Joined { lookup: Lookup::Miss, progress, seat }
     }
 

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::key::RecordKey;
 use super::{Cache, Inner};
 use crate::oci::{Digest, Repository};
+use crate::telemetry::carry;
 
 /// That a repository has some content: it was obtained through that repository, or that repository confirmed it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,13 +64,13 @@ impl Cache {
         }
         // Whoever misses it here waits for the turn.
         inner.hot.keep_record(key.clone(), &bytes).await;
-        tokio::spawn(async move {
+        tokio::spawn(carry(async move {
             let written = inner.write_through(&key, &bytes).await;
             drop(turn);
             if let Err(err) = written {
                 tracing::warn!(%key, %err, "a record cannot be written");
             }
-        });
+        }));
         Ok(())
     }
 
@@ -166,7 +167,7 @@ impl Cache {
     async fn write(&self, key: &RecordKey, change: Change) -> io::Result<()> {
         let (inner, key) = (Arc::clone(&self.inner), key.clone());
         // A task of its own: cancelled between the store and the hot set, they would tell different things.
-        let write = tokio::spawn(async move { inner.write(key, change).await });
+        let write = tokio::spawn(carry(async move { inner.write(key, change).await }));
         write.await.unwrap_or_else(|gone| Err(io::Error::other(gone)))
     }
 }

@@ -1,6 +1,8 @@
 //! A fill's place among those that can be joined.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::SystemTime;
 
 use tokio::sync::watch;
 
@@ -37,8 +39,37 @@ impl FinishAbandoned {
 /// A fill that can be joined.
 pub(super) struct Running {
     pub(super) source: Arc<dyn Source>,
+    pub(super) since: SystemTime,
     pub(super) progress: watch::Receiver<Progress>,
     pub(super) audience: Audience,
+    /// How many have joined it.
+    pub(super) joined: Arc<AtomicU64>,
+}
+
+impl Running {
+    /// How it stands.
+    pub(super) fn filling(&self, digest: Digest) -> Filling {
+        let Progress { size, written, .. } = *self.progress.borrow();
+        let (origin, readers) = (self.source.origin().to_owned(), self.audience.count());
+        Filling { digest, origin, size, written, readers, since: self.since }
+    }
+}
+
+/// A download that is under way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Filling {
+    /// Of what.
+    pub digest: Digest,
+    /// Where it comes from.
+    pub origin: String,
+    /// The whole length in bytes, once it is known.
+    pub size: Option<u64>,
+    /// How much is there.
+    pub written: u64,
+    /// Who waits for it.
+    pub readers: usize,
+    /// When it began.
+    pub since: SystemTime,
 }
 
 /// Takes a fill off the board when it ends, in whatever way.

@@ -89,6 +89,19 @@ pub enum FillError {
 }
 
 impl FillError {
+    /// A word for metrics; the set is closed.
+    pub(super) fn label(&self) -> &'static str {
+        match self {
+            Self::Source(_) => "source",
+            Self::WrongOffset { .. } => "wrong_offset",
+            Self::DigestMismatch { .. } => "digest_mismatch",
+            Self::Changed { .. } => "changed",
+            Self::SizeMismatch { .. } => "size_mismatch",
+            Self::Store(_) => "store",
+            Self::Stopped => "stopped",
+        }
+    }
+
     pub(super) fn source(err: BoxError) -> Self {
         Self::Source(err.into())
     }

@@ -90,6 +90,14 @@ impl Inner {
             Err(_) => Some(Checked::Unreadable),
         }
     }
+
+    async fn tell_space(&self) {
+        let space = self.store.space().await.unwrap_or_else(|err| {
+            tracing::debug!(%err, "the disk does not say how much room it has");
+            None
+        });
+        self.metrics.cache().disk(space.map(|space| space.total), space.map(|space| space.free));
+    }
 }
 
 async fn keep_house(cache: Weak<Inner>) {
@@ -103,6 +111,7 @@ async fn keep_house(cache: Weak<Inner>) {
             tracing::warn!(%err, "cannot sweep unfinished downloads");
         }
         inner.tell_usage();
+        inner.tell_space().await;
         let clock = Arc::clone(&inner.clock);
         drop(inner);
         clock.sleep(LOOK_EVERY).await;

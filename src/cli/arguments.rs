@@ -70,7 +70,7 @@ pub(super) enum Command {
     },
 }
 
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 #[command(group = ArgGroup::new("from").args(["config", "upstream", "archives"]).required(true).multiple(true))]
 pub(super) struct ServeArguments {
     #[command(flatten)]
@@ -138,7 +138,7 @@ pub(super) struct ExplainArguments {
 }
 
 /// Where the configuration comes from.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 struct Source {
     /// The configuration; config/default.yaml documents it.
     #[arg(long, value_name = "FILE")]
@@ -165,6 +165,11 @@ impl Source {
 }
 
 impl ServeArguments {
+    /// The configuration's file, if it is from one.
+    pub(super) fn file(&self) -> Option<PathBuf> {
+        self.source.config.clone()
+    }
+
     pub(super) fn config(&self) -> Result<Config, ConfigError> {
         let Self { archives, called, listen, cache, admin, .. } = self;
         let mut config = self.source.config(CommandLine {

@@ -12,7 +12,7 @@ use super::wire::StartError;
 use crate::admin::control::ControlError;
 use crate::config::ConfigError;
 use crate::proxy::ProxyError;
-use crate::telemetry::LogError;
+use crate::telemetry::{LogError, TracesError};
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
@@ -21,6 +21,8 @@ pub(super) enum CliError {
     Config(#[from] ConfigError),
     #[error(transparent)]
     Log(#[from] LogError),
+    #[error(transparent)]
+    Traces(#[from] TracesError),
     #[error("{0}")]
     Usage(String),
     #[error("the runtime cannot start")]
@@ -64,7 +66,7 @@ impl CliError {
             next = cause.source();
         }
         match self {
-            Self::Config(_) | Self::Log(_) | Self::Usage(_) => ExitCode::from(2),
+            Self::Config(_) | Self::Log(_) | Self::Traces(_) | Self::Usage(_) => ExitCode::from(2),
             // Settings that are well-formed but cannot be used, as a key that is not the certificate's.
             Self::Start(
                 StartError::Registry { .. } | StartError::Tls(_) | StartError::Htpasswd(_) | StartError::Inherited(_),

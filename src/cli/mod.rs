@@ -16,6 +16,8 @@ mod error;
 mod explain;
 mod notify;
 mod reference;
+mod reload;
+mod running;
 mod serve;
 mod tasks;
 mod verify;
@@ -23,16 +25,19 @@ mod version;
 mod wire;
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::Parser as _;
 
 use arguments::{Arguments, Command};
 use error::CliError;
-pub use wire::{Running, StartError, start};
+use reload::Reloader;
+pub use running::{Running, start};
+pub use wire::StartError;
 
 use crate::config::{Config, LogConfig, LogFormat};
 use crate::server::Inherited;
-use crate::telemetry;
+use crate::telemetry::{self, LogHandle, Traces};
 
 /// Does what the process's arguments say.
 pub fn run() -> ExitCode {
@@ -60,8 +65,13 @@ async fn dispatch(command: Command, inherited: Inherited) -> Result<(), CliError
     match command {
         Command::Serve(arguments) => {
             let config = arguments.config()?;
-            start_log(&config, arguments.has_log_filter())?;
-            serve::serve(config, inherited).await
+            let log = start_log(&config, arguments.has_log_filter())?;
+            let traces = Traces::start()?;
+            let (file, again) = (arguments.file(), arguments.clone());
+            let reloader = Reloader::new(file.as_deref(), Arc::new(move || again.config()), log)?;
+            let served = serve::serve(config, reloader, inherited).await;
+            traces.finish().await;
+            served
         }
         Command::Demo(arguments) => {
             // The demo has its own story to tell; only trouble belongs between its lines.
@@ -88,7 +98,7 @@ async fn dispatch(command: Command, inherited: Inherited) -> Result<(), CliError
 }
 
 /// `exactly` is for a filter that was said on the command line.
-fn start_log(config: &Config, exactly: bool) -> Result<(), CliError> {
+fn start_log(config: &Config, exactly: bool) -> Result<LogHandle, CliError> {
     let LogConfig { format, filter } = &config.log;
     let init = if exactly { telemetry::init_exactly } else { telemetry::init };
     Ok(init(*format == LogFormat::Json, filter)?)

@@ -21,7 +21,6 @@ pub(super) fn ready(status: &str) {
 }
 
 /// Another configuration is being read; [`ready`] says that this is over, whatever came of it.
-#[cfg_attr(not(test), expect(dead_code, reason = "for whoever reloads"))]
 pub(super) fn reloading() {
     tell(&reloading_message());
 }

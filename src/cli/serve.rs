@@ -1,33 +1,45 @@
 //! `colocate serve`
 
+use std::sync::Arc;
+
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::error::CliError;
 use super::notify;
-use super::wire::{self, Running};
+use super::reload::Reloader;
+use super::running::{Running, start_from};
 use crate::config::Config;
 use crate::server::{Drained, Inherited};
 use crate::telemetry::BUILD;
 
-/// Serves until SIGTERM or SIGINT, then drains; a second signal cuts that short.
-pub(super) async fn serve(config: Config, inherited: Inherited) -> Result<(), CliError> {
+/// Serves until SIGTERM or SIGINT, then drains; a second signal cuts that short. Meanwhile it goes along with its
+/// configuration.
+pub(super) async fn serve(config: Config, mut reloader: Reloader, inherited: Inherited) -> Result<(), CliError> {
     // Before anything is bound, so that no signal finds the default action in place.
     let mut signals = Signals::new()?;
-    let running = wire::start_or_inherit(config, inherited).await?;
+    let mut running = start_from(Arc::new(config), reloader.file(), inherited).await?;
     let admin = running.admin().map(|address| address.to_string());
     let addresses: Vec<String> = running.addresses().iter().map(ToString::to_string).collect();
     let address = addresses.join(" ");
     tracing::info!(address, admin, version = BUILD.version, commit = BUILD.commit, "serving");
     notify::ready(&format!("serving on {address}"));
     notify::keep_watchdog();
-    stop(running, &mut signals).await;
+    let name = tokio::select! {
+        name = signals.next() => name,
+        never = reloader.keep(&mut running) => match never {},
+    };
+    drain(running, name, &mut signals).await;
     Ok(())
 }
 
 /// Waits for a signal and ends the proxy.
 pub(super) async fn stop(running: Running, signals: &mut Signals) {
     let name = signals.next().await;
-    tracing::info!(signal = name, "stopping");
+    drain(running, name, signals).await;
+}
+
+async fn drain(running: Running, signal: &str, signals: &mut Signals) {
+    tracing::info!(signal, "stopping");
     notify::stopping();
     tokio::select! {
         drained = running.stop() => match drained {

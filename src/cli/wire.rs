@@ -1,29 +1,23 @@
-//! From a configuration to a running proxy.
+//! From a configuration to the parts of a proxy.
 
 use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use tokio::sync::watch;
-use tokio::task::JoinHandle;
 use url::Url;
 
-use super::reference::Names;
-use crate::admin::control::Control;
-use crate::admin::{Admin, Readiness};
 use crate::body::{Clock, SystemClock};
 use crate::cache::{Bounds, Cache, CacheLimits, FinishAbandoned, LocalStore, OpenError};
 use crate::config::{
-    self, AccessConfig, AccessMode, CacheBounds, CacheConfig, Config, ListenAddress, RelocationConfig, ServerConfig,
-    TagsConfig, TlsConfig, Undecided, UpstreamConfig, UpstreamPlace,
+    self, AccessConfig, AccessMode, CacheBounds, CacheConfig, Config, RelocationConfig, ServerConfig, TagsConfig,
+    TlsConfig, Undecided, UpstreamConfig, UpstreamPlace,
 };
 use crate::oci::RegistryName;
-use crate::proxy::{OriginPolicy, Proxy, ProxyParts, RelocationLimits, TagPolicy, Tasks};
+use crate::proxy::{OriginPolicy, Proxy, ProxyParts, RelocationLimits, TagPolicy};
 use crate::server::{
-    Access, AccessRules, Directory, Drained, Gate, Htpasswd, HtpasswdError, Inherited, InheritedError, ListenError,
-    Mode, Server, ServerLimits, ServerParts, WithoutRules,
+    Access, AccessRules, Gate, Htpasswd, HtpasswdError, InheritedError, ListenError, Mode, WithoutRules,
 };
 use crate::telemetry::Metrics;
 use crate::tls::{ClientFiles, ClientIdentity, ServerTls, ServerTlsError, TlsFiles};
@@ -36,7 +30,7 @@ use crate::upstream::{
 const KEPT_DIRECTORY: &str = "archives";
 
 /// The registries behind, by their names.
-type Upstreams = HashMap<RegistryName, Arc<dyn Upstream>>;
+pub(super) type Upstreams = HashMap<RegistryName, Arc<dyn Upstream>>;
 
 /// Why a proxy cannot be started.
 #[derive(Debug, thiserror::Error)]
@@ -85,106 +79,6 @@ pub enum StartError {
     Stopped(#[from] tokio::task::JoinError),
 }
 
-/// A proxy that serves until it is stopped.
-pub struct Running {
-    addresses: Vec<ListenAddress>,
-    admin: Option<SocketAddr>,
-    readiness: Readiness,
-    stop: watch::Sender<Stage>,
-    server: JoinHandle<Drained>,
-    admin_task: Option<JoinHandle<()>>,
-    cache: Cache,
-}
-
-/// How far stopping has come. The admin listener outlives the other, to tell of it.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Stage {
-    Serving,
-    Draining,
-    Stopped,
-}
-
-/// Starts what `config` says. Both listeners are bound when this returns.
-///
-/// # Errors
-/// When a part of it cannot be had. The registry behind is not asked yet, and may be down.
-pub async fn start(config: Config) -> Result<Running, StartError> {
-    start_or_inherit(config, Inherited::default()).await
-}
-
-/// As [`start`], with the sockets that the process was started with in place of those that it would bind.
-pub(super) async fn start_or_inherit(config: Config, mut inherited: Inherited) -> Result<Running, StartError> {
-    let wanted: Vec<ListenAddress> =
-        config.listen.iter().cloned().chain(config.admin.map(ListenAddress::Tcp)).collect();
-    inherited.only(&wanted)?;
-    let metrics = Metrics::new();
-    let (proxy, cache) = proxy(&config, metrics.clone()).await?;
-    let control = control(&config.cache.dir);
-    let tls = server_tls(&config.server)?;
-    let parts = ServerParts {
-        proxy: proxy.clone(),
-        metrics: metrics.clone(),
-        directory: Directory::new(&config),
-        access: access(&config).await?,
-        limits: ServerLimits {
-            header_read_timeout: config.server.header_read_timeout,
-            max_connections: config.server.max_connections,
-            drain_timeout: config.server.drain_timeout,
-            idle_body_timeout: config.server.idle_body_timeout,
-        },
-        tls,
-        trusted_proxies: config.server.trusted_proxies.clone(),
-    };
-    let bind = |key, address| move |source| StartError::Bind { key, address, source };
-    let server = Server::bind_or_inherit(&config.listen, &mut inherited, parts).await?;
-    let readiness = Readiness::default();
-    let admin = match config.admin {
-        None => None,
-        Some(address) => {
-            let admin = match inherited.tcp(&ListenAddress::Tcp(address)) {
-                Some(listener) => Admin::inherit(listener, metrics, readiness.clone()),
-                None => Admin::bind(address, metrics, readiness.clone()).await,
-            };
-            Some(admin.map_err(bind("admin.listen", address))?)
-        }
-    };
-
-    let (stop, stage) = watch::channel(Stage::Serving);
-    let reached = |wanted: Stage| {
-        let mut stage = stage.clone();
-        // An error means that `Running` was dropped, which stops everything.
-        async move { drop(stage.wait_for(|stage| *stage >= wanted).await) }
-    };
-    let (addresses, admin_address) = (server.addresses().to_vec(), admin.as_ref().map(Admin::address));
-    let tasks = Tasks::new(cache.clone(), Some(proxy), Names::new(&config, &addresses).reader());
-    tokio::spawn(look_after(cache.clone(), control, tasks, reached(Stage::Draining)));
-    let server = tokio::spawn(server.run(reached(Stage::Draining)));
-    let admin_task = admin.map(|admin| tokio::spawn(admin.run(reached(Stage::Stopped))));
-    readiness.set(true);
-    Ok(Running { addresses, admin: admin_address, readiness, stop, server, admin_task, cache })
-}
-
-/// Looks after the cache, and has done with it what commands ask for. Behind the listener: a large cache takes its time
-/// to look through, and serves meanwhile.
-async fn look_after(cache: Cache, control: Option<Control>, tasks: Tasks, stopping: impl Future<Output = ()>) {
-    let upkeep = cache.upkeep();
-    drop(cache);
-    let controlled = async {
-        match control {
-            Some(control) => control.run(tasks, stopping).await,
-            None => drop(tasks),
-        }
-    };
-    tokio::join!(upkeep, controlled);
-}
-
-/// What others can ask for is a convenience: without it, the proxy serves.
-fn control(directory: &Path) -> Option<Control> {
-    let bound = Control::bind(directory);
-    let directory = directory.display();
-    bound.inspect_err(|err| tracing::warn!(%directory, %err, "no commands can be taken for the cache")).ok()
-}
-
 /// A proxy without listeners, and its cache.
 pub(super) async fn proxy(config: &Config, metrics: Metrics) -> Result<(Proxy, Cache), StartError> {
     // The cache first: it makes its directory, in which it is written down what archives hold.
@@ -195,17 +89,35 @@ pub(super) async fn proxy(config: &Config, metrics: Metrics) -> Result<(Proxy, C
 
 /// A proxy over a cache that is open.
 pub(super) fn proxy_over(config: &Config, upstreams: Upstreams, cache: Cache, metrics: Metrics) -> Proxy {
+    Proxy::new(parts(config, upstreams, cache, metrics))
+}
+
+/// What a proxy over an open cache is made of.
+pub(super) fn parts(config: &Config, upstreams: Upstreams, cache: Cache, metrics: Metrics) -> ProxyParts {
     let (clock, relocation, tags) = (Arc::clone(cache.clock()), limits(&config.relocation), tag_policy(&config.tags));
     let (verdict_ttl, origins) = (config.access.verdict_ttl, origin_policy(config));
-    Proxy::new(ProxyParts { upstreams, cache, clock, verdict_ttl, relocation, origins, tags, metrics })
+    ProxyParts { upstreams, cache, clock, verdict_ttl, relocation, origins, tags, metrics }
 }
 
 /// The registries behind. They are not asked yet.
 pub(super) async fn upstreams(config: &Config, metrics: &Metrics) -> Result<Upstreams, StartError> {
+    upstreams_beside(config, metrics, &HashMap::new()).await
+}
+
+/// The same, with those that are at hand already: their connections, their tokens, and what they asked for stay.
+pub(super) async fn upstreams_beside(
+    config: &Config,
+    metrics: &Metrics,
+    at_hand: &HashMap<RegistryName, Arc<dyn Upstream>>,
+) -> Result<Upstreams, StartError> {
     let (mut upstreams, egress) = (Upstreams::new(), Egress::from_environment()?);
     for one in config.all_upstreams() {
         let kept = config.cache.dir.join(KEPT_DIRECTORY);
-        upstreams.insert(one.registry.clone(), upstream(one, kept, &egress, metrics.clone()).await?);
+        let upstream = match at_hand.get(&one.registry) {
+            Some(upstream) => Arc::clone(upstream),
+            None => upstream(one, kept, &egress, metrics.clone()).await?,
+        };
+        upstreams.insert(one.registry.clone(), upstream);
     }
     Ok(upstreams)
 }
@@ -250,7 +162,7 @@ fn registry(
             progress: config.progress_timeout,
         },
         concurrency: config.concurrency,
-        metrics,
+        metrics: metrics.upstream(config.registry.as_str()),
         ..RegistryConfig::new(url.clone())
     });
     made.map_err(|source| StartError::Registry { registry: config.registry.clone(), source })
@@ -276,7 +188,7 @@ fn source(credentials: &config::Credentials, registry: &RegistryName, url: &Url)
     }
 }
 
-fn server_tls(config: &ServerConfig) -> Result<Option<ServerTls>, ServerTlsError> {
+pub(super) fn server_tls(config: &ServerConfig) -> Result<Option<ServerTls>, ServerTlsError> {
     let files = |tls: &TlsConfig| TlsFiles {
         certificate: tls.cert.clone(),
         key: tls.key.clone(),
@@ -286,7 +198,7 @@ fn server_tls(config: &ServerConfig) -> Result<Option<ServerTls>, ServerTlsError
 }
 
 /// Who may do what.
-async fn access(config: &Config) -> Result<Access, StartError> {
+pub(super) async fn access(config: &Config) -> Result<Access, StartError> {
     let mode = match &config.access.mode {
         AccessMode::Open => Mode::Own(Gate::Open),
         AccessMode::Certificate => Mode::Own(Gate::Certificate),
@@ -296,7 +208,12 @@ async fn access(config: &Config) -> Result<Access, StartError> {
             Mode::Own(Gate::Htpasswd(tokio::task::spawn_blocking(move || Htpasswd::load(file)).await??))
         }
     };
-    Ok(Access { rules: Arc::new(access_rules(&config.access)), mode })
+    Ok(access_in(config, mode))
+}
+
+/// The same where clients are told apart already.
+pub(super) fn access_in(config: &Config, mode: Mode) -> Access {
+    Access { rules: Arc::new(access_rules(&config.access)), mode }
 }
 
 /// What clients may do, once it is known who they are.
@@ -367,39 +284,5 @@ fn limits(config: &RelocationConfig) -> RelocationLimits {
         max_passes_per_client: config.max_passes_per_client,
         max_targets: config.max_targets_per_bundle,
         max_images: config.max_images,
-    }
-}
-
-impl Running {
-    /// Where clients connect.
-    pub fn addresses(&self) -> &[ListenAddress] {
-        &self.addresses
-    }
-
-    /// The first of them on a network.
-    pub fn address(&self) -> Option<SocketAddr> {
-        self.addresses.iter().find_map(ListenAddress::tcp)
-    }
-
-    /// Where health and metrics are, if anywhere.
-    pub fn admin(&self) -> Option<SocketAddr> {
-        self.admin
-    }
-
-    /// Lets running requests end, as long as the configuration allows, and stops. Dropping this future instead
-    /// cuts them.
-    pub async fn stop(self) -> Drained {
-        let Self { readiness, stop, server, admin_task, cache, .. } = self;
-        readiness.set(false);
-        stop.send_replace(Stage::Draining);
-        // The only error is a panic, of which the process's hook has told.
-        let drained = server.await.unwrap_or(Drained::Cut(0));
-        // What clients were given without waiting for the disk.
-        cache.settled().await;
-        stop.send_replace(Stage::Stopped);
-        if let Some(task) = admin_task {
-            let _ = task.await;
-        }
-        drained
     }
 }

@@ -10,7 +10,7 @@ use super::values;
 use super::{ANONYMOUS, Action, Glob, IdentityPattern, raw};
 
 /// Who may do what.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct AccessConfig {
     /// How clients show who they are.
     pub mode: AccessMode,

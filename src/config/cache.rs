@@ -8,7 +8,7 @@ use super::raw;
 use super::values;
 
 /// Where content is kept, and how much of it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct CacheConfig {
     /// The directory.
     pub dir: PathBuf,

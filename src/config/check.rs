@@ -2,7 +2,7 @@
 
 use tracing_subscriber::EnvFilter;
 
-use super::checker::{Checker, address, endpoint, glob, positive};
+use super::checker::{Checker, endpoint, glob, positive};
 use super::error::Problem;
 use super::glob::Glob;
 use super::raw::{self, Raw};
@@ -30,10 +30,8 @@ pub(super) fn check_cache(raw: raw::Cache) -> Result<CacheConfig, Vec<Problem>> 
 impl Checker {
     fn config(&mut self, raw: Raw) -> Config {
         let listen = self.listen(raw.listen);
-        let admin = self.setting("admin.listen", raw.admin.unwrap_or_default().listen, "127.0.0.1:8081", |text| {
-            if text == "none" { Ok(None) } else { address(text).map(Some) }
-        });
-        if admin.is_some_and(|admin| admin.port() != 0 && listen.contains(&ListenAddress::Tcp(admin))) {
+        let admin = self.admin(raw.admin.unwrap_or_default());
+        if admin.listen.is_some_and(|admin| admin.port() != 0 && listen.contains(&ListenAddress::Tcp(admin))) {
             self.problem("admin.listen", "is the same address as `listen`; give it a port of its own, or `none`");
         }
         let endpoints = self.list("endpoints", raw.endpoints, endpoint);

@@ -55,12 +55,12 @@ pub use upstream::{Credentials, DOCKER_HUB_REALM, DOCKER_HUB_URL, UpstreamConfig
 pub use values::Secret;
 
 /// Everything `colocate serve` needs to know, checked.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub struct Config {
     /// Where clients connect.
     pub listen: Vec<ListenAddress>,
-    /// Where health and metrics are served; `None` turns the listener off.
-    pub admin: Option<SocketAddr>,
+    /// The operator's side.
+    pub admin: AdminConfig,
     /// What is written into locks; `None` means the address that is listened on.
     pub endpoint: Option<Endpoint>,
     /// Other names clients use: a request whose Host is among them gets it written into its locks.
@@ -85,8 +85,17 @@ pub struct Config {
     pub log: LogConfig,
 }
 
+/// The operator's side.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AdminConfig {
+    /// Where health, metrics and the status page are served; `None` turns the listener off.
+    pub listen: Option<SocketAddr>,
+    /// Host names by which the status page may be opened, in lower case; addresses and `localhost` always may.
+    pub names: Vec<String>,
+}
+
 /// How tags are believed.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct TagsConfig {
     /// How long a tag's answer is believed before upstream is asked again.
     pub ttl: Duration,
@@ -110,7 +119,7 @@ pub enum AbsentTag {
 }
 
 /// How bundles are relocated.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct RelocationConfig {
     /// How long a client waits for a relocated bundle.
     pub deadline: Duration,
@@ -144,7 +153,7 @@ pub enum Undecided {
 }
 
 /// How the program logs.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct LogConfig {
     /// For people or for machines.
     pub format: LogFormat,

@@ -8,7 +8,7 @@ use super::{Glob, raw, values};
 use crate::oci::Repository;
 
 /// One pair of patterns: bundles in these repositories may have images from those.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct OriginRule {
     /// Where the bundles are.
     pub bundles: RepositoryPattern,
@@ -20,7 +20,7 @@ pub struct OriginRule {
 }
 
 /// A pattern over repositories with their registries.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct RepositoryPattern {
     registry: Glob,
     name: Glob,

@@ -89,6 +89,7 @@ impl<'de> Visitor<'de> for ListenVisitor {
 #[serde(deny_unknown_fields)]
 pub(super) struct Admin {
     pub(super) listen: Setting,
+    pub(super) names: Option<Vec<String>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -252,6 +253,7 @@ pub(super) struct RuleRelocation {
 pub(super) struct Server {
     pub(super) header_read_timeout: Setting,
     pub(super) max_connections: Setting,
+    pub(super) drain_delay: Setting,
     pub(super) drain_timeout: Setting,
     pub(super) idle_body_timeout: Setting,
     pub(super) trusted_proxies: Option<Vec<String>>,
@@ -279,7 +281,7 @@ impl From<CommandLine> for Raw {
         Self {
             listen: arguments.listen.map(Listen::One),
             endpoint: arguments.endpoint,
-            admin: Some(Admin { listen: arguments.admin }),
+            admin: Some(Admin { listen: arguments.admin, names: None }),
             upstream: Some(Upstream {
                 url: arguments.upstream,
                 archives: Some(arguments.archives),

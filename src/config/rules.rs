@@ -15,7 +15,7 @@ pub enum When {
 }
 
 /// One rule: for these endpoints and repositories, this.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Rule {
     /// Endpoints it is about.
     pub endpoint: Glob,
@@ -28,7 +28,7 @@ pub struct Rule {
 }
 
 /// Rules in order; the first that matches holds.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Rules {
     pub(super) rules: Vec<Rule>,
     pub(super) default: When,

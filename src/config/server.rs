@@ -3,17 +3,19 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::checker::{Checker, certificates, positive, private_key};
+use super::checker::{Checker, address, certificates, positive, private_key};
 use super::values;
-use super::{AccessMode, ListenAddress, TrustedProxy, raw};
+use super::{AccessMode, AdminConfig, ListenAddress, TrustedProxy, raw};
 
 /// How connections are served.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub struct ServerConfig {
     /// How long a request's head may take, and how long a connection may stay idle between two.
     pub header_read_timeout: Duration,
     /// Connections at one time; more wait in the kernel's queue.
     pub max_connections: usize,
+    /// How long clients are still accepted after SIGTERM, while readiness says no.
+    pub drain_delay: Duration,
     /// How long running requests may take to end after SIGTERM.
     pub drain_timeout: Duration,
     /// How long a client may take nothing of a response.
@@ -25,7 +27,7 @@ pub struct ServerConfig {
 }
 
 /// The server's certificate. The files are read again when they change.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct TlsConfig {
     /// The chain, the server's own first.
     pub cert: PathBuf,
@@ -60,6 +62,21 @@ impl Checker {
         }
     }
 
+    pub(super) fn admin(&mut self, raw: raw::Admin) -> AdminConfig {
+        let listen = |text: &str| if text == "none" { Ok(None) } else { address(text).map(Some) };
+        AdminConfig {
+            listen: self.setting("admin.listen", raw.listen, "127.0.0.1:8081", listen),
+            names: self.list("admin.names", raw.names, |text| {
+                let labels = text.split('.').all(|label| {
+                    let inside = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+                    !label.is_empty() && label.chars().all(inside)
+                });
+                let name = labels.then(|| text.to_ascii_lowercase());
+                name.ok_or_else(|| format!("`{text}` is not a host name, such as colocate.example; leave out the port"))
+            }),
+        }
+    }
+
     pub(super) fn server(&mut self, raw: raw::Server, access: &AccessMode) -> ServerConfig {
         let tls = raw.tls.and_then(|tls| self.tls(tls));
         if *access == AccessMode::Certificate && tls.as_ref().is_none_or(|tls| tls.client_ca.is_none()) {
@@ -69,6 +86,7 @@ impl Checker {
         ServerConfig {
             header_read_timeout: self.setting("server.header_read_timeout", raw.header_read_timeout, "30s", positive),
             max_connections: self.setting("server.max_connections", raw.max_connections, "4096", values::count),
+            drain_delay: self.setting("server.drain_delay", raw.drain_delay, "0s", values::duration),
             drain_timeout: self.setting("server.drain_timeout", raw.drain_timeout, "30s", values::duration),
             idle_body_timeout: self.setting("server.idle_body_timeout", raw.idle_body_timeout, "60s", positive),
             trusted_proxies: self.list("server.trusted_proxies", raw.trusted_proxies, |text| {

@@ -20,7 +20,7 @@ pub const DOCKER_HUB_REALM: &str = "auth.docker.io";
 pub const DOCKER_HUB_URL: &str = "https://registry-1.docker.io";
 
 /// A registry behind.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub struct UpstreamConfig {
     /// Its own name, as references begin with it.
     pub registry: RegistryName,
@@ -89,7 +89,7 @@ pub enum UpstreamPlace {
 }
 
 /// Who the proxy is to a registry.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Credentials {
     /// A user name and password.
     Password {

@@ -50,13 +50,13 @@ impl Proxy {
             asked = ListPage { n: None, last: next };
         }
         let last = format!("{registry} {}", asked.last.unwrap_or_default());
-        let last = self.0.seal.close(Purpose::Catalog, last.into_bytes()).await?;
+        let last = self.0.shared.seal.close(Purpose::Catalog, last.into_bytes()).await?;
         Ok(NameList { names: Vec::new(), more: true, after: Some(format!("{SEALED}{last}")) })
     }
 
     /// The name that was sealed for this registry's list.
     async fn hidden(&self, registry: &RegistryName, sealed: &str) -> Option<String> {
-        let opened = String::from_utf8(self.0.seal.open(Purpose::Catalog, sealed).await?).ok()?;
+        let opened = String::from_utf8(self.0.shared.seal.open(Purpose::Catalog, sealed).await?).ok()?;
         let (own, last) = opened.split_once(' ')?;
         (own == registry.as_str()).then(|| last.to_owned())
     }

@@ -20,6 +20,7 @@ use crate::cache::{
     SourceError, TAIL_BYTES,
 };
 use crate::oci::{Digest, MAX_MANIFEST_BYTES, Manifest, MediaType, Reference, Repository, is_schema1};
+use crate::telemetry::carry;
 use crate::upstream::{Piece, Upstream, UpstreamError};
 
 /// The originals of one repository: the upstream that has it, as one client may ask it, and the cache in front.
@@ -136,7 +137,7 @@ impl Contents {
             if reader.size() <= TAIL_BYTES {
                 confirmation.await;
             } else {
-                tokio::spawn(confirmation);
+                tokio::spawn(carry(confirmation));
             }
         }
         Ok((reader, outcome))

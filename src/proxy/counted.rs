@@ -2,18 +2,18 @@
 
 use std::sync::Arc;
 
-use http_body_util::BodyExt;
-
+use super::health::Health;
 use crate::body::BoxFuture;
 use crate::oci::{Digest, Manifest, Reference, RepositoryName};
-use crate::telemetry::Metrics;
+use crate::telemetry::UpstreamMetrics;
 use crate::upstream::{
     Blob, Change, Changed, ClientCredential, ListPage, ManifestHead, NameList, Piece, Referrer, Upstream, UpstreamError,
 };
 
 pub(super) struct Counted {
     pub(super) upstream: Arc<dyn Upstream>,
-    pub(super) metrics: Metrics,
+    pub(super) health: Arc<Health>,
+    pub(super) metrics: UpstreamMetrics,
 }
 
 impl Counted {
@@ -27,7 +27,8 @@ impl Counted {
             Err(UpstreamError::Refused { .. }) => "refused",
             Err(_) => "failed",
         };
-        self.metrics.upstream_request(operation, outcome);
+        self.metrics.asked(operation, outcome);
+        self.health.note(result.as_ref().map(|_| ()));
         result
     }
 }
@@ -38,11 +39,7 @@ impl Upstream for Counted {
         repository: &'a RepositoryName,
         reference: &'a Reference,
     ) -> BoxFuture<'a, Result<Manifest, UpstreamError>> {
-        Box::pin(async move {
-            let manifest = self.count("manifest", self.upstream.manifest(repository, reference).await)?;
-            self.metrics.upstream_bytes(manifest.bytes.len() as u64);
-            Ok(manifest)
-        })
+        Box::pin(async move { self.count("manifest", self.upstream.manifest(repository, reference).await) })
     }
 
     fn manifest_head<'a>(
@@ -59,16 +56,7 @@ impl Upstream for Counted {
         digest: &'a Digest,
         offset: u64,
     ) -> BoxFuture<'a, Result<Blob, UpstreamError>> {
-        Box::pin(async move {
-            let Blob { offset, size, body } =
-                self.count("blob", self.upstream.blob(repository, digest, offset).await)?;
-            let metrics = self.metrics.clone();
-            let body = body.map_frame(move |frame| {
-                metrics.upstream_bytes(frame.data_ref().map_or(0, |data| data.len() as u64));
-                frame
-            });
-            Ok(Blob { offset, size, body: body.boxed() })
-        })
+        Box::pin(async move { self.count("blob", self.upstream.blob(repository, digest, offset).await) })
     }
 
     fn blob_head<'a>(
@@ -117,7 +105,8 @@ impl Upstream for Counted {
 
     fn for_client(&self, credential: &ClientCredential) -> Option<Arc<dyn Upstream>> {
         let upstream = self.upstream.for_client(credential)?;
-        Some(Arc::new(Self { upstream, metrics: self.metrics.clone() }))
+        let (health, metrics) = (Arc::clone(&self.health), self.metrics.clone());
+        Some(Arc::new(Self { upstream, health, metrics }))
     }
 
     fn is_in_place(&self) -> bool {

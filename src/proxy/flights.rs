@@ -1,4 +1,4 @@
-//! Work that is done once for everybody who asks for it at the same time.
+//! Work that is done once for everybody who asks for it at the same time. It is that of the request which started it.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -9,6 +9,7 @@ use std::time::SystemTime;
 use tokio::sync::{Notify, watch};
 
 use super::view::Payer;
+use crate::telemetry::carry;
 
 /// The board of work that is under way, by what it is about. Clones share it.
 pub(super) struct Flights<K, T>(Arc<Mutex<HashMap<K, Listing<T>>>>);
@@ -73,11 +74,11 @@ where
         // A runtime that is going down drops the task here and now, and with it the listing, which locks.
         drop(board);
         let work = work(crowd);
-        tokio::spawn(async move {
+        tokio::spawn(carry(async move {
             let landed = work.await;
             drop(listed);
             land.send_replace(Some(landed));
-        });
+        }));
         Flight { joined: false, since: now, landing }
     }
 }

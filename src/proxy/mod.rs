@@ -23,12 +23,14 @@ mod epoch;
 mod error;
 mod explain;
 mod flights;
+mod health;
 mod made;
 mod origins;
 mod outcome;
 mod push;
 mod reader;
 mod readers;
+mod recent;
 mod referrers;
 mod relocation;
 mod seal;
@@ -53,6 +55,8 @@ use counted::Counted;
 use epoch::Epochs;
 pub use error::{ProxyError, Side, Subject};
 pub use explain::{ExplainedChild, ExplainedCnab, ExplainedCnabImage, ExplainedImage, Explanation, Nested, Relocated};
+use health::Health;
+pub use health::UpstreamHealth;
 pub use origins::OriginPolicy;
 use origins::{OriginParts, Origins};
 pub use outcome::{CacheStatus, Forward, Outcome};
@@ -60,8 +64,10 @@ pub use push::{Begun, Mount, Piece, PushError, Put, Uploading};
 use push::{Sessions, SubjectTurns};
 pub use reader::Reader;
 use readers::{Probe, Readers};
+use recent::Recent;
+pub use recent::{BundleDetails, LockTexts, RecentBundle};
 pub use relocation::RelocationLimits;
-use relocation::{Answer, Colocated, Relocation, RelocationKey, Relocator};
+use relocation::{Answer, Colocated, Observer, Relocation, RelocationKey, Relocator};
 use seal::Seal;
 use sources::Sources;
 pub use tag::TagPolicy;
@@ -111,11 +117,32 @@ struct Inner {
     tags: Arc<Tags>,
     relocator: Arc<Relocator>,
     cnab: Cnab,
+    health: HashMap<RegistryName, Arc<Health>>,
+    shared: Shared,
+}
+
+/// What stays the same when a proxy is configured anew.
+#[derive(Clone)]
+struct Shared {
     /// What was asked before something was deleted is not remembered after it.
     deletions: Arc<Epochs>,
     seal: Arc<Seal>,
-    sessions: Sessions,
-    subject_turns: SubjectTurns,
+    sessions: Arc<Sessions>,
+    subject_turns: Arc<SubjectTurns>,
+    recent: Arc<Recent>,
+}
+
+impl Shared {
+    fn new(cache: &Cache) -> Self {
+        let seal = Arc::new(Seal::new(cache.clone()));
+        Self {
+            deletions: Arc::new(Epochs::new()),
+            sessions: Arc::new(Sessions::new(Arc::clone(&seal))),
+            seal,
+            subject_turns: Arc::new(SubjectTurns::new()),
+            recent: Arc::default(),
+        }
+    }
 }
 
 /// A manifest to be served.
@@ -147,34 +174,51 @@ impl ServedManifest {
 impl Proxy {
     /// A proxy of these parts. Nothing is asked of the upstream before the first request.
     pub fn new(parts: ProxyParts) -> Self {
+        let shared = Shared::new(&parts.cache);
+        Self::with(parts, shared, &HashMap::new())
+    }
+
+    /// This proxy with other parts, over the same cache. Requests that this one has begun go on as they are, and both know
+    /// of what is deleted meanwhile.
+    pub fn reconfigured(&self, parts: ProxyParts) -> Self {
+        Self::with(parts, self.0.shared.clone(), &self.0.health)
+    }
+
+    fn with(parts: ProxyParts, shared: Shared, before: &HashMap<RegistryName, Arc<Health>>) -> Self {
         let ProxyParts { upstreams, cache, clock, verdict_ttl, relocation, origins, tags, metrics } = parts;
-        let counted = |(name, upstream)| {
-            let upstream: Arc<dyn Upstream> = Arc::new(Counted { upstream, metrics: metrics.clone() });
+        let mut health = HashMap::new();
+        let counted = |(name, upstream): (RegistryName, _)| {
+            let own = before.get(&name).map_or_else(|| Arc::new(Health::new(Arc::clone(&clock))), Arc::clone);
+            health.insert(name.clone(), Arc::clone(&own));
+            let metrics = metrics.upstream(name.as_str());
+            let upstream: Arc<dyn Upstream> = Arc::new(Counted { upstream, health: own, metrics });
             (name, upstream)
         };
         let upstreams = Arc::new(upstreams.into_iter().map(counted).collect::<HashMap<_, _>>());
         let readers = Arc::new(Readers::new(Arc::clone(&clock), verdict_ttl));
-        let deletions = Arc::new(Epochs::new());
-        let (behind, known, gone) = (Arc::clone(&upstreams), Arc::clone(&readers), Arc::clone(&deletions));
-        let origins = OriginParts::new(origins, behind, known, cache.clone(), gone);
-        let origins = Arc::new(origins);
-        let tags = Arc::new(Tags::new(cache.clone(), Arc::clone(&clock), tags));
-        let relocator = Arc::new(Relocator::new(cache.clone(), clock, relocation, metrics.clone()));
-        let (cnab, seal) = (Cnab::new(cache.clone()), Arc::new(Seal::new(cache.clone())));
-        let (sessions, subject_turns) = (Sessions::new(Arc::clone(&seal)), SubjectTurns::new());
-        Self(Arc::new(Inner {
-            upstreams,
-            cache,
-            readers,
-            origins,
-            tags,
-            relocator,
-            cnab,
-            deletions,
-            seal,
-            sessions,
-            subject_turns,
-        }))
+        let (behind, known, gone) = (Arc::clone(&upstreams), Arc::clone(&readers), Arc::clone(&shared.deletions));
+        let origins = Arc::new(OriginParts::new(origins, behind, known, cache.clone(), gone));
+        let tags = Arc::new(Tags::new(cache.clone(), Arc::clone(&clock), tags, metrics.clone()));
+        let (recent, watch) = (Arc::clone(&shared.recent), Arc::clone(&clock));
+        let observer: Observer = Box::new(move |key, settled, seen| recent.settled(key, settled, seen, watch.now()));
+        let relocator = Arc::new(Relocator::new(cache.clone(), clock, relocation, metrics, observer));
+        let cnab = Cnab::new(cache.clone());
+        Self(Arc::new(Inner { upstreams, cache, readers, origins, tags, relocator, cnab, health, shared }))
+    }
+
+    /// Bundles that were pulled by tag lately, the last first.
+    pub fn recent_bundles(&self) -> Vec<RecentBundle> {
+        self.0.shared.recent.bundles()
+    }
+
+    /// What was seen of one of them, by its id.
+    pub fn recent_bundle(&self, id: &str) -> Option<BundleDetails> {
+        self.0.shared.recent.details(id)
+    }
+
+    /// How a registry behind has answered so far.
+    pub fn health(&self, registry: &RegistryName) -> Option<UpstreamHealth> {
+        self.0.health.get(registry).map(|health| health.seen())
     }
 
     /// A manifest: by tag, relocated if it is a bundle and this view relocates; by digest, exactly that one.
@@ -239,7 +283,7 @@ impl Proxy {
             reader: reader.as_ref().map(Reader::key),
             payer: payer.clone(),
             cache: self.0.cache.clone(),
-            deletions: Arc::clone(&self.0.deletions),
+            deletions: Arc::clone(&self.0.shared.deletions),
         });
         Ok(Arc::new(Sources { own, origins: Origins::of(&self.0.origins, view) }))
     }
@@ -315,7 +359,9 @@ impl Proxy {
         let Some(key) = RelocationKey::new(view, manifest.digest) else {
             return Ok(ServedManifest { manifest, status, original: None });
         };
-        match self.0.relocator.answer(contents, &key, &manifest).await {
+        let settled = self.0.relocator.answer(contents, &key, &manifest).await;
+        self.0.shared.recent.pulled(&key, tag, &settled, self.0.cache.clock().now());
+        match settled {
             Ok(Answer::Relocated(Colocated { relocation, .. })) => {
                 Ok(ServedManifest::relocated(&relocation, status.relocated()))
             }

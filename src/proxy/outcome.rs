@@ -117,6 +117,17 @@ impl CacheStatus {
         self.forward.is_none() && matches!(self.outcome, Outcome::Hit | Outcome::Stale | Outcome::Relocated)
     }
 
+    /// Whether the cache had the answer's content, though perhaps the upstream was asked if it still holds.
+    pub fn is_from_cache(&self) -> bool {
+        let fetched = self.stored || self.forward == Some(Forward::Bypass);
+        match self.outcome {
+            Outcome::Hit | Outcome::Revalidated | Outcome::Stale => !fetched,
+            // What was fetched for it need not have been kept.
+            Outcome::Relocated | Outcome::Collapsed => !fetched && self.forward != Some(Forward::UriMiss),
+            _ => false,
+        }
+    }
+
     /// The same for an answer whose content had to be got as well, though what it is was known: that it was fetched
     /// is what counts, unless it was known from long ago.
     pub(super) fn fetched(self, content: Outcome) -> Self {
@@ -182,6 +193,26 @@ mod tests {
         }
         for outcome in [Outcome::Refused, Outcome::Local, Outcome::InternalError] {
             assert!(!CacheStatus::from(outcome).is_hit() && CacheStatus::from(outcome).forward.is_none(), "{outcome}");
+        }
+    }
+
+    #[test]
+    fn content_that_was_fetched_is_not_from_the_cache() {
+        let unkept = CacheStatus { stored: false, ..Outcome::Miss.into() };
+        let moved = CacheStatus { forward: Some(Forward::Stale), ..CacheStatus::from(Outcome::Miss) };
+        for fetched in [Outcome::Miss.into(), Outcome::Collapsed.into(), Outcome::Bypass.into(), moved, unkept] {
+            assert!(!fetched.is_from_cache() && !fetched.relocated().is_from_cache(), "{fetched:?}");
+        }
+        let waited = CacheStatus { outcome: Outcome::Collapsed, collapsed: true, ..Outcome::Revalidated.into() };
+        let confirmed = CacheStatus { forward: Some(Forward::UriMiss), ..Outcome::Revalidated.into() };
+        for kept in [Outcome::Hit.into(), Outcome::Revalidated.into(), Outcome::Stale.into(), waited, confirmed] {
+            assert!(kept.is_from_cache(), "{kept:?}");
+        }
+        for kept in [Outcome::Hit, Outcome::Revalidated, Outcome::Stale] {
+            assert!(CacheStatus::from(kept).relocated().is_from_cache(), "{kept}");
+        }
+        for other in [Outcome::Local, Outcome::Refused, Outcome::NotFound, Outcome::InPlace, Outcome::Unanswered] {
+            assert!(!CacheStatus::from(other).is_from_cache(), "{other}");
         }
     }
 

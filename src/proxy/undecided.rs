@@ -24,6 +24,15 @@ pub enum Undecided {
 }
 
 impl Undecided {
+    /// A word for metrics; the set is closed.
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::Deadline => "deadline",
+            Self::Upstream { error, .. } => error.label(),
+            Self::Internal(_) => "internal",
+        }
+    }
+
     /// How long a client should wait. What upstream asks for, or as long as a pass takes.
     pub fn retry_after(&self) -> Duration {
         const SOON: Duration = Duration::from_secs(5);

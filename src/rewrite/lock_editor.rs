@@ -9,7 +9,16 @@ use crate::tar::{BLOCK, Entry, Kind, Scanner, Step, padded, resize};
 ///
 /// It is asked as soon as the lock has gone past, and must depend on nothing but the lock: not on how much of
 /// the layer is there by then, or two passes over it would differ.
-pub type LockChange = Box<dyn FnOnce(&ImagesLock) -> Result<Vec<u8>, Unchanged> + Send>;
+pub type LockChange = Box<dyn FnOnce(FoundLock<'_>) -> Result<Vec<u8>, Unchanged> + Send>;
+
+/// A lock as it stands in a layer.
+#[derive(Clone, Copy, Debug)]
+pub struct FoundLock<'a> {
+    /// The file.
+    pub text: &'a [u8],
+    /// What it says.
+    pub images: &'a ImagesLock,
+}
 
 /// The one stretch of a tar that changes: the lock's own header block, data and padding.
 #[derive(Debug)]
@@ -142,7 +151,7 @@ impl LockEditor {
         let original = &lock.data[..lock.entry.size as usize];
         let parsed = self.lock.insert(ImagesLock::parse(original)?);
         let change = self.change.take().ok_or(Unchanged::SecondLock)?;
-        let relocated = change(parsed)?;
+        let relocated = change(FoundLock { text: original, images: parsed })?;
         let start = lock.entry.header_offset;
         let edit = Edit {
             start,

@@ -32,6 +32,6 @@ mod unchanged;
 pub use bundle::{Candidate, candidate};
 pub use document::{MAX_CONFIG_BYTES, Replacement, diff_id, relocate_config, relocate_manifest};
 pub use layer::{LayerRewriter, RelocatedLayer};
-pub use lock_editor::LockChange;
+pub use lock_editor::{FoundLock, LockChange};
 pub use recipe::{Recipe, RecipeError, Segment};
 pub use unchanged::Unchanged;

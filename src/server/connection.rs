@@ -47,9 +47,12 @@ pub struct ServerLimits {
     pub idle_body_timeout: Duration,
 }
 
+/// What is configured now, which may change.
+pub(super) type Now = watch::Receiver<Arc<Connections>>;
+
 /// What all connections share.
 pub(super) struct Connections {
-    service: Arc<Service>,
+    pub(super) service: Arc<Service>,
     http: auto::Builder<TokioExecutor>,
     metrics: Metrics,
     limits: ServerLimits,
@@ -74,23 +77,37 @@ impl Connections {
         self.metrics.connection()
     }
 
-    /// One connection to its end.
-    pub(super) async fn serve(self: Arc<Self>, stream: Stream, address: PeerAddress, drain: watch::Receiver<bool>) {
+    /// One connection to its end, which begins with these limits and certificates. Each of its requests is answered as is
+    /// configured `now`.
+    pub(super) async fn serve(
+        self: Arc<Self>,
+        stream: Stream,
+        address: PeerAddress,
+        now: Now,
+        drain: watch::Receiver<bool>,
+    ) {
         let plain = Peer { address, tls: false, certificate: None };
         match (stream, &self.tls) {
-            (Stream::Unix(stream), _) => self.serve_http(stream, plain, drain).await,
+            (Stream::Unix(stream), _) => self.serve_http(stream, plain, now, drain).await,
             (Stream::Tcp(stream), tls) => {
                 // A manifest is one small write that should not wait for an acknowledgement.
                 let _ = stream.set_nodelay(true);
                 match tls {
-                    None => self.serve_http(stream, plain, drain).await,
-                    Some(tls) => self.serve_tls(stream, tls, address, drain).await,
+                    None => self.serve_http(stream, plain, now, drain).await,
+                    Some(tls) => self.serve_tls(stream, tls, address, now, drain).await,
                 }
             }
         }
     }
 
-    async fn serve_tls(&self, stream: TcpStream, tls: &ServerTls, client: PeerAddress, drain: watch::Receiver<bool>) {
+    async fn serve_tls(
+        &self,
+        stream: TcpStream,
+        tls: &ServerTls,
+        client: PeerAddress,
+        now: Now,
+        drain: watch::Receiver<bool>,
+    ) {
         let acceptor = TlsAcceptor::from(tls.config());
         let stream = match timeout(self.limits.header_read_timeout, acceptor.accept(stream)).await {
             Ok(Ok(stream)) => stream,
@@ -100,14 +117,14 @@ impl Connections {
         match client_names(stream.get_ref().1) {
             Ok(names) => {
                 let peer = Peer { address: client, tls: true, certificate: names.map(Arc::new) };
-                self.serve_http(stream, peer, drain).await;
+                self.serve_http(stream, peer, now, drain).await;
             }
             // Told, as whoever has it is somebody the CA vouches for, and nobody else can say why.
             Err(err) => tracing::info!(%client, error = %err, "connection refused"),
         }
     }
 
-    async fn serve_http<S>(&self, stream: S, peer: Peer, mut drain: watch::Receiver<bool>)
+    async fn serve_http<S>(&self, stream: S, peer: Peer, now: Now, mut drain: watch::Receiver<bool>)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -116,7 +133,8 @@ impl Connections {
         let activity = Activity::new();
         let (client, peer) = (peer.address, Arc::new(peer));
         let service = service_fn(|request: Request<Incoming>| {
-            let (service, peer, busy) = (Arc::clone(&self.service), Arc::clone(&peer), activity.begin());
+            let service = Arc::clone(&now.borrow().service);
+            let (peer, busy) = (Arc::clone(&peer), activity.begin());
             async move { Ok::<_, Infallible>(service.answer(&peer, request, busy).await) }
         });
         let mut connection = pin!(self.http.serve_connection(TokioIo::new(io), service));

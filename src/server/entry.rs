@@ -8,11 +8,12 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{Method, Request, Response, Version};
 use http_body::{Body as _, Frame, SizeHint};
+use tracing::field::display;
 
 use super::access::Identity;
 use super::activity::Busy;
@@ -21,8 +22,8 @@ use super::error::causes;
 use super::peer::Peer;
 use crate::body::{Body, BoxError};
 use crate::oci::Repository;
-use crate::proxy::Outcome;
-use crate::telemetry::{Gauged, Metrics, RequestEnd};
+use crate::proxy::{CacheStatus, Outcome};
+use crate::telemetry::{Gauged, Metrics, RequestEnd, Span, enter};
 use crate::tls::CertificateNames;
 
 /// Paths with more characters are cut in the log: a client may send 64 KiB.
@@ -64,9 +65,13 @@ pub(super) struct Entry {
     begun: Instant,
     route: &'static str,
     outcome: Outcome,
+    hit: bool,
+    stale: Option<&'static str>,
+    first_byte: Option<Duration>,
     status: Option<u16>,
     bytes: u64,
     ended: Ended,
+    span: Span,
     _in_flight: Gauged,
     _busy: Busy,
 }
@@ -79,6 +84,7 @@ impl Entry {
         client: &Client<'_>,
         request: &Request<B>,
         busy: Busy,
+        span: Span,
     ) -> Self {
         let path = request.uri().path();
         let cut = path.char_indices().nth(MAX_LOGGED_PATH);
@@ -96,9 +102,13 @@ impl Entry {
             begun: Instant::now(),
             route: "unknown",
             outcome: Outcome::Unanswered,
+            hit: false,
+            stale: None,
+            first_byte: None,
             status: None,
             bytes: 0,
             ended: Ended::Cancelled,
+            span,
             _in_flight: metrics.in_flight(),
             _busy: busy,
         }
@@ -124,9 +134,17 @@ impl Entry {
         self.route = route;
     }
 
+    /// The same for people who read traces: a path with its names left out.
+    pub(super) fn template(&mut self, template: &'static str) {
+        let method = self.method();
+        self.span.rename(|| format!("{method} {template}"));
+        self.span.note("http.route", template);
+    }
+
     /// Ties the rest of the entry's life to the response's body.
-    pub(super) fn respond(mut self, response: Response<Body>, outcome: Outcome) -> Response<Logged> {
-        self.outcome = outcome;
+    pub(super) fn respond(mut self, response: Response<Body>, cache: &CacheStatus) -> Response<Logged> {
+        (self.outcome, self.hit) = (cache.outcome, cache.is_from_cache());
+        self.stale = cache.detail.filter(|_| cache.outcome == Outcome::Stale);
         self.status = Some(response.status().as_u16());
         response.map(|body| Logged { expected: body.size_hint().exact(), body, entry: self })
     }
@@ -142,22 +160,53 @@ impl Entry {
             _ => "other",
         }
     }
+
+    /// What a trace tells of it, which is less than its line: nothing of who it was.
+    fn record(&mut self) {
+        let span = &mut self.span;
+        span.note("url.scheme", if self.secure { "https" } else { "http" });
+        span.note("url.path", &self.path);
+        span.note("client.address", self.client);
+        span.note("colocate.outcome", self.outcome.as_str());
+        span.note("colocate.ended", self.ended.as_str());
+        span.count("http.response.body.size", self.bytes);
+        if let Some(status) = self.status {
+            span.count("http.response.status_code", status.into());
+        }
+        match self.status {
+            Some(status @ 500..) => span.fail(status),
+            _ if self.ended != Ended::Complete => span.fail(self.ended.as_str()),
+            _ => {}
+        }
+    }
 }
 
 impl Drop for Entry {
     fn drop(&mut self) {
         let duration = self.begun.elapsed();
         let (route, outcome, status, bytes) = (self.route, self.outcome.as_str(), self.status, self.bytes);
-        self.metrics.request(&RequestEnd { route, method: self.method(), status, outcome, bytes, duration });
+        self.metrics.request(&RequestEnd {
+            route,
+            method: self.method(),
+            status,
+            outcome,
+            hit: self.hit,
+            stale: self.stale,
+            bytes,
+            first_byte: self.first_byte.or((self.ended == Ended::Complete).then_some(duration)),
+            duration,
+        });
         // By the name that rules, and `identity`, have for it.
         let certificate = self.certificate.take().map(|names| Identity::Certificate(names).to_string());
+        self.record();
+        let context = self.span.context();
         tracing::info!(
             target: "colocate::access",
             client = %self.client,
             secure = self.secure,
             certificate = certificate.as_deref(),
             identity = self.identity.as_deref(),
-            repository = self.repository.as_ref().map(tracing::field::display),
+            repository = self.repository.as_ref().map(display),
             method = %self.method,
             path = %self.path,
             version = ?self.version,
@@ -166,6 +215,8 @@ impl Drop for Entry {
             outcome,
             duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
             ended = self.ended.as_str(),
+            request_id = context.map(|context| display(context.id())),
+            trace_id = context.map(|context| display(context.trace_id())),
             "request",
         );
     }
@@ -183,13 +234,19 @@ impl http_body::Body for Logged {
     type Error = BoxError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let polled = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        let context = self.entry.span.context().cloned();
+        let polled = ready!(enter(context, || Pin::new(&mut self.body).poll_frame(cx)));
         match &polled {
-            Some(Ok(frame)) => self.entry.bytes += frame.data_ref().map_or(0, |data| data.len() as u64),
+            Some(Ok(frame)) => {
+                let entry = &mut self.entry;
+                entry.first_byte.get_or_insert_with(|| entry.begun.elapsed());
+                entry.bytes += frame.data_ref().map_or(0, |data| data.len() as u64);
+            }
             Some(Err(err)) => {
                 self.entry.ended = Ended::Failed;
                 let causes = causes(&**err);
-                tracing::warn!(path = %self.entry.path, error = %err, %causes, "response broke off");
+                let request_id = self.entry.span.context().map(|context| display(context.id()));
+                tracing::warn!(path = %self.entry.path, error = %err, %causes, request_id, "response broke off");
             }
             None => self.entry.ended = Ended::Complete,
         }

@@ -13,19 +13,19 @@ use tokio::time::{sleep, timeout};
 
 use super::admission::Access;
 use super::bind::{ListenError, Listeners, Stream};
-use super::connection::{Connections, ServerLimits};
+use super::connection::{Connections, Now, ServerLimits};
 use super::directory::Directory;
 use super::inherited::Inherited;
 use super::peer::PeerAddress;
 use super::service::Service;
-use crate::config::{ListenAddress, TrustedProxy};
+use crate::config::{Endpoint, ListenAddress, TrustedProxy};
 use crate::proxy::Proxy;
 use crate::telemetry::Metrics;
 use crate::tls::ServerTls;
 
-/// How long to wait after accept failed for want of file descriptors or memory.
 /// Manifests of clients that are taken in at one time.
 const MAX_MANIFESTS: usize = 16;
+/// How long to wait after accept failed for want of file descriptors or memory.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
 /// What a server is made of.
@@ -60,7 +60,37 @@ pub enum Drained {
 pub struct Server {
     listeners: Listeners,
     addresses: Vec<ListenAddress>,
-    connections: Connections,
+    switch: Switch,
+}
+
+/// Has a server go on with other parts; clones do the same.
+#[derive(Clone)]
+pub struct Switch {
+    connections: watch::Sender<Arc<Connections>>,
+    /// What clients can call the server by where it listens.
+    called: Option<Endpoint>,
+}
+
+impl Switch {
+    /// Requests that come from now on are answered with these parts, and those that run end as they began. Connections keep
+    /// their certificates and time limits; how many there may be stays what it was.
+    pub fn switch(&self, parts: ServerParts) {
+        self.connections.send_replace(Arc::new(connections(parts, self.called.clone())));
+    }
+}
+
+fn connections(parts: ServerParts, called: Option<Endpoint>) -> Connections {
+    let ServerParts { proxy, metrics, directory, access, limits, tls, trusted_proxies } = parts;
+    let service = Service {
+        proxy,
+        metrics: metrics.clone(),
+        access,
+        directory: directory.or_called(called),
+        idle_body_timeout: limits.idle_body_timeout,
+        trusted_proxies,
+        manifests: Semaphore::new(MAX_MANIFESTS),
+    };
+    Connections::new(service, metrics, limits, tls)
 }
 
 impl Server {
@@ -82,17 +112,14 @@ impl Server {
         parts: ServerParts,
     ) -> Result<Self, ListenError> {
         let (listeners, addresses) = Listeners::bind(addresses, inherited).await?;
-        let service = Service {
-            proxy: parts.proxy,
-            metrics: parts.metrics.clone(),
-            access: parts.access,
-            directory: parts.directory.or_called(ListenAddress::endpoint(&addresses)),
-            idle_body_timeout: parts.limits.idle_body_timeout,
-            trusted_proxies: parts.trusted_proxies,
-            manifests: Semaphore::new(MAX_MANIFESTS),
-        };
-        let connections = Connections::new(service, parts.metrics, parts.limits, parts.tls);
-        Ok(Self { listeners, addresses, connections })
+        let called = ListenAddress::endpoint(&addresses);
+        let connections = watch::Sender::new(Arc::new(connections(parts, called.clone())));
+        Ok(Self { listeners, addresses, switch: Switch { connections, called } })
+    }
+
+    /// What changes the parts while it runs.
+    pub fn switch(&self) -> Switch {
+        self.switch.clone()
     }
 
     /// The addresses bound, in the order asked for, with the ports the system chose.
@@ -108,16 +135,13 @@ impl Server {
     /// Serves until `shutdown`, then lets running requests end: no new connection is accepted, idle ones are
     /// closed, and after the drain timeout the rest is cut.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Drained {
-        let Self { mut listeners, connections, .. } = self;
-        let connections = Arc::new(connections);
-        let limits = *connections.limits();
+        let Self { mut listeners, switch, .. } = self;
+        let now = switch.connections.subscribe();
         // One for all listeners together: what a connection costs does not depend on where it came in.
-        let room = Arc::new(Semaphore::new(limits.max_connections));
+        let room = Arc::new(Semaphore::new(now.borrow().limits().max_connections));
         // Ends with this function.
         let mut helpers = JoinSet::new();
-        if let Some(tls) = connections.tls() {
-            helpers.spawn(tls.clone().keep_fresh());
-        }
+        helpers.spawn(keep_fresh(now.clone()));
         let (draining, drain) = watch::channel(false);
         let mut tasks = JoinSet::new();
         let mut shutdown = pin!(shutdown);
@@ -130,7 +154,8 @@ impl Server {
                 Some(_) = tasks.join_next() => continue,
             };
             let Some((stream, peer, permit)) = accepted else { continue };
-            let serving = Arc::clone(&connections).serve(stream, peer, drain.clone());
+            let connections = Arc::clone(&now.borrow());
+            let serving = Arc::clone(&connections).serve(stream, peer, now.clone(), drain.clone());
             let counted = connections.count();
             tasks.spawn(async move {
                 let _held = (permit, counted);
@@ -143,13 +168,31 @@ impl Server {
         // The tasks rather than what they serve: one whose connection is closed may still be on its way out, and
         // would be taken for one that was cut.
         let drained = async { while tasks.join_next().await.is_some() {} };
-        let _ = timeout(limits.drain_timeout, drained).await;
+        let drain_timeout = now.borrow().limits().drain_timeout;
+        let _ = timeout(drain_timeout, drained).await;
         match tasks.len() {
             0 => Drained::Complete,
             cut => {
                 tasks.shutdown().await;
                 Drained::Cut(cut)
             }
+        }
+    }
+}
+
+/// Looks after the certificate of whatever is configured, for ever.
+async fn keep_fresh(mut now: Now) {
+    loop {
+        let tls = now.borrow_and_update().tls().cloned();
+        let looking = async {
+            match tls {
+                Some(tls) => tls.keep_fresh().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = looking => {}
+            changed = now.changed() => if changed.is_err() { return },
         }
     }
 }

@@ -110,6 +110,20 @@ impl Route {
         }
     }
 
+    /// The route as people write it.
+    pub(super) fn template(&self) -> &'static str {
+        match self {
+            Self::Base => "/v2/",
+            Self::Catalog => "/v2/_catalog",
+            Self::Manifest { .. } => "/v2/{name}/manifests/{reference}",
+            Self::Blob { .. } => "/v2/{name}/blobs/{digest}",
+            Self::Tags { .. } => "/v2/{name}/tags/list",
+            Self::Referrers { .. } => "/v2/{name}/referrers/{digest}",
+            Self::Uploads { .. } => "/v2/{name}/blobs/uploads/",
+            Self::Upload { .. } => "/v2/{name}/blobs/uploads/{session}",
+        }
+    }
+
     /// The repository that it is about.
     pub(super) fn repository(&self) -> Option<&RepositoryName> {
         match self {

@@ -23,12 +23,12 @@ use super::peer::Peer;
 use super::push::Push;
 use super::push_request::{self, BadPush};
 use super::route::Route;
-use super::{blob, manifest, names, referrers, stall};
+use super::{blob, manifest, names, received, referrers, stall};
 use crate::body::{self, Body, BoxError};
 use crate::config::{Action, TrustedProxy};
 use crate::oci::RepositoryName;
 use crate::proxy::{CacheStatus, Mount, Outcome, Proxy, View};
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, Span, X_REQUEST_ID, within};
 use crate::upstream::VIEW;
 
 /// Over HTTP/1.1, hyper takes in bodies up to this length without waiting for the client, so nobody can stall them.
@@ -59,12 +59,32 @@ impl Service {
         B: http_body::Body<Data = Bytes> + Send + Sync + Unpin + 'static,
         B::Error: Into<BoxError>,
     {
+        let span = Span::of_request(request.method(), request.headers());
+        let context = span.context().cloned();
+        let mut response = within(context.clone(), self.answer_within(span, peer, request, busy)).await;
+        if let Some(context) = context {
+            response.headers_mut().insert(X_REQUEST_ID, context.id().header());
+        }
+        response
+    }
+
+    async fn answer_within<B>(
+        self: Arc<Self>,
+        span: Span,
+        peer: &Peer,
+        request: Request<B>,
+        busy: Busy,
+    ) -> Response<Logged>
+    where
+        B: http_body::Body<Data = Bytes> + Send + Sync + Unpin + 'static,
+        B::Error: Into<BoxError>,
+    {
         let (head, body) = request.into_parts();
         let request = Request::from_parts(head, ());
         let mut body = Some(patience::watch(body, self.idle_body_timeout));
         let activity = busy.activity();
         let client = Client::of(peer, &request, &self.trusted_proxies);
-        let mut entry = Entry::new(&self.metrics, peer, &client, &request, busy);
+        let mut entry = Entry::new(&self.metrics, peer, &client, &request, busy, span);
         let ns = namespace(request.uri().query());
         let (mut response, status) = match self.route(&mut entry, peer, &client, &ns, &request, &mut body).await {
             Ok(answered) => answered,
@@ -101,7 +121,7 @@ impl Service {
             Version::HTTP_09 | Version::HTTP_10 | Version::HTTP_11 if short(&body) => body,
             _ => stall::watch(body, self.idle_body_timeout, activity),
         });
-        entry.respond(response, status.outcome)
+        entry.respond(response, &status)
     }
 
     async fn route(
@@ -115,6 +135,7 @@ impl Service {
     ) -> Result<(Response<Body>, CacheStatus), RequestError> {
         let route = Route::parse(request.uri().path())?;
         entry.route(route.label());
+        entry.template(route.template());
         let (method, headers) = (request.method(), request.headers());
         let action = route.action(method).filter(|action| *action == Action::Pull || self.directory.takes_writes());
         let action = action.ok_or_else(|| RequestError::method(&route, self.directory.takes_writes()))?;
@@ -142,7 +163,7 @@ impl Service {
             let admitted = admit(repository)?;
             let (query, place) = (request.uri().query(), (host, ns));
             let mount = self.mount(&visitor, &admitted.view, place, query)?;
-            let body = body.take().unwrap_or_else(body::empty);
+            let body = received::count(body.take().unwrap_or_else(body::empty), self.metrics.received(route.label()));
             let (proxy, manifests) = (&self.proxy, &self.manifests);
             let push = Push { proxy, manifests, admitted: &admitted, ns, method, headers, query };
             let response = push.answer(&route, mount, body).await?;

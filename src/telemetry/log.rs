@@ -1,10 +1,18 @@
 //! Setting up the log.
 
 use std::env;
+use std::fmt;
 use std::io;
 
+use tracing::Subscriber;
+use tracing_log::AsLog as _;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::reload;
 use tracing_subscriber::util::SubscriberInitExt as _;
+
+use super::log_format::LineFormat;
 
 /// Why logging could not be set up.
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +30,23 @@ pub enum LogError {
     /// It was set up before.
     #[error("logging is set up already")]
     Twice(#[from] tracing_subscriber::util::TryInitError),
+    /// What the filter was for is gone.
+    #[error("the log filter cannot be changed")]
+    Gone(#[from] reload::Error),
+}
+
+/// Changes what is logged, while it is.
+pub struct LogHandle(Option<Box<SetFilter>>);
+
+type SetFilter = dyn Fn(EnvFilter) -> Result<(), reload::Error> + Send + Sync;
+
+/// Which filter counts after [`LogHandle::set_filter`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FilterInForce {
+    /// The one that was set.
+    Set,
+    /// Still that of `RUST_LOG` or of the command line, which go before.
+    Fixed,
 }
 
 /// Sends log lines to stderr, as text or as JSON. `RUST_LOG` goes before `filter`, since whoever sets it is
@@ -29,31 +54,74 @@ pub enum LogError {
 ///
 /// # Errors
 /// When the filter does not parse, or logging was set up before.
-pub fn init(json: bool, filter: &str) -> Result<(), LogError> {
-    let (filter, origin) = match env::var("RUST_LOG") {
-        Ok(own) if !own.is_empty() => (own, "RUST_LOG"),
-        _ => (filter.to_owned(), "log.filter"),
-    };
-    start(json, filter, origin)
+pub fn init(json: bool, filter: &str) -> Result<LogHandle, LogError> {
+    match env::var("RUST_LOG").ok().filter(|own| !own.is_empty()) {
+        Some(own) => Ok(start(json, parse(&own, "RUST_LOG")?)?.fixed()),
+        None => start(json, parse(filter, "log.filter")?),
+    }
 }
 
 /// As [`init`], whatever `RUST_LOG` says: for a filter from the command line, which is said for this one process.
 ///
 /// # Errors
 /// As [`init`].
-pub fn init_exactly(json: bool, filter: &str) -> Result<(), LogError> {
-    start(json, filter.to_owned(), "--log-filter")
+pub fn init_exactly(json: bool, filter: &str) -> Result<LogHandle, LogError> {
+    Ok(start(json, parse(filter, "--log-filter")?)?.fixed())
 }
 
-fn start(json: bool, filter: String, origin: &'static str) -> Result<(), LogError> {
-    let parsed = EnvFilter::try_new(&filter).map_err(|source| LogError::Filter { filter, origin, source })?;
-    let builder = tracing_subscriber::fmt().with_env_filter(parsed).with_writer(io::stderr);
-    if json {
-        builder.json().flatten_event(true).with_current_span(false).with_span_list(false).finish().try_init()?;
-    } else {
-        // Colours only for a person: escape codes in a log file are noise.
-        let person = io::IsTerminal::is_terminal(&io::stderr());
-        builder.with_ansi(person).finish().try_init()?;
-    }
-    Ok(())
+fn start(json: bool, filter: EnvFilter) -> Result<LogHandle, LogError> {
+    let format = if json { LineFormat::Json } else { LineFormat::Text };
+    // Colours only for a person: escape codes in a log file are noise.
+    let person = !json && io::IsTerminal::is_terminal(&io::stderr());
+    let (subscriber, handle) = subscriber(format, person, filter, io::stderr);
+    subscriber.try_init()?;
+    Ok(handle)
 }
+
+impl LogHandle {
+    /// A handle that changes nothing: what counts was not said in the configuration.
+    fn fixed(self) -> Self {
+        Self(None)
+    }
+
+    /// Lets `filter` say from now on what is logged.
+    ///
+    /// # Errors
+    /// When it does not parse; then nothing changes.
+    pub fn set_filter(&self, filter: &str) -> Result<FilterInForce, LogError> {
+        let filter = parse(filter, "log.filter")?;
+        let Some(set) = &self.0 else { return Ok(FilterInForce::Fixed) };
+        set(filter)?;
+        // The `log` crate, by which rustls tells of itself, asks this before anything else.
+        tracing_log::log::set_max_level(LevelFilter::current().as_log());
+        Ok(FilterInForce::Set)
+    }
+}
+
+impl fmt::Debug for LogHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("LogHandle")
+    }
+}
+
+fn parse(filter: &str, origin: &'static str) -> Result<EnvFilter, LogError> {
+    EnvFilter::try_new(filter).map_err(|source| LogError::Filter { filter: filter.to_owned(), origin, source })
+}
+
+fn subscriber<W>(
+    format: LineFormat,
+    colours: bool,
+    filter: EnvFilter,
+    writer: W,
+) -> (impl Subscriber + Send + Sync, LogHandle)
+where
+    W: for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
+{
+    let builder = tracing_subscriber::fmt().with_ansi(colours).event_format(format).with_writer(writer);
+    let builder = builder.with_env_filter(filter).with_filter_reloading();
+    let reload = builder.reload_handle();
+    (builder.finish(), LogHandle(Some(Box::new(move |filter| reload.reload(filter)))))
+}
+
+#[cfg(test)]
+mod tests;

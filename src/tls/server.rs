@@ -28,8 +28,15 @@ pub struct ServerTls(Arc<Inner>);
 
 struct Inner {
     files: TlsFiles,
-    current: RwLock<Arc<ServerConfig>>,
+    current: RwLock<Serving>,
     look: Mutex<Look>,
+}
+
+/// What connections begin with. Apart from the look, which may take as long as a disk does.
+#[derive(Clone)]
+struct Serving {
+    config: Arc<ServerConfig>,
+    not_after: Option<SystemTime>,
 }
 
 /// What was seen so far.
@@ -81,12 +88,18 @@ impl ServerTls {
     fn new(files: TlsFiles, serving: Fingerprint, checked: Checked) -> Self {
         let mut look = Look { serving, ..Look::default() };
         look.certificate(checked.certificate.as_ref());
-        Self(Arc::new(Inner { files, current: RwLock::new(checked.config), look: Mutex::new(look) }))
+        let current = Serving { config: checked.config, not_after: look.not_after };
+        Self(Arc::new(Inner { files, current: RwLock::new(current), look: Mutex::new(look) }))
     }
 
     /// What the next connection is served with.
     pub fn config(&self) -> Arc<ServerConfig> {
-        Arc::clone(&self.0.current.read().unwrap_or_else(PoisonError::into_inner))
+        self.serving().config
+    }
+
+    /// When the certificate that is served with ends, as far as that can be read.
+    pub fn expires(&self) -> Option<SystemTime> {
+        self.serving().not_after
     }
 
     /// Looks at the files now, and takes them if they have changed and go together. Blocks while it reads them.
@@ -108,6 +121,10 @@ impl ServerTls {
         }
     }
 
+    fn serving(&self) -> Serving {
+        self.0.current.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Nothing in here panics while it holds a lock.
     fn look(&self) -> MutexGuard<'_, Look> {
         self.0.look.lock().unwrap_or_else(PoisonError::into_inner)
@@ -122,7 +139,7 @@ impl fmt::Debug for ServerTls {
 }
 
 impl Look {
-    fn at(&mut self, files: &TlsFiles, current: &RwLock<Arc<ServerConfig>>) -> Reload {
+    fn at(&mut self, files: &TlsFiles, current: &RwLock<Serving>) -> Reload {
         let material = match Material::read(files) {
             Ok(material) => material,
             Err(error) => return self.keep(None, &error),
@@ -138,9 +155,10 @@ impl Look {
         match material.check(files) {
             Err(error) => self.keep(Some(seen), &error),
             Ok(Checked { config, certificate }) => {
-                *current.write().unwrap_or_else(PoisonError::into_inner) = config;
                 self.settled(seen);
                 self.certificate(certificate.as_ref());
+                let serving = Serving { config, not_after: self.not_after };
+                *current.write().unwrap_or_else(PoisonError::into_inner) = serving;
                 let names = certificate.as_ref().map(|certificate| certificate.names.label());
                 let expires = self.not_after.map(timestamp);
                 tracing::info!(certificate = names, expires, "new connections are served with the changed TLS files");

@@ -101,8 +101,8 @@ impl Answer {
         let challenges = if status == StatusCode::UNAUTHORIZED { self.challenges() } else { Challenges::default() };
         let body = self.collect(MAX_ERROR_BYTES, ERROR_DEADLINE).await.unwrap_or_default();
         if let Some(document) = ErrorDocument::parse(&body) {
-            let (code, message) = (quoted(&document.code), quoted(&document.message));
-            tracing::debug!(status = status.as_u16(), code, message, "upstream explained an error");
+            let (code, said) = (quoted(&document.code), quoted(&document.message));
+            tracing::debug!(status = status.as_u16(), code, said, "upstream explained an error");
         }
         let says = |codes: &[ErrorCode]| ErrorDocument::body_says(&body, codes);
         let limited = || {

@@ -254,8 +254,19 @@ async fn exchange(
         }
         Challenge::Bearer { realm, service, scope: wanted } => {
             let scopes = scope.scopes(wanted.as_deref());
-            let server = TokenServer::new(transport, realm, service.as_deref(), &scopes, source.is_client())?;
-            let token = server.ask(credential).await?;
+            let (service, of_client) = (service.as_deref(), source.is_client());
+            let token =
+                async { TokenServer::new(transport, realm, service, &scopes, of_client)?.ask(credential).await };
+            let token = token.await;
+            transport.metrics().token(
+                of_client,
+                match &token {
+                    Ok(_) => "fetched",
+                    Err(error) if error.is_forbidden() => "refused",
+                    Err(_) => "failed",
+                },
+            );
+            let token = token?;
             (token.header, Some(Instant::now() + token.lifetime))
         }
     };

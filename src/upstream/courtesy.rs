@@ -17,7 +17,7 @@ use url::Url;
 use super::error::UpstreamError;
 use super::quota::Quota;
 use super::retry_after::MAX_WAIT;
-use crate::telemetry::Metrics;
+use crate::telemetry::UpstreamMetrics;
 
 /// After the first 429 that does not say how long.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
@@ -39,12 +39,10 @@ pub(super) enum Role {
 
 /// All hosts that one upstream leads to.
 pub(super) struct Courtesy {
-    /// The upstream's name, for metrics.
-    name: String,
-    /// Its own host and port.
+    /// The upstream's own host and port.
     own: String,
     hosts: Mutex<HashMap<String, Host>>,
-    metrics: Metrics,
+    metrics: UpstreamMetrics,
 }
 
 #[derive(Default)]
@@ -73,13 +71,13 @@ pub(super) struct Sent {
 }
 
 impl Courtesy {
-    pub(super) fn new(name: String, base: &Url, metrics: Metrics) -> Self {
-        Self { name, own: authority(base), hosts: Mutex::default(), metrics }
+    pub(super) fn new(base: &Url, metrics: UpstreamMetrics) -> Self {
+        Self { own: authority(base), hosts: Mutex::default(), metrics }
     }
 
     /// For one client of many: hosts count by who asks, and what one client has used up is no other's.
     pub(super) fn for_client(&self) -> Self {
-        Self { name: self.name.clone(), own: self.own.clone(), hosts: Mutex::default(), metrics: self.metrics.clone() }
+        Self { own: self.own.clone(), hosts: Mutex::default(), metrics: self.metrics.clone() }
     }
 
     /// Leave to send a request to `url`.
@@ -108,12 +106,18 @@ impl Courtesy {
         self.hosts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What metrics call a host: the set is closed.
-    fn label(&self, role: Role) -> &str {
-        match role {
-            Role::Registry => &self.name,
-            Role::Token => "token",
-            Role::Storage => "storage",
+    pub(super) fn metrics(&self) -> &UpstreamMetrics {
+        &self.metrics
+    }
+}
+
+impl Role {
+    /// What metrics call such a host: the set is closed.
+    fn label(self) -> &'static str {
+        match self {
+            Self::Registry => "registry",
+            Self::Token => "token",
+            Self::Storage => "storage",
         }
     }
 }
@@ -122,12 +126,13 @@ impl Sent {
     /// Reads an answer's head. `retry_after` is what it says.
     pub(super) fn answered(&self, status: StatusCode, headers: &HeaderMap, retry_after: Option<Duration>) {
         let now = Instant::now();
+        self.courtesy.metrics.answered(self.role.label(), Some(status.as_u16()));
         let quota = Quota::read(headers, SystemTime::now());
         let exhausted = quota.as_ref().and_then(Quota::exhausted);
         if let Some(quota) = quota {
             let number = |figure: &Option<super::Figure>| figure.as_ref().map(|figure| figure.number);
-            let label = self.courtesy.label(self.role);
-            self.courtesy.metrics.upstream_quota(label, number(&quota.limit), number(&quota.remaining));
+            let (limit, remaining) = (number(&quota.limit), number(&quota.remaining));
+            self.courtesy.metrics.quota(self.role.label(), limit, remaining);
             self.host(|host| host.quota = Some((quota, now)));
         }
         let said = retry_after.filter(|wait| !wait.is_zero()).or(exhausted);
@@ -147,6 +152,11 @@ impl Sent {
                 }
             }
         }
+    }
+
+    /// There is no answer.
+    pub(super) fn unanswered(&self) {
+        self.courtesy.metrics.answered(self.role.label(), None);
     }
 
     /// The host says that it is asked too often, and perhaps until when.
@@ -184,7 +194,7 @@ impl Sent {
             Some((wait, news))
         });
         let Some(Some((wait, news))) = blocked else { return };
-        self.courtesy.metrics.upstream_blocked(self.courtesy.label(self.role), SystemTime::now() + wait, news);
+        self.courtesy.metrics.blocked(self.role.label(), SystemTime::now() + wait, news);
         if news {
             let (host, status) = (&self.host, status.as_u16());
             tracing::warn!(host, status, ?wait, "asked to wait; nothing is sent there until then");
@@ -222,6 +232,7 @@ mod tests {
     use tokio::time::advance;
 
     use super::*;
+    use crate::telemetry::Metrics;
 
     const OK: StatusCode = StatusCode::OK;
     const LIMITED: StatusCode = StatusCode::TOO_MANY_REQUESTS;
@@ -232,7 +243,7 @@ mod tests {
 
     fn courtesy() -> Arc<Courtesy> {
         let base = url("https://registry.example/v2/");
-        Arc::new(Courtesy::new("registry.example".to_owned(), &base, Metrics::new()))
+        Arc::new(Courtesy::new(&base, Metrics::new().upstream("registry.example")))
     }
 
     /// How long a request is held back.

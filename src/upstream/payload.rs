@@ -12,6 +12,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::error::TimeoutStage;
 use crate::body::{self, Body, BoxError};
+use crate::telemetry::UpstreamMetrics;
 
 /// The body of a request.
 pub(super) enum Payload {
@@ -59,10 +60,10 @@ pub(super) struct Pace(watch::Receiver<Turn>);
 
 impl Pace {
     /// A body, and how it gets on once it is sent.
-    pub(super) fn of(inner: Body) -> (Self, Body) {
+    pub(super) fn of(inner: Body, metrics: &UpstreamMetrics) -> (Self, Body) {
         let now = Instant::now();
         let (turn, seen) = watch::channel(if inner.is_end_stream() { Turn::Sent(now) } else { Turn::Upstream(now) });
-        (Self(seen), Paced { inner, turn }.boxed())
+        (Self(seen), Paced { inner, turn, metrics: metrics.clone() }.boxed())
     }
 
     /// Whether it was the body that broke, and not the connection it was sent by.
@@ -105,6 +106,7 @@ impl Pace {
 struct Paced {
     inner: Body,
     turn: watch::Sender<Turn>,
+    metrics: UpstreamMetrics,
 }
 
 impl http_body::Body for Paced {
@@ -114,6 +116,9 @@ impl http_body::Body for Paced {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let polled = Pin::new(&mut self.inner).poll_frame(cx);
         let now = Instant::now();
+        if let Poll::Ready(Some(Ok(frame))) = &polled {
+            self.metrics.sent(frame.data_ref().map_or(0, |data| data.len() as u64));
+        }
         self.turn.send_replace(match &polled {
             Poll::Pending => Turn::Client,
             Poll::Ready(Some(Ok(_))) if !self.inner.is_end_stream() => Turn::Upstream(now),

@@ -29,7 +29,7 @@ use super::transport::{Answer, Timeouts, TlsConfigs, Transport};
 use super::{Blob, ListPage, ManifestHead, NameList, Upstream};
 use crate::body::{BoxError, BoxFuture};
 use crate::oci::{Digest, MAX_MANIFEST_BYTES, Manifest, Reference, RepositoryName};
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, UpstreamMetrics};
 use crate::tls::{ClientIdentity, TlsError, Verification, client_config};
 
 /// Requests at once, of each kind. Registries throttle by client; a hundred layers at once gain nothing.
@@ -69,14 +69,15 @@ pub struct RegistryConfig {
     /// Whether another Colocate is to answer with originals ([`VIEW`](super::VIEW)). Only who wants what it makes for its
     /// clients does without.
     pub originals: bool,
-    /// Where it is counted what the hosts say of how often they may be asked.
-    pub metrics: Metrics,
+    /// Where it is counted what the hosts answer, under the name that the registry is configured by.
+    pub metrics: UpstreamMetrics,
 }
 
 impl RegistryConfig {
     /// The registry at `url`, anonymously, with the defaults.
     pub fn new(url: Url) -> Self {
         Self {
+            metrics: Metrics::new().upstream(url.host_str().unwrap_or_default()),
             url,
             credentials: CredentialSource::Anonymous,
             identity: None,
@@ -87,7 +88,6 @@ impl RegistryConfig {
             timeouts: Timeouts::default(),
             concurrency: DEFAULT_CONCURRENCY,
             originals: true,
-            metrics: Metrics::new(),
         }
     }
 }
@@ -160,7 +160,7 @@ impl RegistryUpstream {
         let base = base(url);
         let source = Source::new(credentials.clone()).ok_or(RegistryConfigError::Token)?;
         let realms = Realms { upstream: base.clone(), allowed: realm_hosts.clone() };
-        let courtesy = Courtesy::new(name.clone(), &base, metrics.clone());
+        let courtesy = Courtesy::new(&base, metrics.clone());
         let transport = Transport::new(tls(&config)?, config.egress.clone(), *timeouts, courtesy, realms);
         let transport = if config.originals { transport.asking_for_originals() } else { transport };
         if !config.verify {

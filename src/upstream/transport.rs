@@ -23,6 +23,7 @@ use super::realm::{Realms, Standing};
 use super::retry_after::retry_after;
 use super::watched::WatchedBody;
 use crate::body::Body;
+use crate::telemetry::{Span, SpanKind, UpstreamMetrics, current};
 
 /// Registries redirect once or twice, to their storage.
 const MAX_REDIRECTS: usize = 5;
@@ -170,6 +171,10 @@ impl Transport {
         self.timeouts
     }
 
+    pub(super) fn metrics(&self) -> &UpstreamMetrics {
+        self.courtesy.metrics()
+    }
+
     /// Whether a request to the registry would be sent now, so that nothing is prepared for one that would not.
     ///
     /// # Errors
@@ -238,14 +243,15 @@ impl Transport {
         let Outgoing { method, url, role, .. } = outgoing;
         let sent = self.courtesy.admit(url, role)?;
         let started = Instant::now();
+        let mut span = client_span(&outgoing);
         let uri: Uri = url.as_str().parse().map_err(|_| UpstreamError::malformed("names a URL that is not valid"))?;
-        let response = match self.attempt(&outgoing, &uri, payload).await {
+        let response = match span.around(self.attempt(&outgoing, &uri, payload)).await {
             // A pooled connection that the other side closes while the request is on its way is no trouble of
             // the upstream's. Asking twice, or putting the same twice, changes nothing; what is deleted twice is not found.
             Err(Failure::Client(error))
                 if !error.is_connect() && payload.is_at_hand() && *outgoing.method != Method::DELETE =>
             {
-                self.attempt(&outgoing, &uri, payload).await
+                span.around(self.attempt(&outgoing, &uri, payload)).await
             }
             other => other,
         };
@@ -256,13 +262,22 @@ impl Transport {
             Ok(response) => {
                 let status = response.status().as_u16();
                 tracing::debug!(host, %method, path, status, ?elapsed, "upstream answered");
+                span.count("http.response.status_code", status.into());
+                if status >= 400 {
+                    span.fail(status);
+                }
                 let (head, body) = response.into_parts();
                 sent.answered(head.status, &head.headers, retry_after(&head.headers, SystemTime::now()));
-                let body = WatchedBody::new(body, self.timeouts.progress);
+                let body = WatchedBody::new(body, self.timeouts.progress, self.metrics().clone());
                 Ok(Answer { head, body, foreign: false, sent, realms: Arc::clone(&self.realms) })
             }
             Err(error) => {
+                // Where it was what was sent that broke off, the host had nothing to answer.
+                if !matches!(error, UpstreamError::Aborted) {
+                    sent.unanswered();
+                }
                 tracing::debug!(host, %method, path, %error, ?elapsed, "upstream did not answer");
+                span.fail("no_answer");
                 Err(error)
             }
         }
@@ -274,13 +289,22 @@ impl Transport {
         uri: &Uri,
         payload: &mut Payload,
     ) -> Result<Response<Incoming>, Failure> {
-        let (pace, body) = Pace::of(payload.take().ok_or(Failure::Body)?);
+        let (pace, body) = Pace::of(payload.take().ok_or(Failure::Body)?, self.metrics());
         let mut request = Request::new(body);
         *request.method_mut() = outgoing.method.clone();
         *request.uri_mut() = uri.clone();
         *request.headers_mut() = outgoing.headers.clone();
-        if self.originals && outgoing.url.origin() == self.realms.upstream.origin() {
+        let own = outgoing.url.origin() == self.realms.upstream.origin();
+        if self.originals && own {
             request.headers_mut().insert(VIEW, EXACT);
+        }
+        // What a client calls its request is for the registry that it means: not for where that redirects to, nor for
+        // whoever gives out tokens, at whatever address.
+        if own
+            && outgoing.role != Role::Token
+            && let Some(context) = current()
+        {
+            context.pass_on(request.headers_mut());
         }
         if let Some(authorization) = self.egress.authorization(uri) {
             request.headers_mut().insert(PROXY_AUTHORIZATION, authorization);
@@ -309,6 +333,28 @@ impl Transport {
             stage = pace.stalled(self.timeouts.progress, outgoing.patience) => Err(Failure::Timeout(stage)),
         }
     }
+}
+
+/// The request in its trace. A path that a redirect gave is as secret as a query.
+fn client_span(outgoing: &Outgoing<'_>) -> Span {
+    let Outgoing { method, url, role, .. } = outgoing;
+    let mut span = Span::child(
+        SpanKind::Client,
+        match role {
+            Role::Registry => "upstream",
+            Role::Storage => "upstream storage",
+            Role::Token => "upstream token",
+        },
+    );
+    span.note("http.request.method", method);
+    span.note("server.address", url.host_str().unwrap_or_default());
+    if let Some(port) = url.port_or_known_default() {
+        span.count("server.port", port.into());
+    }
+    if *role == Role::Registry {
+        span.note("url.path", url.path());
+    }
+    span
 }
 
 /// What broke a request: the connection, or the body that was to be sent.

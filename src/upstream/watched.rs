@@ -12,6 +12,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::error::{TimeoutStage, UpstreamError};
+use crate::telemetry::UpstreamMetrics;
 
 /// An upstream's body under watch.
 ///
@@ -20,6 +21,7 @@ use super::error::{TimeoutStage, UpstreamError};
 pub(super) struct WatchedBody {
     inner: Incoming,
     limit: Duration,
+    metrics: UpstreamMetrics,
     silence: Option<Pin<Box<Sleep>>>,
     waiting: bool,
     failed: Option<UpstreamError>,
@@ -28,8 +30,8 @@ pub(super) struct WatchedBody {
 }
 
 impl WatchedBody {
-    pub(super) fn new(inner: Incoming, limit: Duration) -> Self {
-        Self { inner, limit, silence: None, waiting: false, failed: None, permit: None }
+    pub(super) fn new(inner: Incoming, limit: Duration, metrics: UpstreamMetrics) -> Self {
+        Self { inner, limit, metrics, silence: None, waiting: false, failed: None, permit: None }
     }
 
     pub(super) fn hold(&mut self, permit: OwnedSemaphorePermit) {
@@ -69,6 +71,7 @@ impl Body for WatchedBody {
         match Pin::new(&mut self.inner).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 self.waiting = false;
+                self.metrics.received(frame.data_ref().map_or(0, |data| data.len() as u64));
                 if self.inner.is_end_stream() {
                     self.permit = None;
                 }

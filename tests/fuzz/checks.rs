@@ -7,7 +7,7 @@ use std::io::{Read, Write};
 use colocate::gzip::{Stop, Walker};
 use colocate::imgpkg::{ImagesLock, LockError};
 use colocate::oci::{Algorithm, Digest};
-use colocate::rewrite::{LayerRewriter, Recipe, Segment};
+use colocate::rewrite::{FoundLock, LayerRewriter, Recipe, Segment};
 use colocate::tar::{Entry, Scanner, Step};
 use flate2::read::MultiGzDecoder;
 
@@ -44,7 +44,7 @@ pub fn splice(data: &[u8]) {
         }
     };
     let run = |chunk: usize| {
-        let change = Box::new(|_: &ImagesLock| Ok(b"another lock\n".repeat(40)));
+        let change = Box::new(|_: FoundLock<'_>| Ok(b"another lock\n".repeat(40)));
         let mut rewriter = LayerRewriter::new(Algorithm::Sha256, Algorithm::Sha256, change);
         layer.chunks(chunk).try_for_each(|chunk| rewriter.push(chunk)).and_then(|()| rewriter.finish())
     };

@@ -4,8 +4,10 @@
 
 mod access;
 mod check;
+mod explained;
 mod origins;
-mod references;
+mod reference;
+mod shipped;
 mod upstreams;
 
 use std::fs;

@@ -32,6 +32,7 @@ const FILES: &[(&str, &[&str])] = &[
     ("upstream", &["files"]),
     ("config", &["file"]),
     ("tls", &["files"]),
+    ("telemetry", &["process"]),
     ("server", &["bind"]),
     ("admin", &["socket"]),
     ("cli", &[""]),

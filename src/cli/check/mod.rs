@@ -13,6 +13,7 @@ use std::io::{self, Write as _};
 
 use account::{Account, Asker, Verdict, account};
 use arguments::CheckArguments;
+pub(super) use upstream::place;
 
 use super::error::CliError;
 use super::reference::Names;

@@ -11,7 +11,7 @@ pub(super) fn origins(rule: &OriginRule) -> String {
 }
 
 /// Where it is.
-pub(super) fn place(upstream: &UpstreamConfig) -> String {
+pub(in crate::cli) fn place(upstream: &UpstreamConfig) -> String {
     match &upstream.place {
         UpstreamPlace::Registry(url) => format!("at {url}"),
         UpstreamPlace::Files(Files { places, called }) => {

@@ -11,8 +11,9 @@ use std::net::SocketAddr;
 
 use super::arguments::DemoArguments;
 use super::error::CliError;
+use super::running;
 use super::serve::{Signals, stop};
-use super::wire::{self, StartError};
+use super::wire::StartError;
 use crate::config::{CommandLine, Config};
 use crate::oci::{Digest, Reference, RepositoryName, Tag};
 use error::DemoError;
@@ -35,7 +36,7 @@ pub(super) async fn demo(arguments: &DemoArguments) -> Result<(), CliError> {
         endpoint: endpoint(listen),
         admin: Some("127.0.0.1:0".to_owned()),
     })?;
-    let running = wire::start(config).await?;
+    let running = running::start(config).await?;
 
     let address = reachable(running.address().unwrap_or(listen));
     let story = pull_and_tell(address, &repository, &tag, &original).await?;

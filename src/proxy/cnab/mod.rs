@@ -28,6 +28,7 @@ use super::view::View;
 use crate::cnab::{BundleFile, Index, RelocationMap};
 use crate::imgpkg::Target;
 use crate::oci::{Manifest, is_index};
+use crate::telemetry::carry;
 
 impl Proxy {
     /// Has the images looked for that a CNAB bundle names and does not list, behind the answer: its client will want them
@@ -39,7 +40,7 @@ impl Proxy {
         }
         let Some(turn) = self.0.cnab.turn_ahead(contents, &manifest.digest) else { return };
         let (this, contents, manifest) = (self.clone(), Arc::clone(contents), manifest.clone());
-        tokio::spawn(async move {
+        tokio::spawn(carry(async move {
             let Some(index) = Index::of(&manifest) else { return turn.settled() };
             let looked = async {
                 match read(&contents, &index).await? {
@@ -57,7 +58,7 @@ impl Proxy {
                 },
                 () = contents.cache.clock().sleep(this.0.relocator.limits().deadline) => {}
             }
-        });
+        }));
     }
 
     /// What a search does with a CNAB bundle that it finds: what its images are granted by is looked for, and its map made.

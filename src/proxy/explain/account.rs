@@ -34,6 +34,9 @@ pub struct Explanation {
     /// Of an index that is a CNAB bundle, what its clients see.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cnab: Option<ExplainedCnab>,
+    /// The bundle's lock as it stands upstream.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lock: Option<String>,
     /// The relocated bundle.
     pub relocated: Option<Relocated>,
 }
@@ -138,6 +141,13 @@ impl fmt::Display for Explanation {
 }
 
 impl ExplainedImage {
+    /// About how many bytes it has in memory.
+    pub(in crate::proxy) fn weight(&self) -> usize {
+        let error = self.error.as_ref().map_or(0, String::len);
+        let elsewhere: usize = self.elsewhere.iter().map(String::len).sum();
+        size_of::<Self>() + self.image.len() + self.relocated.len() + error + elsewhere
+    }
+
     /// `indent` stands before each line; nested images stand further in.
     fn write(&self, f: &mut fmt::Formatter<'_>, indent: &str) -> fmt::Result {
         writeln!(f, "{indent}image      {}", self.image)?;

@@ -11,11 +11,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub use account::{ExplainedChild, ExplainedImage, Explanation, Nested, Relocated};
 pub use cnab_account::{ExplainedCnab, ExplainedCnabImage};
 use nested::Follower;
+pub(super) use nested::explained_image;
 
 use super::Proxy;
 use super::error::ProxyError;
 use super::relocation::{
-    Answer, Colocated, Extent, RelocationKey, Sought, Why, Worked, assemble, inspect, read_lock, rewrite_layer, verdict,
+    Answer, BundleLock, Colocated, Extent, RelocationKey, Sought, Why, Worked, assemble, inspect, read_lock,
+    rewrite_layer, verdict,
 };
 use super::sources::Sources;
 use super::tag::Demand;
@@ -50,6 +52,7 @@ impl Proxy {
             images: Vec::new(),
             bundles: Vec::new(),
             cnab: None,
+            lock: None,
             relocated: None,
         };
         let Some(key) = RelocationKey::new(view, manifest.digest) else {
@@ -86,7 +89,8 @@ impl Proxy {
             }
         };
         explanation.is_bundle = true;
-        let lock = read_lock(contents, &bundle).await??;
+        let BundleLock { text, images: lock } = read_lock(contents, &bundle).await??;
+        explanation.lock = Some(String::from_utf8_lossy(&text).into_owned());
         let sought = Sought::of(&lock, contents, key.from_origin).await;
         let verdict = verdict(contents, key.original, sought, limits.effort(), Extent::Whole).await;
         if let Some(count) = verdict.too_many() {
@@ -105,8 +109,9 @@ impl Proxy {
         let (target, colocated) = (key.target.clone(), verdict.clone());
         let text = Arc::new(Mutex::new(Vec::new()));
         let kept = Arc::clone(&text);
-        let change: LockChange = Box::new(move |lock| {
-            let relocated = lock.relocate_some(&target, |image| colocated.is_colocated(&image.reference.digest));
+        let change: LockChange = Box::new(move |found| {
+            let relocated =
+                found.images.relocate_some(&target, |image| colocated.is_colocated(&image.reference.digest));
             let relocated = relocated.ok_or(Unchanged::NothingChanges)?;
             kept.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&relocated);
             Ok(relocated)

@@ -8,7 +8,8 @@ use crate::body::BoxFuture;
 use crate::imgpkg::{ImagesLock, LockedImage};
 use crate::oci::Digest;
 use crate::proxy::relocation::{
-    Extent, Found, MAX_NESTING, RelocationKey, RelocationLimits, Sought, Verdict, glance, inspect, read_lock, verdict,
+    BundleLock, Extent, Found, MAX_NESTING, RelocationKey, RelocationLimits, Sought, Verdict, glance, inspect,
+    read_lock, verdict,
 };
 use crate::proxy::sources::Sources;
 use crate::rewrite::Unchanged;
@@ -47,7 +48,7 @@ impl<'a> Follower<'a> {
         Box::pin(async move {
             let mut images = Vec::new();
             for image in lock.images() {
-                let mut explained = explain(self.key, image, verdict);
+                let mut explained = explained_image(self.key, image, Some(verdict));
                 let holder = match verdict.found(&image.reference.digest) {
                     Some(Found::Repository | Found::Locations) => Some(Arc::clone(holder)),
                     Some(Found::Origin(origin)) => match &self.contents.origins {
@@ -82,12 +83,12 @@ impl<'a> Follower<'a> {
         if depth > MAX_NESTING {
             return not_told(format!("bundles are followed {MAX_NESTING} deep"));
         }
-        let lock: Result<ImagesLock, Unchanged> = match read_lock(holder, &bundle).await {
+        let lock: Result<BundleLock, Unchanged> = match read_lock(holder, &bundle).await {
             Ok(lock) => lock,
             Err(cause) => return not_told(cause.to_string()),
         };
         let lock = match lock {
-            Ok(lock) => lock,
+            Ok(lock) => lock.images,
             Err(reason) => return not_told(reason.to_string()),
         };
         let sought = Sought::of(&lock, self.contents, self.key.from_origin).await;
@@ -100,10 +101,15 @@ impl<'a> Follower<'a> {
     }
 }
 
-fn explain(key: &RelocationKey, image: &LockedImage, verdict: &Verdict) -> ExplainedImage {
+/// What is known of one image of a lock; nothing, where nobody has looked.
+pub(in crate::proxy) fn explained_image(
+    key: &RelocationKey,
+    image: &LockedImage,
+    verdict: Option<&Verdict>,
+) -> ExplainedImage {
     let digest = image.reference.digest;
     let (mut origin, mut error, mut elsewhere) = (None, None, Vec::new());
-    let found = match verdict.found(&digest) {
+    let found = match verdict.and_then(|verdict| verdict.found(&digest)) {
         Some(Found::Locations) => "locations image",
         Some(Found::Repository) => "repository",
         Some(Found::Origin(repository)) => {

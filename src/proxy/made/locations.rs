@@ -14,6 +14,7 @@ use crate::proxy::error::ProxyError;
 use crate::proxy::relocation::{Listed, inspect};
 use crate::proxy::sources::Sources;
 use crate::proxy::undecided::Undecided;
+use crate::telemetry::carry;
 
 /// What is known of a bundle's images, apart from where they are.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -55,7 +56,7 @@ impl Kinds {
                 && let Some(image) = waiting.next()
             {
                 let contents = Arc::clone(contents);
-                looking.spawn(async move { is_bundle(&contents, &image).await.map(|is| is.then_some(image)) });
+                looking.spawn(carry(async move { is_bundle(&contents, &image).await.map(|is| is.then_some(image)) }));
             }
             let Some(looked) = looking.join_next().await else { break };
             let looked = looked.map_err(|_| Undecided::Internal("looking into an image crashed".to_owned()))?;

@@ -53,7 +53,7 @@ impl Proxy {
     /// Something is not in the repository any more, nor was it for those who are asking now.
     pub(in crate::proxy) async fn is_no_member(&self, contents: &Sources, digest: &Digest) {
         let repository = &contents.repository;
-        self.0.deletions.next(repository).await;
+        self.0.shared.deletions.next(repository).await;
         if let Err(error) = self.0.cache.remove_member(repository, digest).await {
             tracing::warn!(%repository, %digest, %error, "what was deleted could not be forgotten");
         }

@@ -12,6 +12,7 @@ use crate::proxy::by_digest::{AManifest, Part};
 use crate::proxy::error::ProxyError;
 use crate::proxy::sources::Sources;
 use crate::proxy::{Proxy, View};
+use crate::telemetry::carry;
 use crate::upstream::{Change, UpstreamError};
 
 /// A manifest that was put.
@@ -151,7 +152,7 @@ where
     T: Send + 'static,
     F: Future<Output = Result<T, ProxyError>> + Send + 'static,
 {
-    tokio::spawn(work).await.map_err(io::Error::other)?
+    tokio::spawn(carry(work)).await.map_err(io::Error::other)?
 }
 
 /// Whether the upstream may have done what it was asked for, or has it so already: unless it said no, or was not asked.

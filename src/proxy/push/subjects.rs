@@ -85,7 +85,8 @@ impl Proxy {
         if upstream.referrers(&repository.name, &subject, None).await?.is_some() {
             return Ok(false);
         }
-        let turn = self.0.subject_turns.0.get_with((repository.clone(), subject), async { Arc::default() }).await;
+        let turn =
+            self.0.shared.subject_turns.0.get_with((repository.clone(), subject), async { Arc::default() }).await;
         let _turn = turn.lock().await;
         let tag = Tag::of_referrers(&subject);
         let reference = Reference::Tag(tag.clone());

@@ -19,6 +19,7 @@ use crate::oci::{Digest, RepositoryName};
 use crate::proxy::error::ProxyError;
 use crate::proxy::sources::Sources;
 use crate::proxy::{Proxy, View};
+use crate::telemetry::carry;
 use crate::upstream::{Change, Changed, Sent, Upload, UpstreamError};
 
 /// An upload that goes on.
@@ -129,7 +130,7 @@ impl Proxy {
         self.in_order(&contents, &session, part.range).await?;
         // Goes on when the client is gone: then what has come of the part ends it, and the upload can go on from there.
         let this = self.clone();
-        let taken = tokio::spawn(async move { this.take_part(&contents, &session, part).await });
+        let taken = tokio::spawn(carry(async move { this.take_part(&contents, &session, part).await }));
         taken.await.map_err(io::Error::other)?
     }
 
@@ -166,7 +167,7 @@ impl Proxy {
             self.in_order(&contents, &session, part.range).await?;
         }
         self.finish(&contents, &session.upload, digest, part).await?;
-        self.0.sessions.forget(&session).await;
+        self.0.shared.sessions.forget(&session).await;
         Ok(*digest)
     }
 
@@ -210,12 +211,12 @@ impl Proxy {
         let contents = self.contents(view).await?;
         let session = self.session(view, owner, session).await?;
         self.change(&contents, Change::Cancel { upload: &session.upload }).await?;
-        self.0.sessions.forget(&session).await;
+        self.0.shared.sessions.forget(&session).await;
         Ok(())
     }
 
     async fn session(&self, view: &View, owner: Option<&str>, name: &str) -> Result<Session, ProxyError> {
-        let session = self.0.sessions.open(name, &view.repository, owner).await;
+        let session = self.0.shared.sessions.open(name, &view.repository, owner).await;
         session.ok_or_else(|| PushError::UnknownUpload.into())
     }
 
@@ -264,7 +265,7 @@ impl Proxy {
         };
         let Changed { upload, min_chunk, id, .. } = changed;
         let session = Session { upload: upload.ok_or_else(no_place)?, held, ..session.clone() };
-        Ok(Uploading { session: self.0.sessions.name(&session).await?, held, min_chunk, id })
+        Ok(Uploading { session: self.0.shared.sessions.name(&session).await?, held, min_chunk, id })
     }
 
     /// Has the upstream change the repository.

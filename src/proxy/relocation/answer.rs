@@ -32,7 +32,12 @@ pub(in crate::proxy) enum Why {
     /// It lies in its own bytes, and will not change.
     Unchanged(Unchanged),
     /// The same, from an earlier run's record.
-    Recorded(String),
+    Recorded {
+        /// The sentence.
+        reason: String,
+        /// Whether the image is a bundle at all.
+        is_bundle: bool,
+    },
     /// Not all images are there, for now.
     Missing {
         /// The first that is not.
@@ -52,11 +57,20 @@ pub(in crate::proxy) enum Why {
 }
 
 impl Why {
+    /// Whether it is only that the image is no bundle.
+    pub(in crate::proxy) fn is_not_a_bundle(&self) -> bool {
+        match self {
+            Self::Unchanged(reason) => reason.is_not_a_bundle(),
+            Self::Recorded { is_bundle, .. } => !is_bundle,
+            Self::Missing { .. } | Self::TooManyImages { .. } | Self::TooManyTargets(_) => false,
+        }
+    }
+
     /// A word for metrics; the set is closed.
     pub(in crate::proxy) fn label(&self) -> &'static str {
         match self {
             Self::Unchanged(reason) => reason.label(),
-            Self::Recorded(_) => "recorded",
+            Self::Recorded { .. } => "recorded",
             Self::Missing { .. } => "image_missing",
             Self::TooManyImages { .. } => "too_many_images",
             Self::TooManyTargets(_) => "too_many_targets",
@@ -68,7 +82,7 @@ impl fmt::Display for Why {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unchanged(reason) => reason.fmt(f),
-            Self::Recorded(reason) => f.write_str(reason),
+            Self::Recorded { reason, .. } => f.write_str(reason),
             Self::Missing { image, elsewhere } => {
                 write!(f, "the image {image} is not in its repository")?;
                 elsewhere.iter().try_for_each(|elsewhere| write!(f, "; at {elsewhere}"))

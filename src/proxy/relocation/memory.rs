@@ -71,7 +71,9 @@ impl Memory {
         }
         Ok(match self.cache.get::<AnswerRecord>(&key.record()).await? {
             None => None,
-            Some(AnswerRecord::Unchanged { reason }) => Some(Remembered::Original(Why::Recorded(reason))),
+            Some(AnswerRecord::Unchanged { reason, is_bundle }) => {
+                Some(Remembered::Original(Why::Recorded { reason, is_bundle }))
+            }
             Some(AnswerRecord::Relocated { manifest, seen, origins }) => {
                 let relocation = self.relocation(&key.repository, &manifest).await?;
                 // A time beyond all times is no time at which anything was seen.
@@ -178,7 +180,8 @@ impl Memory {
             Answer::Original(why @ Why::Unchanged(reason))
                 if reason.is_lasting() && !(key.each && *reason == Unchanged::NothingChanges) =>
             {
-                let record = AnswerRecord::Unchanged { reason: why.to_string() };
+                let is_bundle = !reason.is_not_a_bundle();
+                let record = AnswerRecord::Unchanged { reason: why.to_string(), is_bundle };
                 self.cache.put_record(&key.record(), &record).await?;
             }
             Answer::Original(_) => self.hold(key, reader, answer, hold),

@@ -20,6 +20,7 @@ mod passes;
 mod record;
 mod search;
 mod verdict;
+mod witness;
 mod work;
 
 use std::future::Future;
@@ -36,8 +37,10 @@ use passes::Passes;
 pub(super) use record::{AtOrigin, Relocation, RelocationKey};
 pub(super) use search::{Depth, MAX_TAGS};
 pub(super) use verdict::{Effort, Extent, Found, Sought, Verdict, look_for, verdict};
+pub(super) use witness::Seen;
+use witness::Witness;
+pub(super) use work::{BundleLock, Worked, assemble, glance, inspect, read_lock, rewrite_layer};
 use work::{Stopped, work};
-pub(super) use work::{Worked, assemble, glance, inspect, read_lock, rewrite_layer};
 
 use super::error::ProxyError;
 use super::flights::{Crowd, Flight, Flights};
@@ -49,7 +52,7 @@ use crate::cache::Cache;
 use crate::imgpkg::{ImagesLock, Target};
 use crate::oci::{Digest, Manifest, Repository, Tag};
 use crate::rewrite::Unchanged;
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, Span, SpanKind};
 use crate::upstream::UpstreamError;
 
 /// How old the last look at a relocated bundle's images may be before they are looked at again. That is done
@@ -101,23 +104,34 @@ pub(super) struct Relocator {
     passes: Passes,
     flights: Flights<RelocationKey, Settled>,
     searches: search::Searches,
+    observer: Observer,
 }
 
-type Settled = Result<Answer, Undecided>;
+pub(super) type Settled = Result<Answer, Undecided>;
+
+/// Who is told what was settled of a bundle, and what was seen of it.
+pub(super) type Observer = Box<dyn Fn(&RelocationKey, &Settled, &Seen) + Send + Sync>;
 
 /// How often a bundle is worked on when something is deleted beside it each time.
 const MAX_ATTEMPTS: usize = 3;
 
 impl Relocator {
-    pub(super) fn new(cache: Cache, clock: Arc<dyn Clock>, limits: RelocationLimits, metrics: Metrics) -> Self {
+    pub(super) fn new(
+        cache: Cache,
+        clock: Arc<dyn Clock>,
+        limits: RelocationLimits,
+        metrics: Metrics,
+        observer: Observer,
+    ) -> Self {
         Self {
             memory: Memory::new(cache, Arc::clone(&clock)),
-            passes: Passes::new(limits.max_passes, limits.max_passes_per_client),
+            passes: Passes::new(limits.max_passes, limits.max_passes_per_client, metrics.clone()),
             clock,
             limits,
             metrics,
             flights: Flights::default(),
             searches: search::Searches::default(),
+            observer,
         }
     }
 
@@ -193,7 +207,11 @@ impl Relocator {
         };
         tokio::select! {
             settled = settled => settled,
-            () = self.clock.sleep(self.limits.deadline) => Err(Undecided::Deadline),
+            () = self.clock.sleep(self.limits.deadline) => {
+                // Of the work, which goes on, it is counted later what came of it.
+                self.metrics.relocation("undecided", Undecided::Deadline.label());
+                Err(Undecided::Deadline)
+            }
         }
     }
 
@@ -202,7 +220,16 @@ impl Relocator {
         let this = Arc::clone(self);
         let (own_contents, own_key, manifest) = (Arc::clone(contents), key.clone(), manifest.clone());
         self.flights.join(key, self.clock.now(), contents.payer.as_ref(), |crowd| async move {
-            this.settle(&own_contents, own_key, manifest, &crowd).await
+            let mut span = Span::child(SpanKind::Internal, "relocation");
+            span.note("colocate.repository", &own_key.repository);
+            span.note("colocate.original", own_key.original);
+            let settled = span.around(this.settle(&own_contents, own_key, manifest, &crowd)).await;
+            match &settled {
+                Ok(Answer::Relocated(_)) => span.note("colocate.outcome", "relocated"),
+                Ok(Answer::Original(why)) => span.note("colocate.outcome", why.label()),
+                Err(_) => span.fail("undecided"),
+            }
+            settled
         })
     }
 
@@ -288,7 +315,7 @@ impl Relocator {
         };
         let turn = self.passes.turn(contents.payer.as_ref(), &Crowd::default()).await;
         let _turn = turn.map_err(|error| Undecided::Internal(error.to_string()))?;
-        read_lock(contents, &bundle).await
+        Ok(read_lock(contents, &bundle).await?.map(|lock| lock.images))
     }
 
     async fn settle(&self, contents: &Arc<Sources>, key: RelocationKey, manifest: Manifest, crowd: &Crowd) -> Settled {
@@ -301,14 +328,16 @@ impl Relocator {
         }
         for _ in 0..MAX_ATTEMPTS {
             let before = contents.deletions.of(&key.repository).await;
-            let settled = match self.decide(contents, &key, &manifest, crowd).await {
+            let witness = Witness::default();
+            let settled = match self.decide(contents, &key, &manifest, crowd, &witness).await {
                 Ok(answer) => Ok(answer),
                 Err(Stopped::Answer(why)) => Ok(Answer::Original(why)),
                 Err(Stopped::Undecided(cause)) => Err(cause),
             };
             // What counts on something that was deleted meanwhile is not remembered: it may be the bundle itself.
             if let Some(_still) = contents.deletions.still(&key.repository, before).await {
-                self.report(&key, &settled);
+                self.report(&key, &settled, self.clock.now().duration_since(begun).unwrap_or_default());
+                (self.observer)(&key, &settled, &witness.seen());
                 return self.remember(contents, &key, settled, begun).await;
             }
             if let Err(ProxyError::NotFound { .. }) = contents.manifest(&manifest.digest).await {
@@ -351,6 +380,7 @@ impl Relocator {
         key: &RelocationKey,
         manifest: &Manifest,
         crowd: &Crowd,
+        witness: &Witness,
     ) -> Result<Answer, Stopped> {
         let limits = &self.limits;
         let bundle = inspect(contents, manifest, limits.max_layer_bytes).await??;
@@ -358,7 +388,7 @@ impl Relocator {
             return Err(Stopped::Answer(Why::TooManyTargets(limits.max_targets)));
         }
         let turn = self.passes.turn(contents.payer.as_ref(), crowd);
-        let worked = work(contents, key, &bundle, turn, limits.effort()).await?;
+        let worked = work(contents, key, &bundle, turn, limits.effort(), witness).await?;
         if let Some(kinds) = worked.verdict.listed.as_ref().and_then(|listed| Kinds::listed(listed, &worked.lock))
             && let Err(error) = kinds.record(&contents.cache, &key.repository, &key.original).await
         {
@@ -377,27 +407,29 @@ impl Relocator {
         Ok(answer)
     }
 
-    fn report(&self, key: &RelocationKey, settled: &Settled) {
-        let RelocationKey { repository, original, target, .. } = key;
+    fn report(&self, key: &RelocationKey, settled: &Settled, took: Duration) {
+        // `target` is where in the program a line comes from.
+        let RelocationKey { repository, original, target: colocated_at, .. } = key;
+        let duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
         match settled {
             Ok(Answer::Relocated(Colocated { relocation, origins })) => {
                 let (relocated, images, origins) =
                     (&relocation.manifest.digest, relocation.images.len(), origins.len());
-                tracing::info!(%repository, %original, %target, %relocated, images, origins, "relocated");
-                self.metrics.relocation("relocated", "colocated");
+                tracing::info!(%repository, %original, %colocated_at, %relocated, images, origins, duration_ms, "relocated");
+                self.metrics.relocation_ended("relocated", "colocated", took);
             }
             Ok(Answer::Original(why)) => {
                 // Most images are no bundles, and that is no event.
-                if matches!(why, Why::Unchanged(reason) if reason.is_not_a_bundle()) {
+                if why.is_not_a_bundle() {
                     tracing::debug!(%repository, %original, %why, "served as it stands");
                 } else {
-                    tracing::info!(%repository, %original, %target, %why, "served as it stands");
+                    tracing::info!(%repository, %original, %colocated_at, %why, duration_ms, "served as it stands");
                 }
-                self.metrics.relocation("original", why.label());
+                self.metrics.relocation_ended("original", why.label(), took);
             }
             Err(cause) => {
-                tracing::warn!(%repository, %original, %target, %cause, "undecided");
-                self.metrics.relocation("undecided", "undecided");
+                tracing::warn!(%repository, %original, %colocated_at, %cause, duration_ms, "undecided");
+                self.metrics.relocation_ended("undecided", cause.label(), took);
             }
         }
     }

@@ -10,6 +10,7 @@ use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 
 use crate::proxy::flights::Crowd;
 use crate::proxy::view::Payer;
+use crate::telemetry::{Gauged, Metrics};
 
 /// How many clients have something running or waiting; over that, those that have nothing more are forgotten.
 const REMEMBERED: usize = 1024;
@@ -18,6 +19,7 @@ const REMEMBERED: usize = 1024;
 pub(super) struct Passes {
     all: Arc<Semaphore>,
     per_client: usize,
+    metrics: Metrics,
     clients: Mutex<HashMap<Payer, Weak<Semaphore>>>,
 }
 
@@ -25,11 +27,13 @@ pub(super) struct Passes {
 pub(super) struct Turn {
     _shared: OwnedSemaphorePermit,
     _own: Option<OwnedSemaphorePermit>,
+    _counted: Gauged,
 }
 
 impl Passes {
-    pub(super) fn new(all: usize, per_client: usize) -> Self {
-        Self { all: Arc::new(Semaphore::new(all.max(1))), per_client: per_client.max(1), clients: Mutex::default() }
+    pub(super) fn new(all: usize, per_client: usize, metrics: Metrics) -> Self {
+        let all = Arc::new(Semaphore::new(all.max(1)));
+        Self { all, per_client: per_client.max(1), metrics, clients: Mutex::default() }
     }
 
     /// Waits for a turn. What the operator has done waits for the common ones alone, and so does what others wait for,
@@ -43,7 +47,8 @@ impl Passes {
             },
             None => None,
         };
-        Ok(Turn { _shared: Arc::clone(&self.all).acquire_owned().await?, _own: own })
+        let shared = Arc::clone(&self.all).acquire_owned().await?;
+        Ok(Turn { _shared: shared, _own: own, _counted: self.metrics.relocation_pass() })
     }
 
     fn share(&self, payer: &Payer) -> Arc<Semaphore> {
@@ -82,7 +87,7 @@ mod tests {
 
     #[test]
     fn one_client_leaves_turns_to_others() {
-        let (passes, alone) = (Passes::new(3, 2), Crowd::default());
+        let (passes, alone) = (Passes::new(3, 2, Metrics::new()), Crowd::default());
         let (greedy, other) = (payer("10.0.0.1"), payer("10.0.0.2"));
         let first = now(passes.turn(Some(&greedy), &alone)).unwrap();
         let _second = now(passes.turn(Some(&greedy), &alone)).unwrap();
@@ -100,7 +105,7 @@ mod tests {
 
     #[test]
     fn clients_that_are_gone_are_forgotten() {
-        let (passes, alone) = (Passes::new(1, 1), Crowd::default());
+        let (passes, alone) = (Passes::new(1, 1, Metrics::new()), Crowd::default());
         for number in 0..3 * REMEMBERED {
             assert!(now(passes.turn(Some(&payer(&number.to_string())), &alone)).is_some());
         }

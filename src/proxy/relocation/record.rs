@@ -82,7 +82,14 @@ pub(super) enum AnswerRecord {
     Unchanged {
         /// The sentence.
         reason: String,
+        /// Whether it is a bundle at all; records of earlier versions do not say.
+        #[serde(default = "yes")]
+        is_bundle: bool,
     },
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// An origin, and which images of a bundle are there and not beside it.

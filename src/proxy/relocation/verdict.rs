@@ -21,6 +21,7 @@ use crate::oci::{Digest, Reference, Repository};
 use crate::proxy::origins::{Elsewhere, Obstacle};
 use crate::proxy::sources::Sources;
 use crate::proxy::undecided::Undecided;
+use crate::telemetry::carry;
 use crate::upstream::UpstreamError;
 
 /// A lock may name one digest at so many places; those behind are not looked at.
@@ -241,7 +242,7 @@ async fn ask_for(
             && let Some(image) = ask.pop()
         {
             let contents = Arc::clone(contents);
-            asking.spawn(async move { (image.digest, look(&contents, &original, &image).await) });
+            asking.spawn(carry(async move { (image.digest, look(&contents, &original, &image).await) }));
         }
         let Some(looked) = asking.join_next().await else { return verdict };
         let Ok((digest, found)) = looked else {

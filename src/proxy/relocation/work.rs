@@ -10,13 +10,14 @@ use super::pass::{self, unreadable};
 use super::passes::Turn;
 use super::record::{Document, Relocation, RelocationKey};
 use super::verdict::{Effort, Extent, Sought, Verdict, verdict};
+use super::witness::Witness;
 use crate::imgpkg::{ImagesLock, Target, has_bundle_label};
 use crate::oci::{Descriptor, Digest, Manifest};
 use crate::proxy::error::ProxyError;
 use crate::proxy::sources::Sources;
 use crate::proxy::undecided::Undecided;
 use crate::rewrite::{
-    Candidate, LockChange, MAX_CONFIG_BYTES, RelocatedLayer, Replacement, Unchanged, candidate, diff_id,
+    Candidate, FoundLock, LockChange, MAX_CONFIG_BYTES, RelocatedLayer, Replacement, Unchanged, candidate, diff_id,
     relocate_config, relocate_manifest,
 };
 use crate::upstream::UpstreamError;
@@ -101,13 +102,14 @@ pub(in crate::proxy) async fn work(
     bundle: &Bundle,
     turn: impl Future<Output = Result<Turn, AcquireError>>,
     effort: Effort,
+    witness: &Witness,
 ) -> Result<Worked, Stopped> {
     let (found, lock) = oneshot::channel::<ImagesLock>();
     let (decide, decision) = oneshot::channel::<Verdict>();
     let pass = async {
         // Held by the pass alone: looking for images costs no processor, and may wait for the upstream.
         let _turn = turn.await.map_err(|error| Undecided::Internal(error.to_string()))?;
-        rewrite_layer(contents, bundle, change(key, found, decision)).await
+        rewrite_layer(contents, bundle, change(key, found, decision, witness)).await
     };
     let looking = async {
         // Without a lock the pass has its reason, and this one none of its own.
@@ -115,6 +117,7 @@ pub(in crate::proxy) async fn work(
         let images = Sought::of(&lock, contents, key.from_origin).await;
         let extent = if key.each { Extent::Whole } else { Extent::UntilMissing };
         let verdict = verdict(contents, key.original, images, effort, extent).await;
+        witness.looked(&verdict);
         let _ = decide.send(verdict.clone());
         (lock, verdict)
     };
@@ -163,15 +166,23 @@ pub(in crate::proxy) async fn rewrite_layer(
     pass::run(reader, &bundle.layer, diff_id.algorithm(), change).await
 }
 
+/// A bundle's lock.
+pub(in crate::proxy) struct BundleLock {
+    /// The file, as it stands.
+    pub(in crate::proxy) text: Vec<u8>,
+    pub(in crate::proxy) images: ImagesLock,
+}
+
 /// The bundle's lock, by a pass that stops there.
 pub(in crate::proxy) async fn read_lock(
     contents: &Sources,
     bundle: &Bundle,
-) -> Result<Result<ImagesLock, Unchanged>, Undecided> {
+) -> Result<Result<BundleLock, Unchanged>, Undecided> {
     let found = Arc::new(Mutex::new(None));
     let kept = Arc::clone(&found);
-    let change: LockChange = Box::new(move |lock| {
-        *kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(lock.clone());
+    let change: LockChange = Box::new(move |FoundLock { text, images }| {
+        let lock = BundleLock { text: text.to_vec(), images: images.clone() };
+        *kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(lock);
         Err(Unchanged::NothingChanges)
     });
     let stopped = rewrite_layer(contents, bundle, change).await?;
@@ -185,9 +196,15 @@ pub(in crate::proxy) async fn read_lock(
 
 /// How the lock changes. It is called in the pass's own thread, so it may wait there for the verdict; and it
 /// does only where the new lock depends on it.
-fn change(key: &RelocationKey, found: oneshot::Sender<ImagesLock>, decision: oneshot::Receiver<Verdict>) -> LockChange {
-    let (target, each) = (key.target.clone(), key.each);
-    Box::new(move |lock| {
+fn change(
+    key: &RelocationKey,
+    found: oneshot::Sender<ImagesLock>,
+    decision: oneshot::Receiver<Verdict>,
+    witness: &Witness,
+) -> LockChange {
+    let (target, each, witness) = (key.target.clone(), key.each, witness.clone());
+    Box::new(move |FoundLock { text, images: lock }| {
+        witness.read(text, lock);
         let _ = found.send(lock.clone());
         let relocated = if each {
             let verdict = decision.blocking_recv().map_err(|_| Unchanged::NothingChanges)?;

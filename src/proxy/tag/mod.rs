@@ -33,6 +33,7 @@ use crate::body::Clock;
 use crate::cache::Cache;
 use crate::config::AbsentTag;
 use crate::oci::{Digest, Manifest, Reference, Repository, Tag, is_schema1};
+use crate::telemetry::Metrics;
 
 /// What a tag stands for, and what the cache had to do with that.
 pub(super) struct Resolved {
@@ -76,12 +77,13 @@ pub(super) struct Tags {
     flights: Flights<(TagKey, Option<ReaderKey>, Epoch), Result<Checked, ProxyError>>,
     troubles: Troubles,
     epochs: Epochs,
+    metrics: Metrics,
 }
 
 impl Tags {
-    pub(super) fn new(cache: Cache, clock: Arc<dyn Clock>, policy: TagPolicy) -> Self {
+    pub(super) fn new(cache: Cache, clock: Arc<dyn Clock>, policy: TagPolicy, metrics: Metrics) -> Self {
         let (flights, troubles, epochs) = (Flights::default(), Troubles::new(), Epochs::new());
-        Self { cache, clock, policy, flights, troubles, epochs }
+        Self { cache, clock, policy, flights, troubles, epochs, metrics }
     }
 
     /// Finds out what `tag` of the contents' repository stands for.
@@ -177,7 +179,11 @@ impl Tags {
         let checked = match &known {
             // Whoever started this looked before it was on the board: another may have landed in between.
             Some(record) if self.stands(key, record, demand) => return Ok(Checked::Believed(record.clone())),
-            Some(record) => self.revalidate(contents, key, record, epoch).await,
+            Some(record) => {
+                let checked = self.revalidate(contents, key, record, epoch).await;
+                self.metrics.tag_revalidated(result(record, &checked));
+                checked
+            }
             None => self.fetch(contents, key, Forward::UriMiss, epoch).await,
         };
         match &checked {
@@ -329,6 +335,17 @@ impl Resolved {
 
 /// Why an older answer stands in for one that is on its way.
 const SLOW: &str = "slow";
+
+/// What came of asking whether a tag still stands for the same, in a word for metrics.
+fn result(before: &TagRecord, checked: &Result<Checked, ProxyError>) -> &'static str {
+    match checked {
+        Ok(Checked::Same(digest)) if *digest == before.digest => "unchanged",
+        Ok(Checked::Same(_) | Checked::Fetched(..) | Checked::Believed(_)) => "moved",
+        Err(ProxyError::NotFound { .. }) => "gone",
+        Err(ProxyError::Upstream(error)) if error.is_refusal() => "refused",
+        Err(_) => "failed",
+    }
+}
 
 /// What is left of a lifetime, in seconds.
 fn left(ttl: Duration, age: u64) -> i64 {

@@ -7,14 +7,14 @@ use tokio::task::JoinSet;
 
 use super::event::{Bound, Disk, Event, ListedContent, Stats};
 use super::teller::Teller;
-use super::{Inner, full_name};
+use super::{Means, full_name};
 use crate::cache::{Bounds, Checked, Space};
 use crate::oci::Digest;
 
 /// Contents hashed at one time. The cache has a bound of its own, so this only keeps its queue filled.
 const CONCURRENT_CHECKS: usize = 4;
 
-impl Inner {
+impl Means {
     /// Tells of all content, what was used last in front.
     pub(super) async fn list(&self, teller: &Teller) {
         let found = async { Ok::<_, std::io::Error>((self.pins().await?, self.cache.members().await?)) };

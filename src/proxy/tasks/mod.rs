@@ -22,7 +22,7 @@ mod teller;
 mod walk;
 mod warm;
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use tokio::sync::mpsc;
 
@@ -65,6 +65,13 @@ pub struct Tasks(Arc<Inner>);
 
 struct Inner {
     cache: Cache,
+    means: RwLock<Means>,
+}
+
+/// What tasks work with. A task keeps what it began with.
+#[derive(Clone)]
+struct Means {
+    cache: Cache,
     /// What can pull; without, only what is there can be dealt with.
     proxy: Option<Proxy>,
     read: ReadReference,
@@ -83,17 +90,26 @@ impl Events {
 impl Tasks {
     /// Tasks on `cache`, which is the one that `proxy` keeps things in. Tasks that pull need a proxy.
     pub fn new(cache: Cache, proxy: Option<Proxy>, read: ReadReference) -> Self {
-        Self(Arc::new(Inner { cache, proxy, read }))
+        let means = RwLock::new(Means { cache: cache.clone(), proxy, read });
+        Self(Arc::new(Inner { cache, means }))
+    }
+
+    /// Tasks that are started from now on pull with this proxy, over the same cache.
+    pub fn switch(&self, proxy: Proxy, read: ReadReference) {
+        let mut means = self.0.means.write().unwrap_or_else(PoisonError::into_inner);
+        means.proxy = Some(proxy);
+        means.read = read;
     }
 
     /// Starts `task`.
     pub fn run(&self, task: Task) -> Events {
         let (events, told) = mpsc::channel(QUEUED_EVENTS);
         let (inner, teller) = (Arc::clone(&self.0), Arc::new(Teller::new(events.clone())));
+        let means = inner.means.read().unwrap_or_else(PoisonError::into_inner).clone();
         tokio::spawn(async move {
             let work = async {
                 tokio::select! {
-                    () = inner.run(task, &teller) => {}
+                    () = means.run(task, &teller) => {}
                     () = teller.tell_progress(&**inner.cache.clock()) => {}
                 }
                 // Some of it was written behind the answers, and the process may end with the task.
@@ -109,7 +125,7 @@ impl Tasks {
     }
 }
 
-impl Inner {
+impl Means {
     async fn run(&self, task: Task, teller: &Arc<Teller>) {
         // A process that has just started may not know yet.
         if let Err(error) = self.cache.take_stock().await {

@@ -275,7 +275,7 @@ impl Puller {
                 Ok(bundle) => bundle,
                 Err(reason) => return Ok(Err(reason)),
             };
-            read_lock(&self.contents, &bundle).await
+            read_lock(&self.contents, &bundle).await.map(|lock| lock.map(|lock| lock.images))
         };
         match read.await {
             Ok(Ok(lock)) => {

@@ -5,7 +5,7 @@ use std::io;
 
 use super::event::Event;
 use super::teller::Teller;
-use super::{Inner, Wanted};
+use super::{Means, Wanted};
 use crate::oci::{Digest, ManifestView, Reference, Repository};
 use crate::proxy::contents::cached_manifest;
 use crate::proxy::tag;
@@ -13,7 +13,7 @@ use crate::proxy::tag;
 /// Which content was pinned, and by what names.
 type Pins = HashMap<Digest, Vec<String>>;
 
-impl Inner {
+impl Means {
     /// Takes out what digests and references name.
     pub(super) async fn remove(&self, what: &[String], force: bool, teller: &Teller) {
         let pins = match self.pins().await {

@@ -32,10 +32,10 @@ pub(super) fn rewrite(
     relocated: Vec<bool>,
 ) -> io::Result<Result<RelocatedLayer, Unchanged>> {
     let target = target.clone();
-    let change: LockChange = Box::new(move |lock| {
+    let change: LockChange = Box::new(move |found| {
         let index = Cell::new(0);
         let next = |_: &_| relocated.get(index.replace(index.get() + 1)).copied().unwrap_or_default();
-        lock.relocate_some(&target, next).ok_or(Unchanged::NothingChanges)
+        found.images.relocate_some(&target, next).ok_or(Unchanged::NothingChanges)
     });
     let mut rewriter = LayerRewriter::new(of_layer, of_tar, change);
     Ok(match push(layer, &mut rewriter)? {

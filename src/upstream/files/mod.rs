@@ -33,6 +33,7 @@ use super::{Blob, Change, Changed, ClientCredential, ListPage, ManifestHead, Nam
 use crate::body::{BoxError, BoxFuture, sized};
 use crate::config::{Files, FilesPlace};
 use crate::oci::{Digest, Manifest, Reference, RepositoryName};
+use crate::telemetry::carried;
 
 /// How many requests look into files at one time, of which each has a thread.
 const CONCURRENT_READS: usize = 32;
@@ -91,7 +92,7 @@ impl FilesUpstream {
             drop(library);
             read(holdings)
         };
-        tokio::task::spawn_blocking(work).await.map_err(stopped)?
+        tokio::task::spawn_blocking(carried(work)).await.map_err(stopped)?
     }
 }
 

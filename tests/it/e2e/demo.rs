@@ -6,14 +6,19 @@ use crate::support::colocate::colocate;
 async fn demo_shows_both_locks_and_ends() {
     let demo = colocate(&["demo", "--once", "--listen", "127.0.0.1:0"]).await;
     assert!(demo.status.success(), "{demo:?}");
-    let (before, after) = side_by_side(&demo.stdout);
+    assert_both_locks(&demo.stdout);
+}
+
+/// What the demo says shows the sample's lock before and after, with every image renamed to what was pulled.
+pub(super) fn assert_both_locks(output: &str) {
+    let (before, after) = side_by_side(output);
     for lock in [&before, &after] {
         assert!(lock.starts_with("---apiVersion:imgpkg.carvel.dev/v1alpha1"), "{lock}");
         assert!(lock.contains("kind:ImagesLock"), "{lock}");
     }
     let (before, after) = (images(&before), images(&after));
-    assert!(!before.is_empty() && before.len() == after.len(), "{}", demo.stdout);
-    let pulled = demo.stdout.lines().find_map(|line| line.strip_prefix("Pulled ")).expect("what was pulled");
+    assert!(!before.is_empty() && before.len() == after.len(), "{output}");
+    let pulled = output.lines().find_map(|line| line.strip_prefix("Pulled ")).expect("what was pulled");
     let (target, _) = pulled.rsplit_once(":v").expect("a tag");
     for ((was, digest), (is, same_digest)) in before.iter().zip(&after) {
         assert_eq!(digest, same_digest);

@@ -21,7 +21,7 @@ async fn serve(archives: &[&Path]) -> Colocate {
 }
 
 /// The lock that imgpkg would have written, had it copied the bundle to where the archive has it.
-fn lock_at(golden: &Golden, endpoint: &str) -> String {
+pub(super) fn lock_at(golden: &Golden, endpoint: &str) -> String {
     let lock = String::from_utf8(golden.pulled.clone()).expect("a lock is text");
     let target = format!("{}/{}@", Golden::ENDPOINT, golden.repository);
     lock.replace(&target, &format!("{endpoint}/fx/{}@", golden.name))

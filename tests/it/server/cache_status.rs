@@ -237,12 +237,18 @@ async fn limits_of_the_upstream_are_kept_passed_on_and_shown() {
     let text = metrics(&proxy).await;
     let host = upstream.authority();
     for line in [
-        format!("colocate_upstream_ratelimit_limit{{host=\"{host}\"}} 100"),
-        format!("colocate_upstream_ratelimit_remaining{{host=\"{host}\"}} 0"),
-        format!("colocate_upstream_backoffs_total{{host=\"{host}\"}} 1"),
-        format!("colocate_upstream_blocked_until_timestamp_seconds{{host=\"{host}\"}} 1"),
-        r#"colocate_upstream_requests_total{operation="manifest",outcome="held_back"} 2"#.to_owned(),
-        r#"colocate_upstream_requests_total{operation="manifest_head",outcome="limited"} 1"#.to_owned(),
+        format!("colocate_upstream_ratelimit_limit{{upstream=\"{host}\",host=\"registry\"}} 100"),
+        format!("colocate_upstream_ratelimit_remaining{{upstream=\"{host}\",host=\"registry\"}} 0"),
+        format!("colocate_upstream_backoffs_total{{upstream=\"{host}\",host=\"registry\"}} 1"),
+        format!("colocate_upstream_blocked_until_timestamp_seconds{{upstream=\"{host}\",host=\"registry\"}} 1"),
+        format!(
+            "colocate_upstream_requests_total{{upstream=\"{host}\",operation=\"manifest\",outcome=\"held_back\"}} 2"
+        ),
+        format!(
+            "colocate_upstream_requests_total{{upstream=\"{host}\",operation=\"manifest_head\",outcome=\"limited\"}} 1"
+        ),
+        format!("colocate_upstream_answers_total{{upstream=\"{host}\",host=\"registry\",status=\"429\"}} 1"),
+        r#"colocate_stale_answers_total{reason="rate_limited"} 2"#.to_owned(),
     ] {
         assert!(text.contains(&line), "{line}\nnot in\n{text}");
     }

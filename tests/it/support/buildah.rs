@@ -1,15 +1,16 @@
 //! buildah, with storage and a policy of the test's own. Needs root.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::access::Access;
 use super::find;
-use super::process::{Finished, run};
+use super::process::{Finished, Process, run};
 
 /// buildah as somebody without a login, with nothing built.
 pub(crate) struct Buildah {
@@ -45,6 +46,44 @@ impl Buildah {
         self.buildah(&["push", "--tls-verify=false", "--signature-policy", &policy, image, &to]).await
     }
 
+    /// Makes an image of nothing but environment variables, for what is mounted into its containers to be run.
+    pub(crate) async fn empty(&self, environment: &[(&str, &str)], image: &str) {
+        let container = self.succeed(&["from", "scratch"]).await;
+        let container = container.trim();
+        for (name, value) in environment {
+            self.succeed(&["config", "--env", &format!("{name}={value}"), container]).await;
+        }
+        self.succeed(&["commit", "--signature-policy", &self.policy(), container, image]).await;
+    }
+
+    /// `buildah build` with these arguments, out of images that are there.
+    pub(crate) async fn build(&self, arguments: &[&str], patience: Duration) -> Finished {
+        let policy = self.policy();
+        let build = ["build", "--signature-policy", &policy, "--pull-never"];
+        let mut process = Process::spawn(self.command(&[&build[..], arguments].concat()));
+        let status = process.wait_for(patience).await;
+        Finished { status, stdout: process.stdout(), stderr: process.stderr() }
+    }
+
+    /// What an image's configuration says, as the OCI's image-spec has it.
+    pub(crate) async fn configuration(&self, image: &str) -> Value {
+        let inspected = self.succeed(&["inspect", "--type", "image", image]).await;
+        let inspected: Value = serde_json::from_str(&inspected).expect("JSON");
+        inspected["OCIv1"]["config"].clone()
+    }
+
+    /// The directory that holds an image's files, with their owners.
+    pub(crate) async fn files(&self, image: &str) -> PathBuf {
+        let container = self.succeed(&["from", "--signature-policy", &self.policy(), "--pull-never", image]).await;
+        self.succeed(&["mount", container.trim()]).await.trim().into()
+    }
+
+    /// Writes an image to an archive, under this name.
+    pub(crate) async fn archive(&self, image: &str, file: &Path, name: &str) {
+        let to = format!("oci-archive:{}:{name}", file.display());
+        self.succeed(&["push", "--signature-policy", &self.policy(), image, &to]).await;
+    }
+
     fn policy(&self) -> String {
         self.home.path().join("policy.json").display().to_string()
     }
@@ -56,6 +95,10 @@ impl Buildah {
     }
 
     async fn buildah(&self, arguments: &[&str]) -> Finished {
+        run(self.command(arguments)).await
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(find("buildah").expect("buildah is installed"));
         for (option, directory) in [("--root", "root"), ("--runroot", "run")] {
             command.arg(option).arg(self.home.path().join(directory));
@@ -64,6 +107,6 @@ impl Buildah {
         command.args(["--storage-driver", "vfs"]).args(arguments).env("BUILDAH_ISOLATION", "chroot");
         command.env("CONTAINERS_REGISTRIES_CONF", self.home.path().join("registries.conf"));
         self.access.prepare(&mut command, self.home.path());
-        run(command).await
+        command
     }
 }

@@ -1,5 +1,6 @@
 //! The program under test, as its users start it.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -20,6 +21,16 @@ use super::{eventually, layout::Golden};
 /// The program.
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_colocate");
 
+/// The same with the feature `otlp`, where somebody has built it and says where it is (`.ci/run` does).
+pub(crate) fn otlp_binary() -> Option<PathBuf> {
+    std::env::var_os("COLOCATE_OTLP_BINARY").filter(|path| !path.is_empty()).map(PathBuf::from)
+}
+
+/// Whether a word of a command line is the program under test.
+pub(crate) fn is_tested(word: &OsStr) -> bool {
+    word == BINARY || otlp_binary().is_some_and(|binary| binary.as_os_str() == word)
+}
+
 /// A configuration file in the making, with dotted keys.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings(Value);
@@ -33,6 +44,11 @@ impl Settings {
             .set("admin.listen", "none")
             .set("tags.ttl", "1s")
             .set("relocation.negative_ttl", "1s")
+    }
+
+    /// As a file has them.
+    pub(crate) fn read(yaml: &str) -> Self {
+        Self(serde_yaml::from_str(yaml).expect("YAML"))
     }
 
     /// As [`Settings::new`], and everyone may push and delete. Nothing that the proxy believes for a while ends in a
@@ -55,6 +71,17 @@ impl Settings {
         });
         *pointer = value.into();
         self
+    }
+
+    /// The same without a whole section.
+    pub(crate) fn without(mut self, section: &str) -> Self {
+        self.0.as_object_mut().expect("sections").remove(section);
+        self
+    }
+
+    /// What is in the list `key`, to be changed.
+    pub(crate) fn list(&mut self, key: &str) -> &mut [Value] {
+        self.0[key].as_array_mut().expect("a list")
     }
 
     fn get(&self, key: &str) -> Option<&Value> {
@@ -149,6 +176,37 @@ impl Colocate {
         self.process.kill();
     }
 
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, signal: &str) {
+        self.process.signal(signal);
+    }
+
+    /// Puts another configuration in the place of its file, which it does not have to like; what listens and the cache stay
+    /// the same unless `change` says otherwise.
+    pub(crate) fn reconfigure(&mut self, change: impl FnOnce(Settings) -> Settings) {
+        self.settings = change(self.settings.clone());
+        self.write_configuration(&self.settings.text());
+    }
+
+    /// Puts any text in the place of its configuration.
+    pub(crate) fn write_configuration(&self, text: &str) {
+        let file = self.directory.path().join("colocate.yaml");
+        let next = self.directory.path().join("colocate.yaml.next");
+        fs::write(&next, text).expect("a configuration file");
+        fs::rename(next, file).expect("the configuration file's place");
+    }
+
+    /// How it was configured last.
+    pub(crate) fn settings(&self) -> Settings {
+        self.settings.clone()
+    }
+
+    /// Where its operators look, as `http://host:port`; for this, `admin.listen` has to be set.
+    pub(crate) fn admin(&self) -> String {
+        let admin = self.settings.get("admin.listen").and_then(Value::as_str).expect("an address");
+        format!("http://{admin}")
+    }
+
     /// Waits for an end that it comes to by itself.
     pub(crate) async fn ended(mut self) -> Finished {
         let status = self.process.wait().await;
@@ -198,8 +256,7 @@ impl Colocate {
 
     /// Its metrics, as text; for this, `admin.listen` has to be set.
     pub(crate) async fn metrics(&self) -> String {
-        let admin = self.settings.get("admin.listen").and_then(Value::as_str).expect("an address");
-        let answer = http::get(&format!("http://{admin}/metrics")).await.expect(200);
+        let answer = http::get(&format!("{}/metrics", self.admin())).await.expect(200);
         String::from_utf8_lossy(&answer.body).into_owned()
     }
 

@@ -1,8 +1,9 @@
 //! A containerd of the test's own, with `ctr` to pull into it. It unpacks what it pulls and checks `diff_ids`.
 
 use std::fs;
-use std::path::PathBuf;
-use std::process::Command;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -75,13 +76,41 @@ impl Containerd {
             fs::create_dir_all(&of_registry).expect("a directory for a registry");
             fs::write(of_registry.join("hosts.toml"), table).expect("a file for a registry");
         }
-        let hosts = directory.path().to_string_lossy();
+        self.pull_by(access, directory.path(), reference).await
+    }
+
+    /// `ctr images pull --hosts-dir` with a directory as it is. The authority that the client trusts counts as one of the
+    /// system's.
+    pub(crate) async fn pull_by(&self, access: &Access, hosts: &Path, reference: &str) -> Finished {
+        let hosts = hosts.to_string_lossy();
         let mut arguments = vec!["images", "pull", "--snapshotter", "native", "--hosts-dir", &hosts];
         let credentials = access.credentials();
         arguments.extend(credentials.iter().flat_map(|credentials| ["--user", credentials.as_str()]));
         let mut command = self.command(&[&arguments[..], &[reference]].concat());
-        access.prepare(&mut command, directory.path());
+        access.prepare(&mut command, self.directory.path());
+        command.envs(access.authority().map(|file| ("SSL_CERT_FILE", file)));
         run(command).await
+    }
+
+    /// `ctr images import` of an archive of one image.
+    pub(crate) async fn import(&self, archive: &Path) {
+        let archive = archive.display().to_string();
+        let imported = self.ctr(&["images", "import", "--snapshotter", "native", "--all-platforms", &archive]).await;
+        assert!(imported.status.success(), "{imported:?}");
+    }
+
+    /// `ctr run` of an image as restricted as it gets, on the host's network, with a `/tmp` and these options; without
+    /// arguments, with the image's own.
+    pub(crate) fn run(&self, image: &str, options: &[String], arguments: &[&str]) -> Container<'_> {
+        // runc keeps containers by name, for all of the machine.
+        static NUMBER: AtomicUsize = AtomicUsize::new(0);
+        let name = format!("colocate-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
+        let fifos = self.directory.path().join("fifos").display().to_string();
+        let fixed = ["run", "--rm", "--net-host", "--snapshotter", "native", "--seccomp", "--fifo-dir", &fifos];
+        let tmp = ["--mount", "type=tmpfs,src=tmpfs,dst=/tmp,options=mode=1777"];
+        let options: Vec<&str> = options.iter().map(String::as_str).collect();
+        let process = Process::spawn(self.command(&[&fixed[..], &tmp, &options, &[image, &name], arguments].concat()));
+        Container { containerd: self, process, name }
     }
 
     /// What `ctr images ls` says of an image's digest.
@@ -112,5 +141,47 @@ impl Containerd {
         let mut command = Command::new(find("ctr").expect("ctr is installed"));
         command.arg("--address").arg(self.directory.path().join("sock")).args(arguments);
         command
+    }
+}
+
+/// A container that runs, until it is dropped.
+pub(crate) struct Container<'a> {
+    containerd: &'a Containerd,
+    process: Process,
+    name: String,
+}
+
+impl Container<'_> {
+    /// Waits for its end.
+    pub(crate) async fn ended(mut self) -> Finished {
+        let status = self.process.wait().await;
+        Finished { status, stdout: self.process.stdout(), stderr: self.process.stderr() }
+    }
+
+    /// Asks it to end (SIGTERM) and waits until it has.
+    pub(crate) async fn stop(&mut self) -> ExitStatus {
+        self.process.stop().await
+    }
+
+    /// Fails the test if it ended already.
+    pub(crate) fn assert_running(&mut self) {
+        self.process.assert_running();
+    }
+
+    /// What the kernel says of its process (`/proc/PID/status`).
+    pub(crate) async fn status(&self) -> String {
+        let tasks = self.containerd.ctr(&["tasks", "ls"]).await.stdout;
+        let task = tasks.lines().find_map(|line| line.strip_prefix(&self.name));
+        let id = task.and_then(|task| task.split_whitespace().next()).unwrap_or_else(|| panic!("no task in {tasks}"));
+        fs::read_to_string(format!("/proc/{id}/status")).expect("a running process")
+    }
+}
+
+impl Drop for Container<'_> {
+    fn drop(&mut self) {
+        if !self.process.has_ended() {
+            // The process is containerd's, and outlives the one that asked for it.
+            let _ = self.containerd.command(&["tasks", "delete", "--force", &self.name]).output();
+        }
     }
 }

@@ -5,6 +5,7 @@
 
 pub(crate) mod access;
 pub(crate) mod archive;
+pub(crate) mod browser;
 pub(crate) mod buildah;
 pub(crate) mod bundle;
 pub(crate) mod certificates;
@@ -15,6 +16,7 @@ pub(crate) mod colocate;
 pub(crate) mod containerd;
 pub(crate) mod exported;
 pub(crate) mod http;
+pub(crate) mod image;
 pub(crate) mod layout;
 pub(crate) mod log;
 pub(crate) mod mount;
@@ -69,6 +71,22 @@ pub(crate) fn require_root() -> bool {
     output.is_ok_and(|output| output.stdout.trim_ascii() == b"0") || skip("needs root")
 }
 
+/// The target directory of a build for release, as `cargo build --release` leaves it; skips and fails as [`require`] does.
+pub(crate) fn require_release_build() -> Option<PathBuf> {
+    let target = Path::new(colocate::BINARY).ancestors().nth(2).expect("a target directory");
+    let is_built = target.join("release/colocate").is_file() || skip("needs `cargo build --release`");
+    is_built.then(|| target.to_owned())
+}
+
+/// The program with the feature `otlp`; skips and fails as [`require`] does.
+pub(crate) fn require_otlp() -> Option<PathBuf> {
+    let binary = colocate::otlp_binary();
+    if binary.is_none() {
+        skip("needs a build with the feature otlp, and its path in COLOCATE_OTLP_BINARY");
+    }
+    binary
+}
+
 #[expect(clippy::print_stderr, reason = "a skipped test has to say so, and the test harness shows its output")]
 fn skip(why: &str) -> bool {
     let required = std::env::var_os("COLOCATE_E2E").is_some_and(|value| value == "required");
@@ -89,10 +107,13 @@ pub(crate) fn find(tool: &str) -> Option<PathBuf> {
 fn package(tool: &str) -> &str {
     match tool {
         "ctr" => "containerd",
+        "chromedriver" => "chromium-driver",
         "htpasswd" => "apache2-utils",
         "nginx" => "nginx-light",
-        "systemd-socket-activate" => "systemd",
+        "kill" => "procps",
+        "promtool" => "prometheus",
         "setpriv" => "util-linux",
+        "systemd-analyze" | "systemd-socket-activate" => "systemd",
         "umount" => "mount",
         other => other,
     }

@@ -1,7 +1,7 @@
 //! podman, with storage, certificates, logins and mirrors of the test's own. Needs root.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::json;
@@ -16,6 +16,8 @@ pub(crate) struct Podman {
     access: Access,
     /// Each registry, and the mirror that is asked in its place.
     mirrors: Vec<(String, String)>,
+    /// What it reads in their place.
+    registries: Option<PathBuf>,
     home: TempDir,
 }
 
@@ -24,12 +26,18 @@ impl Podman {
     pub(crate) fn new(access: &Access) -> Self {
         let home = TempDir::new().expect("a directory for podman");
         access.certificates_in(&home.path().join("certificates"));
-        Self { access: access.clone(), mirrors: Vec::new(), home }
+        Self { access: access.clone(), mirrors: Vec::new(), registries: None, home }
     }
 
     /// Asks `location` (`host[:port][/path]`) before `registry` (`host[:port]`).
     pub(crate) fn mirror(mut self, registry: &str, location: &str) -> Self {
         self.mirrors.push((registry.to_owned(), location.to_owned()));
+        self
+    }
+
+    /// Reads this `registries.conf`, and not one made of mirrors.
+    pub(crate) fn reading(mut self, registries: &Path) -> Self {
+        self.registries = Some(registries.to_owned());
         self
     }
 
@@ -85,13 +93,14 @@ impl Podman {
             );
         }
         self.write("registries.conf", &registries);
+        let registries = self.registries.clone().unwrap_or_else(|| self.path("registries.conf"));
         let mut command = Command::new(find("podman").expect("podman is installed"));
         for (option, directory) in [("--root", "root"), ("--runroot", "run"), ("--tmpdir", "tmp")] {
             command.arg(option).arg(self.path(directory));
         }
         // Neither overlay mounts, nor cgroups, nor a journal are there on every machine.
         command.args(["--storage-driver", "vfs", "--cgroup-manager", "cgroupfs", "--events-backend", "none"]);
-        command.args(arguments).env("CONTAINERS_REGISTRIES_CONF", self.path("registries.conf"));
+        command.args(arguments).env("CONTAINERS_REGISTRIES_CONF", registries);
         self.access.prepare(&mut command, self.home.path());
         run(command).await
     }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use super::colocate::BINARY;
+use super::colocate::is_tested;
 use super::secrets;
 
 /// How long a program may take to end after it was asked to, or a tool to do its work.
@@ -39,7 +39,7 @@ impl Process {
     pub(crate) fn spawn(mut command: Command) -> Self {
         let name = Path::new(command.get_program()).file_name().unwrap_or_default().to_string_lossy().into_owned();
         // Also behind a program that starts it.
-        let tested = std::iter::once(command.get_program()).chain(command.get_args()).any(|word| word == BINARY);
+        let tested = std::iter::once(command.get_program()).chain(command.get_args()).any(is_tested);
         let output =
             if tested { secrets::log_directory() } else { TempDir::new().expect("a directory for the output") };
         let file = |stream| File::create(output.path().join(stream)).expect("a file for the output");
@@ -79,11 +79,16 @@ impl Process {
 
     /// Asks it to end (SIGTERM) and waits until it has.
     pub(crate) async fn stop(&mut self) -> ExitStatus {
-        // The shell has one built in; kill(1) is not on every machine.
-        let kill = format!("kill -TERM {}", self.child.id());
-        let sent = Command::new("/bin/sh").args(["-c", &kill]).status().expect("a shell");
-        assert!(sent.success(), "{} is not there to be stopped", self.name);
+        self.signal("TERM");
         self.wait().await
+    }
+
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, signal: &str) {
+        // The shell has one built in; kill(1) is not on every machine.
+        let kill = format!("kill -{signal} {}", self.child.id());
+        let sent = Command::new("/bin/sh").args(["-c", &kill]).status().expect("a shell");
+        assert!(sent.success(), "{} is not there for SIG{signal}", self.name);
     }
 
     /// Ends it where it stands (SIGKILL).
@@ -97,14 +102,24 @@ impl Process {
         self.child.id()
     }
 
+    /// Whether it has ended.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.try_wait().expect("a child can be waited for").is_some()
+    }
+
     /// Waits for its end, not for ever.
     pub(crate) async fn wait(&mut self) -> ExitStatus {
+        self.wait_for(PATIENCE).await
+    }
+
+    /// As [`Process::wait`], with patience of one's own.
+    pub(crate) async fn wait_for(&mut self, patience: Duration) -> ExitStatus {
         let start = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait().expect("a child can be waited for") {
                 return status;
             }
-            assert!(start.elapsed() < PATIENCE, "{} does not end", self.name);
+            assert!(start.elapsed() < patience, "{} does not end", self.name);
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }

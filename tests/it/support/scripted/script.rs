@@ -94,7 +94,7 @@ impl Fault {
         Self::Make(Arc::new(make))
     }
 
-    pub(super) fn as_answer(&self, seen: &Seen) -> Option<Response<Bytes>> {
+    pub(crate) fn as_answer(&self, seen: &Seen) -> Option<Response<Bytes>> {
         match self {
             Self::Answer { status, headers, body } => {
                 let mut response = Response::new(body.clone());
