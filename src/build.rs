@@ -3,8 +3,6 @@
 //! The commit is git's, or what `COLOCATE_COMMIT` and `COLOCATE_COMMIT_DATE` say where there is no repository, as in a
 //! container; else it is unknown. The time of the build is left out: the same sources make the same program.
 
-#![expect(clippy::print_stdout, reason = "how a build script speaks to cargo")]
-
 use std::env;
 use std::path::Path;
 use std::process::Command;
