@@ -45,10 +45,12 @@ impl Image {
             format!("--build-arg=SOURCE={}", source.display()),
             format!("--volume={}:{}/target", compiled.path().display(), source.display()),
         ];
-        if let Ok(commit) = std::env::var("COLOCATE_COMMIT") {
-            arguments.push(format!("--build-arg=COLOCATE_COMMIT={commit}"));
+        // What it was compiled from is told in the same way as it was then, or else it is compiled for another answer.
+        for name in ["COLOCATE_COMMIT", "COLOCATE_COMMIT_DATE"] {
+            arguments.extend(std::env::var(name).map(|value| format!("--build-arg={name}={value}")));
         }
-        let machine = MACHINE.into_iter().chain([&*cargo, &*rustup]).filter(|path| Path::new(path).is_dir());
+        let git = source.join(".git").display().to_string();
+        let machine = MACHINE.into_iter().chain([&*cargo, &*rustup, &*git]).filter(|path| Path::new(path).is_dir());
         arguments.extend(machine.map(|path| format!("--volume={path}:{path}:ro")));
         arguments.push(source.display().to_string());
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
