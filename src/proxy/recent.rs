@@ -1,6 +1,7 @@
 //! Which bundles were pulled by tag lately, what became of them and why: what an operator looks at when somebody pulls
 //! from the wrong place. In memory alone, and bounded.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -72,11 +73,20 @@ pub struct LockTexts {
 
 /// The list. See the [module](self).
 #[derive(Default)]
-pub(super) struct Recent(Mutex<HashMap<RelocationKey, Entry>>);
+pub(super) struct Recent(Mutex<List>);
+
+#[derive(Default)]
+struct List {
+    entries: HashMap<RelocationKey, Entry>,
+    /// How many answers there were.
+    answers: u64,
+}
 
 struct Entry {
     bundle: RecentBundle,
     details: Kept,
+    /// Its last answer among all of them: a second has room for many.
+    turn: u64,
 }
 
 /// What is kept of a bundle's details.
@@ -102,11 +112,10 @@ impl Recent {
         }
         let details = Details::of(key, settled, seen);
         let mut list = self.list();
-        let entry = list.entry(key.clone()).or_insert_with(|| Entry::new(key, now));
-        entry.answered(settled, now);
+        let entry = list.answered(key, settled, now);
         entry.bundle.images = seen.lock.as_ref().map(|(_, lock)| lock.images().len());
         entry.details = details;
-        bound(&mut list);
+        list.bound();
     }
 
     /// A bundle was pulled.
@@ -115,32 +124,28 @@ impl Recent {
             return;
         }
         let mut list = self.list();
-        if !list.contains_key(key) {
-            list.insert(key.clone(), Entry::new(key, now));
-            bound(&mut list);
-        }
-        let Some(entry) = list.get_mut(key) else { return };
-        entry.answered(settled, now);
-        let bundle = &mut entry.bundle;
+        let bundle = &mut list.answered(key, settled, now).bundle;
         bundle.pulls += 1;
         if bundle.tags.first().is_none_or(|last| last != tag.as_str()) {
             bundle.tags.retain(|known| known != tag.as_str());
             bundle.tags.insert(0, tag.to_string());
             bundle.tags.truncate(MAX_TAGS);
         }
+        list.bound();
     }
 
     /// All of them, the last pulled first.
     pub(super) fn bundles(&self) -> Vec<RecentBundle> {
-        let mut bundles: Vec<RecentBundle> = self.list().values().map(|entry| entry.bundle.clone()).collect();
-        bundles.sort_by(|a, b| b.last.cmp(&a.last).then_with(|| a.id.cmp(&b.id)));
-        bundles
+        let list = self.list();
+        let mut entries: Vec<&Entry> = list.entries.values().collect();
+        entries.sort_by_key(|entry| Reverse(entry.turn));
+        entries.into_iter().map(|entry| entry.bundle.clone()).collect()
     }
 
     /// What is kept of one.
     pub(super) fn details(&self, id: &str) -> Option<BundleDetails> {
         let list = self.list();
-        let Entry { bundle, details } = list.values().find(|entry| entry.bundle.id == id)?;
+        let Entry { bundle, details, .. } = list.entries.values().find(|entry| entry.bundle.id == id)?;
         let bundle = bundle.clone();
         let omitted = |why| BundleDetails {
             bundle: bundle.clone(),
@@ -157,7 +162,7 @@ impl Recent {
         })
     }
 
-    fn list(&self) -> MutexGuard<'_, HashMap<RelocationKey, Entry>> {
+    fn list(&self) -> MutexGuard<'_, List> {
         // Nothing panics while it is held, and a map is whole after any panic.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -168,22 +173,31 @@ fn is_no_bundle(settled: &Settled) -> bool {
     matches!(settled, Ok(Answer::Original(why)) if why.is_not_a_bundle())
 }
 
-/// Keeps to what may be kept: forgets the bundles that were not pulled for longest, and their details before that.
-fn bound(list: &mut HashMap<RelocationKey, Entry>) {
-    while list.len() > MAX_BUNDLES {
-        let oldest = list.iter().min_by_key(|(_, entry)| entry.bundle.last).map(|(key, _)| key.clone());
-        oldest.and_then(|key| list.remove(&key));
+impl List {
+    /// The entry of a bundle that was answered so just now.
+    fn answered(&mut self, key: &RelocationKey, settled: &Settled, now: SystemTime) -> &mut Entry {
+        self.answers += 1;
+        let entry = self.entries.entry(key.clone()).or_insert_with(|| Entry::new(key, now));
+        entry.answered(settled, now);
+        entry.turn = self.answers;
+        entry
     }
-    let bytes = |entry: &Entry| match &entry.details {
-        Kept::Whole(details) => details.bytes,
-        Kept::Unseen | Kept::TooLarge => 0,
-    };
-    let mut all: usize = list.values().map(bytes).sum();
-    while all > MAX_DETAIL_BYTES
-        && let Some(oldest) = list.values_mut().filter(|entry| bytes(entry) > 0).min_by_key(|entry| entry.bundle.last)
-    {
-        all -= bytes(oldest);
-        oldest.details = Kept::TooLarge;
+
+    /// Keeps to what may be kept: forgets the bundles that were not pulled for longest, and their details before that.
+    fn bound(&mut self) {
+        let entries = &mut self.entries;
+        while entries.len() > MAX_BUNDLES {
+            let oldest = entries.iter().min_by_key(|(_, entry)| entry.turn).map(|(key, _)| key.clone());
+            oldest.and_then(|key| entries.remove(&key));
+        }
+        let mut all: usize = entries.values().map(Entry::detail_bytes).sum();
+        while all > MAX_DETAIL_BYTES
+            && let Some(oldest) =
+                entries.values_mut().filter(|entry| entry.detail_bytes() > 0).min_by_key(|entry| entry.turn)
+        {
+            all -= oldest.detail_bytes();
+            oldest.details = Kept::TooLarge;
+        }
     }
 }
 
@@ -207,7 +221,14 @@ impl Entry {
             first: seconds(now),
             last: seconds(now),
         };
-        Self { bundle, details: Kept::Unseen }
+        Self { bundle, details: Kept::Unseen, turn: 0 }
+    }
+
+    fn detail_bytes(&self) -> usize {
+        match &self.details {
+            Kept::Whole(details) => details.bytes,
+            Kept::Unseen | Kept::TooLarge => 0,
+        }
     }
 
     fn answered(&mut self, settled: &Settled, now: SystemTime) {

@@ -66,8 +66,8 @@ impl Scene {
     pub(crate) async fn drive(&self) {
         let upstream = &self.upstream;
         let (image, newer) = (Bundle::image("a"), Bundle::image("b"));
-        let lock = lock_of(&[format!("registry.example/a@{}", image.digest())]);
-        let lacking = lock_of(&[format!("registry.example/a@sha256:{}", "1".repeat(64))]);
+        let lock = lock_of(&[format!("registry.example/apps/one@{}", image.digest())]);
+        let lacking = lock_of(&[format!("registry.example/apps/one@sha256:{}", "1".repeat(64))]);
         let (bundle, lacking) = (BundleBuilder::with_lock(&lock).build(), BundleBuilder::with_lock(&lacking).build());
         for (one, tag) in [(&image, Some("v1")), (&newer, None), (&bundle, Some("bundle")), (&lacking, Some("lacking"))]
         {

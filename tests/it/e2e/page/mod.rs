@@ -13,7 +13,7 @@ use crate::support::colocate::{Colocate, Pulled, Settings};
 use crate::support::http;
 use crate::support::pattern::Pattern;
 use crate::support::process::free_address;
-use crate::support::require;
+use crate::support::{eventually, require};
 use crate::support::scripted::{Fault, Gate, ScriptedUpstream};
 
 /// What no text may become.
@@ -218,8 +218,9 @@ async fn a_download_in_progress_has_a_bar_and_a_proxy_that_is_gone_is_told() {
 
     gate.open();
     client.await.expect("a client").expect(200);
+    let over = async || browser.texts("#fills-list li").await.is_empty();
+    eventually("the download is no longer shown", Duration::from_secs(20), over).await;
     browser.shows("#fills-empty", "None at the moment.").await;
-    assert_eq!(browser.texts("#fills-list li").await, Vec::<String>::new());
     world.assert_clean().await;
 
     world.served.kill();
