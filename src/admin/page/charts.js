@@ -71,7 +71,7 @@ function make() {
       { class: "scrolled", role: "region", "aria-label": "The last hour as a table", tabindex: 0 },
       element(
         "table",
-        { class: "samples" },
+        { class: "samples", "aria-label": "The last hour, the newest minute first" },
         element("thead", {}, element("tr", {}, ["Minute", "Requests", "Hit rate", "Failed", "Served", "Fetched"].map(head))),
         rows,
       ),

@@ -84,10 +84,12 @@ async fn by_keyboard_and_by_name() {
         assert_eq!(outlined(browser).await, json!(true), "{way:?}");
     }
     assert_eq!(way[..4], ["Skip to the content", "Colocate", "reference", "Explain"]);
-    assert!(way[4].ends_with(LACKING), "{way:?}");
+    // Of two that were pulled within a second, either is first.
+    let first = browser.texts(".bundles tbody .name > a").await.remove(0);
+    assert_eq!(way[4], first);
     browser.press(ENTER).await;
-    browser.shows("#verdict", "A tag gives the original.").await;
-    assert!(focused(browser).await.contains(LACKING), "the heading of what was opened");
+    browser.shows("#verdict", "A tag gives the").await;
+    assert!(focused(browser).await.contains(&first), "the heading of what was opened");
     assert_names(browser, &[]).await;
     browser.back().await;
     browser.shows(".bundles tbody tr", LACKING).await;
