@@ -105,10 +105,7 @@ async fn spans_arrive_in_the_trace_that_the_client_began() {
     let collected = collected.lock().expect("nobody panicked").clone();
     let (mut services, mut all) = (Vec::new(), Vec::<Span>::new());
     for (path, headers, body) in &collected {
-        assert_eq!(
-            (path.as_str(), &headers["content-type"]),
-            ("/v1/traces", &"application/x-protobuf".parse().unwrap())
-        );
+        assert_eq!((path.as_str(), text(headers, "content-type")), ("/v1/traces", "application/x-protobuf"));
         assert_eq!(headers["x-key"], key);
         assert_absent("what the collector was sent", body);
         let (from, more) = spans(body);
