@@ -9,11 +9,13 @@ use super::board::{Notes, Site};
 use super::history::{INTERVAL_SECONDS, Sample};
 use crate::cache::Filling;
 use crate::proxy::UpstreamHealth;
+use crate::telemetry::BUILD;
 
 /// How everything stands now. Times are in seconds since 1970.
 #[derive(Debug, Serialize)]
 pub(super) struct Status {
     version: &'static str,
+    commit: &'static str,
     now: u64,
     started: u64,
     ready: bool,
@@ -95,7 +97,8 @@ impl Status {
         let mut fills: Vec<Filling> = cache.fills();
         fills.sort_by_key(|fill| fill.since);
         Self {
-            version: env!("CARGO_PKG_VERSION"),
+            version: BUILD.version,
+            commit: BUILD.commit,
             now: seconds(now),
             started: seconds(started),
             ready: standing == Standing::Ready,

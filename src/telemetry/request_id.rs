@@ -83,8 +83,7 @@ mod tests {
     fn what_a_client_calls_its_request_stays() {
         let longest = "a".repeat(MAX_ID_BYTES);
         for id in ["0", "f47ac10b-58cc-4372-a567-0e02b2c3d479", "Root=1-67891233-abcdef:1/2.3+4@host_", &longest] {
-            let expected = (!id.contains('_')).then(|| id.to_owned());
-            assert_eq!(given(&[id.as_bytes()]), expected, "{id}");
+            assert_eq!(given(&[id.as_bytes()]).as_deref(), Some(id));
         }
     }
 

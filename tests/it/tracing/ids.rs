@@ -96,9 +96,11 @@ async fn another_host_is_told_of_nothing() {
         let challenge = format!(r#"Bearer realm="{realm}",service="scripted""#);
         let path = format!("/v2/{}/blobs/{digest}", golden.repository);
         let location = format!("{}{path}?X-Signature={signature}", elsewhere.url());
-        let moved = Fault::status(307).with("location", &location);
-        let refused = Fault::error(401, "UNAUTHORIZED").with("www-authenticate", &challenge);
-        upstream.on(&path).fails(Fault::make(move |seen| {
+        let (refused, moved) = (
+            Fault::error(401, "UNAUTHORIZED").with("www-authenticate", &challenge),
+            Fault::status(307).with("location", &location),
+        );
+        upstream.on("/v2/*").fails(Fault::make(move |seen| {
             if seen.headers.contains_key("authorization") { moved.as_answer(seen) } else { refused.as_answer(seen) }
         }));
         [&upstream, &elsewhere].into_iter().for_each(ScriptedUpstream::forget);

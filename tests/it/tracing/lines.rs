@@ -105,12 +105,14 @@ async fn a_relocation_is_told_once_and_every_line_can_be_read() {
     let lines = lines(&proxy);
     for line in &lines {
         let is_text = |key: &str| line[key].as_str().is_some_and(|text| !text.is_empty());
-        assert!(["timestamp", "level", "target"].into_iter().all(is_text) && line["message"].is_string(), "{line}");
+        assert!(["timestamp", "level", "target"].into_iter().all(is_text), "{line}");
+        // Of other crates' lines some have nothing but fields.
+        let own = line["target"].as_str().is_some_and(|target| target.starts_with("colocate"));
+        assert!(line["message"].is_string() || !own, "{line}");
         let time = line["timestamp"].as_str().expect("text");
         assert!(time.len() == 27 && time.as_bytes()[10] == b'T' && time.ends_with('Z'), "RFC 3339: {time}");
         assert!(line.as_object().is_some_and(|line| line.values().all(|value| !value.is_object())), "flat: {line}");
     }
     assert!(lines.iter().any(|line| line["level"] == "TRACE"), "it told everything");
-    let last = lines.last().expect("a line");
-    assert_eq!(last["message"], "stopped");
+    assert!(lines.iter().any(|line| line["message"] == "stopped"), "and to its end");
 }
