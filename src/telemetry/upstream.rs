@@ -20,6 +20,8 @@ use super::requests::status_class;
 const HOSTS: [&str; 3] = ["registry", "token", "storage"];
 /// How a host may answer, a status of its own for what tells most.
 const STATUSES: [&str; 9] = ["2xx", "3xx", "401", "403", "404", "429", "4xx", "5xx", "none"];
+/// What may come of asking for a token.
+const OUTCOMES: [&str; 3] = ["fetched", "refused", "failed"];
 
 #[derive(Default)]
 pub(super) struct UpstreamFamilies {
@@ -133,9 +135,7 @@ impl Metrics {
                 drop(families.answers.get_or_create(&labels));
             }
         }
-        for (credentials, outcome) in
-            [("own", "fetched"), ("own", "refused"), ("own", "failed"), ("client", "fetched"), ("client", "failed")]
-        {
+        for (credentials, outcome) in ["own", "client"].into_iter().flat_map(|whose| OUTCOMES.map(|one| (whose, one))) {
             let labels = TokenLabels { upstream: Arc::clone(&upstream), credentials, outcome };
             drop(families.tokens.get_or_create(&labels));
         }

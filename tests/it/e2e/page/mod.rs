@@ -13,8 +13,8 @@ use crate::support::colocate::{Colocate, Pulled, Settings};
 use crate::support::http;
 use crate::support::pattern::Pattern;
 use crate::support::process::free_address;
-use crate::support::{eventually, require};
 use crate::support::scripted::{Fault, Gate, ScriptedUpstream};
+use crate::support::{eventually, require};
 
 /// What no text may become.
 const MARKUP: &str = r#"<img src=x onerror="window.pwned=1"><script>window.pwned=1</script>"#;
