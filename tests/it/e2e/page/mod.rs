@@ -4,6 +4,7 @@ mod alignment;
 mod reading;
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use serde_json::json;
 
