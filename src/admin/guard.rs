@@ -6,7 +6,7 @@
 
 use std::net::IpAddr;
 
-use http::header::{HOST, HeaderName};
+use http::header::{HOST, HeaderName, HeaderValue, ORIGIN, REFERER};
 use http::{HeaderMap, Request};
 
 /// What a browser says of the page that asks (W3C, "Fetch Metadata Request Headers").
@@ -37,12 +37,17 @@ pub(super) fn by_own_name<B>(request: &Request<B>, names: &[String]) -> Result<(
     Err(NotForYou::Name(host.chars().take(100).collect()))
 }
 
-/// Lets a request through that no other site's page makes. A link to here is one that a person follows, and no harm.
+/// Lets a request through that no other site's page makes. Browsers say so to addresses that they trust, and to all which
+/// page it was, unless that page keeps it to itself.
 pub(super) fn from_own_page(headers: &HeaderMap) -> Result<(), NotForYou> {
-    match headers.get(FETCH_SITE).map(|site| site.as_bytes()) {
-        None | Some(b"same-origin" | b"none") => Ok(()),
-        Some(_) => Err(NotForYou::Site),
-    }
+    let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+    let of_own = |page: &str| {
+        let page = page.split_once("://").map_or(page, |(_, rest)| rest);
+        page.split('/').next() == text(HOST)
+    };
+    let own_site = matches!(text(FETCH_SITE), None | Some("same-origin" | "none"));
+    let own_page = [ORIGIN, REFERER].into_iter().all(|name| text(name).is_none_or(of_own));
+    if own_site && own_page { Ok(()) } else { Err(NotForYou::Site) }
 }
 
 fn without_port(host: &str) -> &str {
@@ -80,5 +85,14 @@ mod tests {
         };
         assert!(asked(None) && asked(Some("same-origin")) && asked(Some("none")));
         assert!(!asked(Some("cross-site")) && !asked(Some("same-site")));
+        let named = |name: HeaderName, page: &'static str| {
+            let said = [(HOST, "127.0.0.1:8081"), (name, page)];
+            let headers = said.into_iter().map(|(name, value)| (name, HeaderValue::from_static(value)));
+            from_own_page(&headers.collect()).is_ok()
+        };
+        assert!(named(REFERER, "http://127.0.0.1:8081/") && named(ORIGIN, "http://127.0.0.1:8081"));
+        for page in ["http://evil.example/127.0.0.1:8081", "http://127.0.0.1:8082", "null"] {
+            assert!(!named(ORIGIN, page) && !named(REFERER, page), "{page}");
+        }
     }
 }

@@ -42,7 +42,7 @@ use crate::telemetry::Metrics;
 /// Connections at one time; scrapers and probes need a handful.
 const MAX_CONNECTIONS: usize = 64;
 /// How long a request's head may take, and a connection idle.
-const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(30);
+const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a connection may live: what bounds a client that stops reading.
 const CONNECTION_TIME: Duration = Duration::from_secs(600);
 /// How long to wait after accept failed.

@@ -80,7 +80,10 @@ fn send(socket: &OsStr, message: &str) -> io::Result<()> {
         Some(name) => SocketAddr::from_abstract_name(name)?,
         None => SocketAddr::from_pathname(socket)?,
     };
-    UnixDatagram::unbound()?.send_to_addr(message.as_bytes(), &address).map(drop)
+    let own = UnixDatagram::unbound()?;
+    // A manager that does not read is no reason for requests to wait.
+    own.set_nonblocking(true)?;
+    own.send_to_addr(message.as_bytes(), &address).map(drop)
 }
 
 #[cfg(test)]

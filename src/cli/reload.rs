@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::error::CliError;
 use super::notify;
@@ -25,6 +25,8 @@ use crate::telemetry::LogHandle;
 
 /// How often the file is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// How long a configuration that is well-formed and could not be run is left alone, unless it changes.
+const TRY_AGAIN_AFTER: Duration = Duration::from_secs(60);
 
 /// Reads a configuration, from its file and the command line together.
 pub(super) type Load = Arc<dyn Fn() -> Result<Config, ConfigError> + Send + Sync>;
@@ -39,6 +41,8 @@ pub(super) struct Reloader {
     log: LogHandle,
     /// What the last look found, as long as it is not what runs.
     seen: Option<Found>,
+    /// When the configuration that was seen last could not be switched to.
+    failed: Option<Instant>,
     /// What was complained of.
     told: Option<String>,
 }
@@ -59,7 +63,7 @@ impl Reloader {
         let hangup = signal(SignalKind::hangup()).map_err(CliError::Signals)?;
         let again = file.is_some_and(Path::is_file);
         let file = file.map(Path::to_owned);
-        Ok(Self { hangup, load, file, again, log, seen: None, told: None })
+        Ok(Self { hangup, load, file, again, log, seen: None, failed: None, told: None })
     }
 
     /// Where the configuration is from, if it is from a file.
@@ -112,12 +116,17 @@ impl Reloader {
             return;
         }
         let certain = asked == Asked::BySignal || self.seen.as_ref() == Some(&found);
+        if self.seen.as_ref() != Some(&found) {
+            self.failed = None;
+        }
         self.seen = Some(found.clone());
         if !certain {
             return;
         }
         let problems = match found {
             Err(problems) => problems,
+            // What it needs may come to be there; to look for that all the time would cost more than it is worth.
+            Ok(_) if asked == Asked::ByTime && self.failed.is_some_and(|at| at.elapsed() < TRY_AGAIN_AFTER) => return,
             Ok(config) => match running.switch_to(config).await {
                 Ok(()) => {
                     (self.seen, self.told) = (None, None);
@@ -125,7 +134,10 @@ impl Reloader {
                     tracing::info!("the configuration has changed; requests from now on are answered by it");
                     return;
                 }
-                Err(error) => with_causes(&error),
+                Err(error) => {
+                    self.failed = Some(Instant::now());
+                    with_causes(&error)
+                }
             },
         };
         if self.told.as_ref() != Some(&problems) || asked == Asked::BySignal {

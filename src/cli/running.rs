@@ -207,11 +207,10 @@ impl Current {
         }
         let now = &self.config;
         let mut at_hand = HashMap::new();
-        for upstream in next.all_upstreams().filter(|one| now.all_upstreams().any(|other| *one == other)) {
+        for upstream in next.all_upstreams().filter(|one| now.all_upstreams().any(|other| one.is_asked_like(other))) {
             let same = self.upstreams.get(&upstream.registry).map(|same| (upstream.registry.clone(), Arc::clone(same)));
             at_hand.extend(same);
         }
-        let upstreams = wire::upstreams_beside(&next, metrics, &at_hand).await?;
         let access = match now.access.mode == next.access.mode {
             // With the passwords that are known to be right.
             true => wire::access_in(&next, self.access.mode.clone()),
@@ -221,6 +220,8 @@ impl Current {
             true => self.tls.clone(),
             false => wire::server_tls(&next.server).map_err(StartError::from)?,
         };
+        // Last: archives take their time to be looked through.
+        let upstreams = wire::upstreams_beside(&next, metrics, &at_hand).await?;
         let proxy = self.proxy.reconfigured(wire::parts(&next, upstreams.clone(), cache, metrics.clone()));
         Ok(Self { config: next, file: self.file.clone(), upstreams, proxy, access, tls })
     }
@@ -270,7 +271,7 @@ impl Running {
 
     /// The configuration that runs is the one that is written down, again.
     pub(super) fn settled(&self) {
-        self.metrics.config_reloaded(true);
+        self.metrics.config_settled();
         self.board.refuse(None);
     }
 

@@ -63,6 +63,18 @@ impl UpstreamConfig {
         self.credentials.is_some() || self.identity.is_some()
     }
 
+    /// Whether it is the same registry, asked in the same way, by whatever names clients reach it.
+    pub fn is_asked_like(&self, other: &Self) -> bool {
+        let who = |one: &'_ Self| (one.registry.clone(), one.place.clone(), one.insecure, one.concurrency);
+        let timeouts = |one: &Self| (one.connect_timeout, one.response_timeout, one.progress_timeout);
+        who(self) == who(other)
+            && timeouts(self) == timeouts(other)
+            && self.credentials == other.credentials
+            && self.extra_ca == other.extra_ca
+            && self.identity == other.identity
+            && self.realms == other.realms
+    }
+
     /// Whether what is sent there can be read on the way, and nobody said that it may.
     pub(super) fn is_in_the_clear(&self) -> bool {
         !self.insecure && is_in_the_clear(&self.place)

@@ -13,6 +13,8 @@ use crate::upstream::{
 pub(super) struct Counted {
     pub(super) upstream: Arc<dyn Upstream>,
     pub(super) health: Arc<Health>,
+    /// Whether it is asked as a client, whose own limits are nobody else's.
+    pub(super) as_client: bool,
     pub(super) metrics: UpstreamMetrics,
 }
 
@@ -28,7 +30,10 @@ impl Counted {
             Err(_) => "failed",
         };
         self.metrics.asked(operation, outcome);
-        self.health.note(result.as_ref().map(|_| ()));
+        let limited = matches!(result, Err(UpstreamError::RateLimited { .. }));
+        if !(self.as_client && limited) {
+            self.health.note(result.as_ref().map(|_| ()));
+        }
         result
     }
 }
@@ -106,7 +111,7 @@ impl Upstream for Counted {
     fn for_client(&self, credential: &ClientCredential) -> Option<Arc<dyn Upstream>> {
         let upstream = self.upstream.for_client(credential)?;
         let (health, metrics) = (Arc::clone(&self.health), self.metrics.clone());
-        Some(Arc::new(Self { upstream, health, metrics }))
+        Some(Arc::new(Self { upstream, health, as_client: true, metrics }))
     }
 
     fn is_in_place(&self) -> bool {

@@ -58,7 +58,7 @@ pub use explain::{ExplainedChild, ExplainedCnab, ExplainedCnabImage, ExplainedIm
 use health::Health;
 pub use health::UpstreamHealth;
 pub use origins::OriginPolicy;
-use origins::{OriginParts, Origins};
+use origins::{Grants, OriginParts, Origins};
 pub use outcome::{CacheStatus, Forward, Outcome};
 pub use push::{Begun, Mount, Piece, PushError, Put, Uploading};
 use push::{Sessions, SubjectTurns};
@@ -117,8 +117,14 @@ struct Inner {
     tags: Arc<Tags>,
     relocator: Arc<Relocator>,
     cnab: Cnab,
-    health: HashMap<RegistryName, Arc<Health>>,
+    health: HashMap<RegistryName, Watched>,
     shared: Shared,
+}
+
+/// A registry as it was given, and how it has answered.
+struct Watched {
+    upstream: Arc<dyn Upstream>,
+    health: Arc<Health>,
 }
 
 /// What stays the same when a proxy is configured anew.
@@ -126,6 +132,10 @@ struct Inner {
 struct Shared {
     /// What was asked before something was deleted is not remembered after it.
     deletions: Arc<Epochs>,
+    /// The same of what a tag stood for before something was pushed.
+    pushes: Arc<Epochs>,
+    /// Which repositories have any is remembered by all alike.
+    grants: Arc<Grants>,
     seal: Arc<Seal>,
     sessions: Arc<Sessions>,
     subject_turns: Arc<SubjectTurns>,
@@ -137,6 +147,8 @@ impl Shared {
         let seal = Arc::new(Seal::new(cache.clone()));
         Self {
             deletions: Arc::new(Epochs::new()),
+            pushes: Arc::new(Epochs::new()),
+            grants: Arc::new(Grants::new(cache.clone())),
             sessions: Arc::new(Sessions::new(Arc::clone(&seal))),
             seal,
             subject_turns: Arc::new(SubjectTurns::new()),
@@ -184,21 +196,26 @@ impl Proxy {
         Self::with(parts, self.0.shared.clone(), &self.0.health)
     }
 
-    fn with(parts: ProxyParts, shared: Shared, before: &HashMap<RegistryName, Arc<Health>>) -> Self {
+    fn with(parts: ProxyParts, shared: Shared, before: &HashMap<RegistryName, Watched>) -> Self {
         let ProxyParts { upstreams, cache, clock, verdict_ttl, relocation, origins, tags, metrics } = parts;
         let mut health = HashMap::new();
-        let counted = |(name, upstream): (RegistryName, _)| {
-            let own = before.get(&name).map_or_else(|| Arc::new(Health::new(Arc::clone(&clock))), Arc::clone);
-            health.insert(name.clone(), Arc::clone(&own));
+        let counted = |(name, upstream): (RegistryName, Arc<dyn Upstream>)| {
+            // How one at another place answered says nothing of this one.
+            let same = before.get(&name).filter(|before| Arc::ptr_eq(&before.upstream, &upstream));
+            let own = same.map_or_else(|| Arc::new(Health::new(Arc::clone(&clock))), |same| Arc::clone(&same.health));
+            let watched = Watched { upstream: Arc::clone(&upstream), health: Arc::clone(&own) };
+            health.insert(name.clone(), watched);
             let metrics = metrics.upstream(name.as_str());
-            let upstream: Arc<dyn Upstream> = Arc::new(Counted { upstream, health: own, metrics });
+            let upstream: Arc<dyn Upstream> = Arc::new(Counted { upstream, health: own, as_client: false, metrics });
             (name, upstream)
         };
         let upstreams = Arc::new(upstreams.into_iter().map(counted).collect::<HashMap<_, _>>());
         let readers = Arc::new(Readers::new(Arc::clone(&clock), verdict_ttl));
         let (behind, known, gone) = (Arc::clone(&upstreams), Arc::clone(&readers), Arc::clone(&shared.deletions));
-        let origins = Arc::new(OriginParts::new(origins, behind, known, cache.clone(), gone));
-        let tags = Arc::new(Tags::new(cache.clone(), Arc::clone(&clock), tags, metrics.clone()));
+        let origins =
+            Arc::new(OriginParts::new(origins, behind, known, cache.clone(), gone, Arc::clone(&shared.grants)));
+        let tags =
+            Arc::new(Tags::new(cache.clone(), Arc::clone(&clock), tags, Arc::clone(&shared.pushes), metrics.clone()));
         let (recent, watch) = (Arc::clone(&shared.recent), Arc::clone(&clock));
         let observer: Observer = Box::new(move |key, settled, seen| recent.settled(key, settled, seen, watch.now()));
         let relocator = Arc::new(Relocator::new(cache.clone(), clock, relocation, metrics, observer));
@@ -218,7 +235,7 @@ impl Proxy {
 
     /// How a registry behind has answered so far.
     pub fn health(&self, registry: &RegistryName) -> Option<UpstreamHealth> {
-        self.0.health.get(registry).map(|health| health.seen())
+        self.0.health.get(registry).map(|watched| watched.health.seen())
     }
 
     /// A manifest: by tag, relocated if it is a bundle and this view relocates; by digest, exactly that one.

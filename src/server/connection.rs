@@ -50,9 +50,15 @@ pub struct ServerLimits {
 /// What is configured now, which may change.
 pub(super) type Now = watch::Receiver<Arc<Connections>>;
 
-/// What all connections share.
+/// What all connections share: what each begins with, and what answers their requests.
 pub(super) struct Connections {
     pub(super) service: Arc<Service>,
+    /// Apart, so that a connection from before a change keeps nothing else of what was before.
+    pub(super) front: Arc<Front>,
+}
+
+/// What a connection begins with, and keeps.
+pub(super) struct Front {
     http: auto::Builder<TokioExecutor>,
     metrics: Metrics,
     limits: ServerLimits,
@@ -61,9 +67,12 @@ pub(super) struct Connections {
 
 impl Connections {
     pub(super) fn new(service: Service, metrics: Metrics, limits: ServerLimits, tls: Option<ServerTls>) -> Self {
-        Self { service: Arc::new(service), http: http(limits.header_read_timeout), metrics, limits, tls }
+        let front = Front { http: http(limits.header_read_timeout), metrics, limits, tls };
+        Self { service: Arc::new(service), front: Arc::new(front) }
     }
+}
 
+impl Front {
     pub(super) fn limits(&self) -> &ServerLimits {
         &self.limits
     }
@@ -77,8 +86,17 @@ impl Connections {
         self.metrics.connection()
     }
 
-    /// One connection to its end, which begins with these limits and certificates. Each of its requests is answered as is
-    /// configured `now`.
+    /// Whether the same certificates and authorities are to be had from the other.
+    fn has_tls_of(&self, other: &Self) -> bool {
+        match (&self.tls, &other.tls) {
+            (None, None) => true,
+            (Some(own), Some(other)) => own.is(other),
+            _ => false,
+        }
+    }
+
+    /// One connection to its end. Each of its requests is answered as is configured `now`; it is closed when that has other
+    /// certificates or authorities than those that it was let in by.
     pub(super) async fn serve(
         self: Arc<Self>,
         stream: Stream,
@@ -124,7 +142,7 @@ impl Connections {
         }
     }
 
-    async fn serve_http<S>(&self, stream: S, peer: Peer, now: Now, mut drain: watch::Receiver<bool>)
+    async fn serve_http<S>(&self, stream: S, peer: Peer, mut now: Now, mut drain: watch::Receiver<bool>)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -132,8 +150,9 @@ impl Connections {
         let io = TimedIo::new(stream, header_read_timeout, idle_body_timeout);
         let activity = Activity::new();
         let (client, peer) = (peer.address, Arc::new(peer));
+        let current = now.clone();
         let service = service_fn(|request: Request<Incoming>| {
-            let service = Arc::clone(&now.borrow().service);
+            let service = Arc::clone(&current.borrow().service);
             let (peer, busy) = (Arc::clone(&peer), activity.begin());
             async move { Ok::<_, Infallible>(service.answer(&peer, request, busy).await) }
         });
@@ -146,6 +165,8 @@ impl Connections {
             // there may be others that do not. They get as long as any client that takes nothing.
             () = activity.idle(header_read_timeout) => ("idle", idle_body_timeout),
             () = activity.stalled() => ("stalled", idle_body_timeout),
+            // What runs ends first, however long that takes.
+            _ = now.wait_for(|now| !self.has_tls_of(&now.front)) => ("TLS changed", Duration::MAX),
         };
         tracing::debug!(%client, why, "closing the connection");
         connection.as_mut().graceful_shutdown();

@@ -73,7 +73,8 @@ pub struct Switch {
 
 impl Switch {
     /// Requests that come from now on are answered with these parts, and those that run end as they began. Connections keep
-    /// their certificates and time limits; how many there may be stays what it was.
+    /// their time limits, and are closed after what runs on them where these parts have other certificates; how many there may
+    /// be stays what it was.
     pub fn switch(&self, parts: ServerParts) {
         self.connections.send_replace(Arc::new(connections(parts, self.called.clone())));
     }
@@ -138,7 +139,7 @@ impl Server {
         let Self { mut listeners, switch, .. } = self;
         let now = switch.connections.subscribe();
         // One for all listeners together: what a connection costs does not depend on where it came in.
-        let room = Arc::new(Semaphore::new(now.borrow().limits().max_connections));
+        let room = Arc::new(Semaphore::new(now.borrow().front.limits().max_connections));
         // Ends with this function.
         let mut helpers = JoinSet::new();
         helpers.spawn(keep_fresh(now.clone()));
@@ -154,9 +155,9 @@ impl Server {
                 Some(_) = tasks.join_next() => continue,
             };
             let Some((stream, peer, permit)) = accepted else { continue };
-            let connections = Arc::clone(&now.borrow());
-            let serving = Arc::clone(&connections).serve(stream, peer, now.clone(), drain.clone());
-            let counted = connections.count();
+            let front = Arc::clone(&now.borrow().front);
+            let counted = front.count();
+            let serving = front.serve(stream, peer, now.clone(), drain.clone());
             tasks.spawn(async move {
                 let _held = (permit, counted);
                 serving.await;
@@ -168,7 +169,7 @@ impl Server {
         // The tasks rather than what they serve: one whose connection is closed may still be on its way out, and
         // would be taken for one that was cut.
         let drained = async { while tasks.join_next().await.is_some() {} };
-        let drain_timeout = now.borrow().limits().drain_timeout;
+        let drain_timeout = now.borrow().front.limits().drain_timeout;
         let _ = timeout(drain_timeout, drained).await;
         match tasks.len() {
             0 => Drained::Complete,
@@ -183,7 +184,7 @@ impl Server {
 /// Looks after the certificate of whatever is configured, for ever.
 async fn keep_fresh(mut now: Now) {
     loop {
-        let tls = now.borrow_and_update().tls().cloned();
+        let tls = now.borrow_and_update().front.tls().cloned();
         let looking = async {
             match tls {
                 Some(tls) => tls.keep_fresh().await,

@@ -114,6 +114,11 @@ impl Metrics {
         *self.0.configuration.certificate.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(ask));
     }
 
+    /// Shows that the configuration that was read last is the one that runs, as it was before.
+    pub fn config_settled(&self) {
+        self.0.configuration.last_succeeded.set(1);
+    }
+
     /// Counts that the configuration was read again: whether it now runs, or was refused and the old one goes on.
     pub fn config_reloaded(&self, applied: bool) {
         let configuration = &self.0.configuration;

@@ -135,7 +135,9 @@ impl Metrics {
                 drop(families.answers.get_or_create(&labels));
             }
         }
-        for (credentials, outcome) in ["own", "client"].into_iter().flat_map(|whose| OUTCOMES.map(|one| (whose, one))) {
+        for (credentials, outcome) in
+            ["own", "client", "none"].into_iter().flat_map(|whose| OUTCOMES.map(|one| (whose, one)))
+        {
             let labels = TokenLabels { upstream: Arc::clone(&upstream), credentials, outcome };
             drop(families.tokens.get_or_create(&labels));
         }
@@ -170,10 +172,9 @@ impl UpstreamMetrics {
         self.0.sent.inc_by(bytes);
     }
 
-    /// Counts what came of asking for a token with the credentials of a client, or the configured ones: `fetched`,
-    /// `refused` or `failed`.
-    pub fn token(&self, of_client: bool, outcome: &'static str) {
-        let credentials = if of_client { "client" } else { "own" };
+    /// Counts what came of asking for a token with the configured credentials (`own`), those of a `client`, or with
+    /// `none`: `fetched`, `refused` or `failed`.
+    pub fn token(&self, credentials: &'static str, outcome: &'static str) {
         self.families().tokens.get_or_create(&TokenLabels { upstream: self.name(), credentials, outcome }).inc();
     }
 
@@ -251,7 +252,7 @@ mod tests {
         hub.received(7);
         other.received(5);
         hub.sent(3);
-        hub.token(false, "refused");
+        hub.token("own", "refused");
         assert_eq!(metrics.totals().received_bytes, 12);
         shows(
             &metrics,

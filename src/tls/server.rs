@@ -92,6 +92,11 @@ impl ServerTls {
         Self(Arc::new(Inner { files, current: RwLock::new(current), look: Mutex::new(look) }))
     }
 
+    /// Whether both are the same, clones of each other.
+    pub fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// What the next connection is served with.
     pub fn config(&self) -> Arc<ServerConfig> {
         self.serving().config

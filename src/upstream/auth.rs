@@ -259,7 +259,11 @@ async fn exchange(
                 async { TokenServer::new(transport, realm, service, &scopes, of_client)?.ask(credential).await };
             let token = token.await;
             transport.metrics().token(
-                of_client,
+                match **credential {
+                    Credential::Anonymous => "none",
+                    _ if of_client => "client",
+                    _ => "own",
+                },
                 match &token {
                     Ok(_) => "fetched",
                     Err(error) if error.is_forbidden() => "refused",

@@ -43,6 +43,8 @@ pub(super) struct Courtesy {
     own: String,
     hosts: Mutex<HashMap<String, Host>>,
     metrics: UpstreamMetrics,
+    /// Whether it is one client's, whose limits say nothing of anybody else's.
+    of_client: bool,
 }
 
 #[derive(Default)]
@@ -72,12 +74,12 @@ pub(super) struct Sent {
 
 impl Courtesy {
     pub(super) fn new(base: &Url, metrics: UpstreamMetrics) -> Self {
-        Self { own: authority(base), hosts: Mutex::default(), metrics }
+        Self { own: authority(base), hosts: Mutex::default(), metrics, of_client: false }
     }
 
     /// For one client of many: hosts count by who asks, and what one client has used up is no other's.
     pub(super) fn for_client(&self) -> Self {
-        Self { own: self.own.clone(), hosts: Mutex::default(), metrics: self.metrics.clone() }
+        Self { own: self.own.clone(), hosts: Mutex::default(), metrics: self.metrics.clone(), of_client: true }
     }
 
     /// Leave to send a request to `url`.
@@ -132,7 +134,9 @@ impl Sent {
         if let Some(quota) = quota {
             let number = |figure: &Option<super::Figure>| figure.as_ref().map(|figure| figure.number);
             let (limit, remaining) = (number(&quota.limit), number(&quota.remaining));
-            self.courtesy.metrics.quota(self.role.label(), limit, remaining);
+            if !self.courtesy.of_client {
+                self.courtesy.metrics.quota(self.role.label(), limit, remaining);
+            }
             self.host(|host| host.quota = Some((quota, now)));
         }
         let said = retry_after.filter(|wait| !wait.is_zero()).or(exhausted);
@@ -194,7 +198,9 @@ impl Sent {
             Some((wait, news))
         });
         let Some(Some((wait, news))) = blocked else { return };
-        self.courtesy.metrics.blocked(self.role.label(), SystemTime::now() + wait, news);
+        if !self.courtesy.of_client {
+            self.courtesy.metrics.blocked(self.role.label(), SystemTime::now() + wait, news);
+        }
         if news {
             let (host, status) = (&self.host, status.as_u16());
             tracing::warn!(host, status, ?wait, "asked to wait; nothing is sent there until then");

@@ -143,7 +143,7 @@ impl fmt::Display for Explanation {
 impl ExplainedImage {
     /// About how many bytes it has in memory.
     pub(in crate::proxy) fn weight(&self) -> usize {
-        let error = self.error.as_ref().map_or(0, String::len);
+        let error = self.error.as_ref().map_or(0, String::len) + self.origin.as_ref().map_or(0, String::len);
         let elsewhere: usize = self.elsewhere.iter().map(String::len).sum();
         size_of::<Self>() + self.image.len() + self.relocated.len() + error + elsewhere
     }

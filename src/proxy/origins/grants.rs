@@ -26,7 +26,7 @@ pub(super) struct Grant {
 const MAX_REMEMBERED: usize = 4096;
 
 /// All grants.
-pub(super) struct Grants {
+pub(in crate::proxy) struct Grants {
     cache: Cache,
     /// Whether a repository has any. Most have none, and what is not cached should not wait for the disk to say so.
     any: SyncMutex<HashMap<Repository, bool>>,
@@ -35,7 +35,7 @@ pub(super) struct Grants {
 }
 
 impl Grants {
-    pub(super) fn new(cache: Cache) -> Self {
+    pub(in crate::proxy) fn new(cache: Cache) -> Self {
         Self { cache, any: SyncMutex::default(), changing: Mutex::default() }
     }
 

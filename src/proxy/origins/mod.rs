@@ -22,7 +22,8 @@ use std::io;
 use std::sync::Arc;
 
 pub(super) use elsewhere::{Elsewhere, Obstacle};
-use grants::{Grant, Grants};
+use grants::Grant;
+pub(super) use grants::Grants;
 
 use super::contents::Contents;
 use super::epoch::Epochs;
@@ -62,7 +63,7 @@ pub(super) struct OriginParts {
     pub(super) readers: Arc<Readers>,
     pub(super) cache: Cache,
     pub(super) deletions: Arc<Epochs>,
-    grants: Grants,
+    grants: Arc<Grants>,
 }
 
 impl OriginParts {
@@ -72,8 +73,9 @@ impl OriginParts {
         readers: Arc<Readers>,
         cache: Cache,
         deletions: Arc<Epochs>,
+        grants: Arc<Grants>,
     ) -> Self {
-        Self { policy, upstreams, readers, grants: Grants::new(cache.clone()), cache, deletions }
+        Self { policy, upstreams, readers, grants, cache, deletions }
     }
 
     /// The bundle of the repository's own by whose lock `digest` is granted there.

@@ -76,13 +76,20 @@ pub(super) struct Tags {
     /// Each client that the upstream judges asks for itself: what it is refused is not refused to others.
     flights: Flights<(TagKey, Option<ReaderKey>, Epoch), Result<Checked, ProxyError>>,
     troubles: Troubles,
-    epochs: Epochs,
+    epochs: Arc<Epochs>,
     metrics: Metrics,
 }
 
 impl Tags {
-    pub(super) fn new(cache: Cache, clock: Arc<dyn Clock>, policy: TagPolicy, metrics: Metrics) -> Self {
-        let (flights, troubles, epochs) = (Flights::default(), Troubles::new(), Epochs::new());
+    /// What was asked before a push is not remembered after it, by `epochs`.
+    pub(super) fn new(
+        cache: Cache,
+        clock: Arc<dyn Clock>,
+        policy: TagPolicy,
+        epochs: Arc<Epochs>,
+        metrics: Metrics,
+    ) -> Self {
+        let (flights, troubles) = (Flights::default(), Troubles::new());
         Self { cache, clock, policy, flights, troubles, epochs, metrics }
     }
 
