@@ -7,7 +7,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use tokio::sync::watch;
@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use super::Inner;
 use super::check::{Checked, For};
 use super::download::{Download, SoFar, length};
-use super::fill_story::FillStory;
+use super::fill_story::{Ended, FillStory};
 use super::index::Arriving;
 use super::progress::{Handover, Phase, Progress};
 use super::registration::Registration;
@@ -75,7 +75,9 @@ impl Filler {
             Ok(Brought::Abandoned) => Phase::Failed(FillError::Stopped),
             Err(err) => Phase::Failed(err),
         };
-        story.tell(&self, &phase, span);
+        let (bytes, joined) = (self.progress.borrow().written, self.joined.load(Ordering::Relaxed));
+        let ended = Ended { digest: self.digest, origin: self.source.origin(), bytes, joined };
+        story.tell(&ended, &phase, span);
         let metrics = self.inner.metrics.cache();
         match &phase {
             Phase::Failed(err) if !abandoned => metrics.failed(err.label()),

@@ -1,12 +1,11 @@
 //! What is told of a fill at its end: one line, whatever became of it.
 
-use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use super::fill::Filler;
 use super::progress::Phase;
 use super::source::FillError;
 use crate::body::with_causes;
+use crate::oci::Digest;
 use crate::telemetry::Span;
 
 /// A fill, from its beginning.
@@ -16,6 +15,16 @@ pub(super) struct FillStory {
     from: Option<u64>,
     /// How often the source broke off and went on.
     pub(super) resumed: u32,
+}
+
+/// What is known of a fill when it is over.
+pub(super) struct Ended<'a> {
+    pub(super) digest: Digest,
+    pub(super) origin: &'a str,
+    /// How much of it is there.
+    pub(super) bytes: u64,
+    /// How many have joined it.
+    pub(super) joined: u64,
 }
 
 impl FillStory {
@@ -29,8 +38,8 @@ impl FillStory {
     }
 
     /// Tells how it ended; `span` is the fill in its trace.
-    pub(super) fn tell(self, filler: &Filler, phase: &Phase, mut span: Span) {
-        let (digest, origin, bytes) = (filler.digest, filler.source.origin(), filler.progress.borrow().written);
+    pub(super) fn tell(self, ended: &Ended<'_>, phase: &Phase, mut span: Span) {
+        let Ended { digest, origin, bytes, joined } = *ended;
         let (outcome, error) = outcome(phase);
         span.note("colocate.digest", digest);
         span.note("colocate.outcome", outcome);
@@ -45,7 +54,7 @@ impl FillStory {
             let error = error.map(|error| with_causes(error));
             return tracing::debug!(%digest, origin, outcome, error, "nothing to fill");
         };
-        let (resumed, joined) = (self.resumed, filler.joined.load(Ordering::Relaxed));
+        let resumed = self.resumed;
         let duration_ms = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
         match error.map(|error| with_causes(error)) {
             // A disk in trouble tells of itself, and not once for each fill.

@@ -2,9 +2,9 @@
 
 use http::Method;
 
-use super::span::SpanKind;
+use super::span_kind::SpanKind;
 use super::trace_parent::TraceParent;
-use super::traces::TracesError;
+use super::traces_error::TracesError;
 
 /// Nothing is.
 #[derive(Debug)]

@@ -35,9 +35,9 @@ use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider, Span};
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 
-use super::span::SpanKind;
+use super::span_kind::SpanKind;
 use super::trace_parent::TraceParent;
-use super::traces::TracesError;
+use super::traces_error::TracesError;
 
 const ENDPOINTS: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"];
 const PROTOCOLS: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"];

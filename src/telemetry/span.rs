@@ -6,6 +6,7 @@ use std::sync::Arc;
 use http::{HeaderMap, Method};
 
 use super::otlp::Recording;
+use super::span_kind::SpanKind;
 use super::trace::{RequestContext, current, within};
 use super::trace_parent::TraceParent;
 
@@ -17,15 +18,6 @@ use super::trace_parent::TraceParent;
 pub struct Span {
     context: Option<Arc<RequestContext>>,
     recording: Option<Recording>,
-}
-
-/// What a piece of work is to its trace.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SpanKind {
-    /// A request to somebody else.
-    Client,
-    /// Something done here.
-    Internal,
 }
 
 impl Span {

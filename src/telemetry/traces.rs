@@ -1,19 +1,7 @@
 //! Traces, as long as the process runs.
 
-use std::error::Error;
-
 use super::otlp::Sending;
-
-/// Why traces cannot be sent as the environment says.
-#[derive(Debug, thiserror::Error)]
-pub enum TracesError {
-    /// One that is not spoken.
-    #[error("OTEL_EXPORTER_OTLP_PROTOCOL says `{0}`, and traces are sent by http/protobuf only")]
-    Protocol(String),
-    /// Something else.
-    #[error("traces cannot be sent as OTEL_EXPORTER_OTLP_ENDPOINT and its like say")]
-    Setting(#[source] Box<dyn Error + Send + Sync>),
-}
+use super::traces_error::TracesError;
 
 /// Traces are sent, if they are, from [`Traces::start`] until [`Traces::finish`].
 #[derive(Debug)]
