@@ -45,8 +45,11 @@ pub(super) fn all() -> Vec<(String, String)> {
     all
 }
 
-/// The metrics that an expression names, each with the labels that select of it, and the words of their values.
-pub(super) fn metrics(expression: &str) -> Vec<(String, Vec<(String, Vec<String>)>)> {
+/// Labels that select, and the words that their values are made of.
+type Selected = Vec<(String, Vec<String>)>;
+
+/// The metrics that an expression names, each with what selects of it.
+pub(super) fn metrics(expression: &str) -> Vec<(String, Selected)> {
     let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
     let mut metrics = Vec::new();
     for (at, _) in expression.match_indices(|c: char| c.is_ascii_lowercase()) {
