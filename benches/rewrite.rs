@@ -117,7 +117,8 @@ fn inflate_and_hash(layer: &Path) -> Digest {
 
 fn spliced(layer: &Path) -> RelocatedLayer {
     let target = target();
-    let change = Box::new(move |lock: &colocate::imgpkg::ImagesLock| Ok(lock.relocate(&target).expect("changes")));
+    let change =
+        Box::new(move |found: colocate::rewrite::FoundLock<'_>| Ok(found.images.relocate(&target).expect("changes")));
     let mut rewriter = LayerRewriter::new(Algorithm::Sha256, Algorithm::Sha256, change);
     let mut file = File::open(layer).expect("there");
     let mut chunk = vec![0; CHUNK];
