@@ -339,7 +339,7 @@ pub(super) struct Told {
 impl Told {
     pub(super) fn of(answer: Answer) -> Self {
         let text = |value: &http::HeaderValue| value.to_str().expect("text").to_owned();
-        let headers = answer.headers.iter().filter(|(name, _)| *name != "date");
+        let headers = answer.headers.iter().filter(|(name, _)| !matches!(name.as_str(), "date" | "x-request-id"));
         Self {
             status: answer.status.as_u16(),
             headers: headers.map(|(name, value)| (name.to_string(), text(value))).collect(),
