@@ -157,13 +157,14 @@ impl HttpClient for Sender {
         'this: 'future,
         Self: 'future,
     {
-        let sent = self.client.request(request.map(Full::new));
+        let (client, patience) = (self.client.clone(), self.patience);
         let exchange = async move {
-            let (head, body) = sent.await?.into_parts();
+            let (head, body) = client.request(request.map(Full::new)).await?.into_parts();
             let body = Limited::new(body, MAX_ANSWER_BYTES).collect().await?;
             Ok::<_, HttpError>(Response::from_parts(head, body.to_bytes()))
         };
-        let running = self.runtime.spawn(timeout(self.patience, exchange));
+        // Inside the task, as timers are the runtime's.
+        let running = self.runtime.spawn(async move { timeout(patience, exchange).await });
         Box::pin(async move {
             let answer = match running.await {
                 Ok(Ok(answer)) => answer,

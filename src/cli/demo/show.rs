@@ -114,6 +114,7 @@ pub(super) fn what_next(
     }
     if let Some(admin) = admin {
         let _ = writeln!(text, "  What was counted:\n    curl http://{admin}/metrics");
+        let _ = writeln!(text, "  The status page, in a browser:\n    http://{admin}/");
     }
     text.push_str(
         "\nIn front of your own registry:\n    \

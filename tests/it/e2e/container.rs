@@ -147,7 +147,7 @@ async fn serves_by_a_configuration(containerd: &Containerd, image: &str) {
     let nobody = vec![USER.to_string(); 4].join(" ");
     assert_eq!((field("Uid:"), field("Gid:")), (nobody.clone(), nobody));
     assert_eq!((field("CapEff:"), field("NoNewPrivs:"), field("Seccomp:")), ("0".repeat(16), "1".into(), "2".into()));
-    assert!(cache.path().join("archives").is_dir(), "what an archive holds is kept");
+    assert!(cache.path().join("control").exists(), "its cache is where the image says");
     assert!(container.stop().await.success());
 }
 

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::load::Load;
 use super::{REPOSITORY, api, put_bundle, watched};
 use crate::support::access::Access;
+use crate::support::bundle::Bundle;
 use crate::support::certificates::{Authority, Identity};
 use crate::support::colocate::{Colocate, Settings};
 use crate::support::eventually;
@@ -215,4 +216,36 @@ async fn what_a_registry_asked_for_is_kept_where_its_settings_are() {
     assert_eq!(upstream.requests().len(), asked, "the registry wants to be left alone");
     let told = api(&colocate, "status").await["upstreams"][0].clone();
     assert_eq!((told["state"].as_str(), told["failures"].as_u64()), (Some("waiting"), Some(1)), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_asked_before_a_change_is_not_believed_after_a_push() {
+    let upstream = ScriptedUpstream::start().await;
+    let (old, new) = (Bundle::image("old"), Bundle::image("new"));
+    upstream.put(REPOSITORY, &old.layout(Some("v1")));
+    upstream.put(REPOSITORY, &new.layout(None));
+    let settings = Settings::forwarding(&upstream.url()).set("tags.ttl", "0s");
+    let mut colocate = Colocate::start(settings).await;
+    assert_eq!(colocate.manifest(REPOSITORY, "v1").await.expect(200).digest(), old.manifest.digest);
+    // Somebody asks what the tag stands for, and is answered when it has long stood for something else.
+    let (gate, before) = (Gate::new(), old.manifest.digest.to_string());
+    let path = "*/manifests/v1";
+    let late = [Fault::Hold(gate.clone()), Fault::Header("docker-content-digest", Some(before))];
+    upstream.on(path).head().times(1).fails_with(late);
+    let url = format!("{}/v2/{REPOSITORY}/manifests/v1", colocate.url());
+    upstream.forget();
+    let asking = tokio::spawn({
+        let url = url.clone();
+        async move { http::get(&url).await }
+    });
+    upstream.reached("HEAD", path, 1).await;
+    colocate.reconfigure(|settings| settings.set("tags.ttl", "1h"));
+    colocate.signal("HUP");
+    says(&colocate, "requests from now on are answered by it").await;
+    let kind = [("content-type", new.manifest.media_type.as_str())];
+    http::send(Method::PUT, &url, &kind, new.manifest.bytes.clone()).await.expect(201);
+    gate.open();
+    asking.await.expect("no panic").expect(200);
+    assert_eq!(colocate.manifest(REPOSITORY, "v1").await.expect(200).digest(), new.manifest.digest);
+    colocate.stop().await;
 }
