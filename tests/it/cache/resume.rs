@@ -106,8 +106,10 @@ async fn what_a_crash_left_is_gone_on_with_or_swept() {
     let (crashed, copy) = crash();
     fs::write(&copy, vec![7; 100_000]).unwrap();
     let cache = over(Arc::new(LocalStore::open(crashed.path()).unwrap()));
-    let damaged = cache.fill(&digest, None, Flaky::new(&bytes, [])).await.unwrap();
-    assert!(read_all(&damaged).await.is_err(), "never a clean end");
+    // It may have been found out before there was anything to read.
+    if let Ok(damaged) = cache.fill(&digest, None, Flaky::new(&bytes, [])).await {
+        assert!(read_all(&damaged).await.is_err(), "never a clean end");
+    }
     let again = cache.fill(&digest, None, Flaky::new(&bytes, [])).await.unwrap();
     assert_eq!(read_all(&again).await.unwrap(), bytes);
 
