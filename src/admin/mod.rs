@@ -23,7 +23,7 @@ use std::io;
 use std::net::{self, SocketAddr};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use http::Request;
 use hyper::server::conn::http1;
@@ -37,6 +37,7 @@ use tokio::time::{interval, sleep};
 pub use board::{Board, Refused, Site};
 use history::History;
 
+use crate::body::unix_seconds;
 use crate::telemetry::Metrics;
 
 /// Connections at one time; scrapers and probes need a handful.
@@ -111,8 +112,7 @@ impl State {
     fn history(&self) -> MutexGuard<'_, History> {
         // Nothing panics while it is held.
         let mut history = self.history.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        history.take(now.as_secs(), self.metrics.totals());
+        history.take(unix_seconds(SystemTime::now()), self.metrics.totals());
         history
     }
 }

@@ -1,12 +1,13 @@
 //! What `/api/status` says.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use serde::Serialize;
 
 use super::Standing;
 use super::board::{Notes, Site};
 use super::history::{INTERVAL_SECONDS, Sample};
+use crate::body::unix_seconds;
 use crate::cache::Filling;
 use crate::proxy::UpstreamHealth;
 use crate::telemetry::BUILD;
@@ -99,8 +100,8 @@ impl Status {
         Self {
             version: BUILD.version,
             commit: BUILD.commit,
-            now: seconds(now),
-            started: seconds(started),
+            now: unix_seconds(now),
+            started: unix_seconds(started),
             ready: standing == Standing::Ready,
             draining: standing == Standing::Draining,
             upstreams: upstreams(&site, now),
@@ -108,8 +109,9 @@ impl Status {
             listen: site.listen,
             config: ConfigStatus {
                 file: site.file,
-                loaded: seconds(site.loaded),
-                refused: refused.map(|refused| RefusedStatus { at: seconds(refused.at), problems: refused.problems }),
+                loaded: unix_seconds(site.loaded),
+                refused: refused
+                    .map(|refused| RefusedStatus { at: unix_seconds(refused.at), problems: refused.problems }),
             },
             cache: CacheStatus {
                 bytes: usage.bytes,
@@ -129,7 +131,7 @@ impl Status {
 impl From<Filling> for FillStatus {
     fn from(fill: Filling) -> Self {
         let Filling { digest, origin, size, written, readers, since } = fill;
-        Self { digest: digest.to_string(), origin, size, written, readers, since: seconds(since) }
+        Self { digest: digest.to_string(), origin, size, written, readers, since: unix_seconds(since) }
     }
 }
 
@@ -142,9 +144,9 @@ fn upstreams(site: &Site, now: SystemTime) -> Vec<UpstreamStatus> {
             registry: registry.to_string(),
             place: place.clone(),
             state,
-            last_ok: answered.map(seconds),
-            trouble: failed.map(|(at, text)| TroubleStatus { at: seconds(at), text }),
-            wait_until: wait_until.filter(|until| *until > now).map(seconds),
+            last_ok: answered.map(unix_seconds),
+            trouble: failed.map(|(at, text)| TroubleStatus { at: unix_seconds(at), text }),
+            wait_until: wait_until.filter(|until| *until > now).map(unix_seconds),
             requests,
             failures,
         }
@@ -161,10 +163,6 @@ fn state(health: &UpstreamHealth, now: SystemTime) -> &'static str {
         (Some(answered), failed) if failed.is_none_or(|failed| failed <= answered) => "ok",
         _ => "trouble",
     }
-}
-
-fn seconds(time: SystemTime) -> u64 {
-    time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! The clock behind a trait.
 
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::BoxFuture;
 
@@ -11,6 +11,11 @@ pub trait Clock: Send + Sync + 'static {
 
     /// Waits.
     fn sleep(&self, duration: Duration) -> BoxFuture<'_, ()>;
+}
+
+/// Seconds since 1970, as times are written down; a time before that is 0.
+pub fn unix_seconds(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
 /// The real clock, which under tokio's paused time stands still with it.

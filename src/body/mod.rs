@@ -20,7 +20,7 @@ use bytes::{Bytes, BytesMut};
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Empty, Full};
 
-pub use clock::{Clock, SystemClock};
+pub use clock::{Clock, SystemClock, unix_seconds};
 pub use error::{find_source, with_causes};
 pub use sized::{SizeError, sized};
 

@@ -4,12 +4,13 @@
 use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use serde::Serialize;
 
 use super::explain::{ExplainedImage, explained_image};
 use super::relocation::{Answer, RelocationKey, Seen, Settled};
+use crate::body::unix_seconds;
 use crate::imgpkg::ImagesLock;
 use crate::oci::{Digest, Tag};
 
@@ -218,8 +219,8 @@ impl Entry {
             reason: None,
             images: None,
             pulls: 0,
-            first: seconds(now),
-            last: seconds(now),
+            first: unix_seconds(now),
+            last: unix_seconds(now),
         };
         Self { bundle, details: Kept::Unseen, turn: 0 }
     }
@@ -233,7 +234,7 @@ impl Entry {
 
     fn answered(&mut self, settled: &Settled, now: SystemTime) {
         let bundle = &mut self.bundle;
-        bundle.last = seconds(now);
+        bundle.last = unix_seconds(now);
         (bundle.outcome, bundle.relocated, bundle.reason) = match settled {
             Ok(Answer::Relocated(colocated)) => ("relocated", Some(colocated.relocation.manifest.digest), None),
             Ok(Answer::Original(why)) => ("original", None, Some(why.to_string())),
@@ -262,8 +263,4 @@ fn relocated(lock: &ImagesLock, key: &RelocationKey, images: &[Digest]) -> Optio
     let moved = |digest: &Digest| images.binary_search(digest).is_ok();
     let text = lock.relocate_some(&key.target, |image| moved(&image.reference.digest))?;
     Some(String::from_utf8_lossy(&text).into_owned())
-}
-
-fn seconds(time: SystemTime) -> u64 {
-    time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }

@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -14,6 +14,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::Metrics;
+use super::configuration::seconds;
 use super::requests::status_class;
 
 /// Every host that a registry can lead to.
@@ -191,7 +192,7 @@ impl UpstreamMetrics {
     /// Shows until when a host asks to be left alone, and counts it if it is `news`.
     pub fn blocked(&self, host: &'static str, until: SystemTime, news: bool) {
         let (families, labels) = (self.families(), self.host(host));
-        let seconds = until.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let seconds = seconds(until);
         families.blocked_until.get_or_create(&labels).set(i64::try_from(seconds).unwrap_or(i64::MAX));
         if news {
             families.backoffs.get_or_create(&labels).inc();
@@ -229,7 +230,7 @@ fn answer_class(status: Option<u16>) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::time::{Duration, UNIX_EPOCH};
 
     use super::*;
 

@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::answer::{Answer, Colocated, Why};
 use super::record::{AnswerRecord, Relocation, RelocationKey};
-use crate::body::Clock;
+use crate::body::{Clock, unix_seconds};
 use crate::cache::Cache;
 use crate::oci::{Digest, Repository};
 use crate::proxy::reader::ReaderKey;
@@ -191,7 +191,7 @@ impl Memory {
 
     /// The images of a relocated bundle were all there just now.
     pub(super) async fn seen(&self, key: &RelocationKey, colocated: &Colocated) -> io::Result<()> {
-        let seen = self.clock.now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let seen = unix_seconds(self.clock.now());
         let record = AnswerRecord::Relocated {
             manifest: colocated.relocation.manifest.digest,
             seen,

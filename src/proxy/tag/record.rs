@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
+use crate::body::unix_seconds;
 use crate::cache::{Cache, RecordKey};
 use crate::oci::{Digest, Repository, Tag};
 
@@ -37,7 +38,7 @@ pub(super) struct TagRecord {
 impl TagRecord {
     /// What the upstream says at `now`.
     pub(super) fn new(digest: Digest, now: SystemTime) -> Self {
-        let checked = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let checked = unix_seconds(now);
         Self { digest, checked, refused: false }
     }
 

@@ -1,13 +1,13 @@
 //! Looking at what a cache has: listing, counting, hashing.
 
 use std::collections::HashMap;
-use std::time::UNIX_EPOCH;
 
 use tokio::task::JoinSet;
 
 use super::event::{Bound, Disk, Event, ListedContent, Stats};
 use super::teller::Teller;
 use super::{Means, full_name};
+use crate::body::unix_seconds;
 use crate::cache::{Bounds, Checked, Space};
 use crate::oci::Digest;
 
@@ -28,7 +28,7 @@ impl Means {
             let content = ListedContent {
                 digest: entry.digest,
                 bytes: entry.size,
-                used: entry.accessed.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(),
+                used: unix_seconds(entry.accessed),
                 pins: pins.remove(&entry.digest).unwrap_or_default(),
                 kept: entry.kept,
                 repositories: members.remove(&entry.digest).unwrap_or_default(),
