@@ -94,9 +94,16 @@ impl Reloader {
     }
 
     async fn look(&mut self, running: &mut Running, asked: Asked) {
-        let load = Arc::clone(&self.load);
-        match tokio::task::spawn_blocking(move || load()).await {
-            Ok(loaded) => self.take(running, loaded.map(Arc::new).map_err(|err| err.to_string()), asked).await,
+        let (load, file) = (Arc::clone(&self.load), self.file.clone());
+        let read = move || {
+            // Opening a pipe waits for whoever writes into it, and no later look would ever come.
+            if let Some(file) = file.filter(|file| file.exists() && !file.is_file()) {
+                return Err(format!("{} is no regular file any more", file.display()));
+            }
+            load().map(Arc::new).map_err(|err| err.to_string())
+        };
+        match tokio::task::spawn_blocking(read).await {
+            Ok(found) => self.take(running, found, asked).await,
             Err(err) => tracing::error!(error = %err, "the configuration could not be read again"),
         }
     }

@@ -180,7 +180,14 @@ async fn half_a_file_is_no_configuration_even_if_it_parses() {
         assert_eq!(status().await, 403);
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+    // What is no file is not waited for: a pipe gives nothing until somebody writes into it.
+    let file = colocate.configuration();
+    fs::remove_file(&file).expect("a configuration file");
+    rustix::fs::mknodat(rustix::fs::CWD, &file, rustix::fs::FileType::Fifo, 0o600.into(), 0).expect("a pipe");
+    says(&colocate, "is no regular file any more").await;
+    fs::remove_file(&file).expect("a pipe");
     colocate.write_configuration(&whole);
+    says(&colocate, "the configuration is the one that runs, again").await;
     colocate.signal("HUP");
     says(&colocate, "SIGHUP: the configuration has not changed").await;
     assert_eq!(colocate.manifest(REPOSITORY, "v1").await.status.as_u16(), 403);

@@ -188,9 +188,14 @@ impl Colocate {
         self.write_configuration(&self.settings.text());
     }
 
+    /// The file of its configuration.
+    pub(crate) fn configuration(&self) -> PathBuf {
+        self.directory.path().join("colocate.yaml")
+    }
+
     /// Puts any text in the place of its configuration.
     pub(crate) fn write_configuration(&self, text: &str) {
-        let file = self.directory.path().join("colocate.yaml");
+        let file = self.configuration();
         let next = self.directory.path().join("colocate.yaml.next");
         fs::write(&next, text).expect("a configuration file");
         fs::rename(next, file).expect("the configuration file's place");
@@ -221,7 +226,7 @@ impl Colocate {
 
     /// As [`Colocate::start_again`], and does not wait for it.
     pub(crate) fn launch_again(&mut self) {
-        let file = self.directory.path().join("colocate.yaml");
+        let file = self.configuration();
         assert!(!self.settings.text().is_empty() && file.exists(), "it was started from a file");
         self.process = Self::spawn(&[BINARY, "serve", "--config", &file.to_string_lossy()]);
     }
